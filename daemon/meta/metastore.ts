@@ -1,0 +1,21 @@
+/** What one commit writes. Keys as in keys.ts; no key stands in both. */
+export interface Batch {
+  readonly puts: ReadonlyMap<string, Uint8Array>;
+  readonly dels: ReadonlySet<string>;
+}
+
+export interface StoredRow {
+  readonly key: string;
+  readonly value: Uint8Array;
+}
+
+/** An ordered map of keys to bytes with durable atomic batches: all that BigFS asks of a database. */
+export interface MetaStore {
+  /** Values in the order of the keys; undefined where there is no row. */
+  load(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
+  /** Rows with from <= key < to in byte order, at most `limit`. */
+  scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]>;
+  /** All or nothing; resolves when it would survive a power cut. Calls do not overlap. */
+  commit(batch: Batch): Promise<void>;
+  close(): Promise<void>;
+}

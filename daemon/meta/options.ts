@@ -1,0 +1,24 @@
+import type { Logger } from "pino";
+import type { Clock } from "../common/clock.js";
+import type { Deadlines } from "../common/deadlines.js";
+import type { MetaStore } from "./metastore.js";
+
+export interface MetaOptions {
+  /** Data folder: meta.db and the lock file. */
+  readonly data: string;
+  /** HOST:PORT; port 0 takes a free one. */
+  readonly listen: string;
+  /** The cluster key, 32 bytes. */
+  readonly key: Buffer;
+  /** [HOST:]PORT for /metrics and /healthz. */
+  readonly http?: string;
+  /** What a new volume is like; ignored when the folder has one. */
+  readonly create: { readonly chunkSize: number; readonly replicas: number; readonly minReplicas: number };
+  readonly deadlines: Deadlines;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Instead of SQLite in `data`; for tests. */
+  readonly store?: MetaStore;
+  /** Rows kept in memory; default 1,000,000 (about 300 bytes each with small names). */
+  readonly cacheRows?: number;
+}

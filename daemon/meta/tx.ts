@@ -1,0 +1,20 @@
+import type { Key, RowKind, Rows } from "./keys.js";
+
+/**
+ * The row view that rules work on. Reads see the writes of the same transaction. Rows are values: never change one that
+ * was read, put a copy. Nothing is kept when the rule throws.
+ */
+export interface Tx {
+  /** undefined: there is no such row. Throws RowMissing (only the executor catches it) when it is not loaded yet. */
+  get<K extends RowKind>(key: Key<K>): Readonly<Rows[K]> | undefined;
+  put<K extends RowKind>(key: Key<K>, row: Rows[K]): void;
+  del(key: Key): void;
+}
+
+/** A row is not in memory; the executor loads it and runs the rule again. */
+export class RowMissing extends Error {
+  override readonly name = "RowMissing";
+  constructor(readonly key: Key) {
+    super(`row ${JSON.stringify(key)} is not loaded`);
+  }
+}

@@ -1,0 +1,28 @@
+import type { Logger } from "pino";
+import type { Clock } from "../common/clock.js";
+import type { Deadlines } from "../common/deadlines.js";
+
+export interface StoreOptions {
+  /** Data folder: identity.json, the lock file, chunks/, quarantine/. */
+  readonly data: string;
+  /** HOST:PORT of the metadata daemon. */
+  readonly meta: string;
+  /** HOST:PORT; port 0 takes a free one. */
+  readonly listen: string;
+  /** HOST:PORT that others reach it by; default: where it listens. */
+  readonly advertise?: string;
+  readonly key: Buffer;
+  /** [HOST:]PORT for /metrics and /healthz. */
+  readonly http?: string;
+  /** Default: the host's name. */
+  readonly zone?: string;
+  /** For people; default HOST:PORT. */
+  readonly name?: string;
+  /** Bytes that chunks may take; default: what the disk has. */
+  readonly capacity?: number;
+  /** Bytes of the disk that stay free; default 64 MiB. */
+  readonly reserve?: number;
+  readonly deadlines: Deadlines;
+  readonly log: Logger;
+  readonly clock: Clock;
+}

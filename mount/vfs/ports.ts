@@ -1,0 +1,65 @@
+import type { AllocReply, ClientFrame, Cred, OpenFile, Recall, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
+
+type Op = NonNullable<ClientFrame["op"]>;
+type Answer = NonNullable<ServerFrame["op"]>;
+
+/** Requests that have an answer, by the name of their case in meta.proto. */
+export type OpName = Exclude<Op["$case"] & Answer["$case"], "attach">;
+export type OpArgs<C extends Op["$case"]> = Extract<Op, { $case: C }>["value"];
+export type OpResult<C extends OpName> = Extract<Answer, { $case: C }>["value"];
+
+export interface VolumeInfo {
+  readonly volume: string;
+  readonly chunkSize: number;
+  readonly replicas: number;
+  readonly minReplicas: number;
+}
+
+/** What the metadata daemon asks of the holder of caches. */
+export interface MetaEvents {
+  /** Drop these caches (the kernel's too); resolves when that is done, with those of the inodes that are open here. */
+  recall(recall: Recall): Promise<OpenFile[]>;
+  /** Inodes open here with their handle counts, to declare again after a reconnect. */
+  openFiles(): OpenFile[];
+  /** The session was fenced: every cache is void, what was not durable is lost. A new session is already there. */
+  fenced(): void;
+}
+
+/** The metadata daemon, with reconnection and replay behind it. Owned by mount/vfs, implemented by mount/clients. */
+export interface MetaClient {
+  readonly volume: VolumeInfo;
+  /** The latest node map. */
+  readonly map: NodeMap;
+  /** Milliseconds for which cached answers may still be used; 0 when the lease is over. */
+  leaseLeftMs(): number;
+  /** Waits out a daemon that is away up to ioDeadline; rejects with FsError. */
+  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>>;
+  /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */
+  tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void;
+  /** Resolves when everything that this client was told has happened is on disk. */
+  durable(): Promise<void>;
+  listen(events: MetaEvents): void;
+  /** Says goodbye and closes. */
+  stop(): Promise<void>;
+}
+
+export interface ChunkClient {
+  /**
+   * Stores a chunk on the nodes (the first is the primary) and resolves when `minCopies` stand and are registered.
+   * The buffer must not change until then. `signal` ends the wait.
+   */
+  put(chunk: {
+    id: number;
+    data: Buffer;
+    nodes: readonly number[];
+    minCopies: number;
+    sync: boolean;
+    signal?: AbortSignal;
+  }): Promise<void>;
+  /** Bytes off..off+len of the chunk from any of the nodes, nearest and least loaded first, failing over at once. */
+  get(want: { id: number; off: number; len: number; nodes: readonly number[]; signal?: AbortSignal }): Promise<Buffer>;
+  stop(): Promise<void>;
+}
+
+export type { AllocReply };
