@@ -1,0 +1,43 @@
+import { resolve } from "node:path";
+import type { ArgumentsCamelCase, Argv } from "yargs";
+import { lockFolder } from "../../common/lock-file.js";
+import { StartupError } from "../../common/running.js";
+import { readCluster } from "../cluster-file.js";
+import { EXIT } from "../exit.js";
+import { stopProcess } from "../local-cluster.js";
+
+export const command = "down";
+export const describe = "unmount and stop a cluster of this machine; nothing is lost";
+
+export function builder(yargs: Argv) {
+  return yargs
+    .option("data", { type: "string", demandOption: true, describe: "folder of the cluster" })
+    .option("force", { type: "boolean", default: false, describe: "also while programs use the mounted folder" })
+    .example("$0 down --data ./cluster", "'bigfsd up --data ./cluster' starts it again");
+}
+
+type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
+
+export async function handler(args: Args): Promise<number> {
+  await takeDown(resolve(args.data), args.force);
+  return EXIT.done;
+}
+
+/** Unmounts, then stops mount, stores and metadata daemon, in this order. */
+export async function takeDown(data: string, force: boolean): Promise<void> {
+  const file = await readCluster(data);
+  if (file === undefined) {
+    throw new StartupError(`no cluster was started in ${data}`, { hint: "give the --data folder of a 'bigfsd up'" });
+  }
+  const lock = await lockFolder(data);
+  try {
+    const { isMounted, unmountPath } = await import("../../../mount/kernel/unmount.js");
+    for (const member of [...file.processes].reverse()) {
+      if (member.role === "mount" && (await isMounted(member.listen)))
+        await unmountPath(member.listen, { lazy: force });
+      await stopProcess(member);
+    }
+  } finally {
+    await lock.release();
+  }
+}

@@ -1,0 +1,68 @@
+import { resolve } from "node:path";
+import type { ArgumentsCamelCase, Argv } from "yargs";
+import { LIMITS } from "../../../proto/limits.js";
+import { systemClock } from "../../common/clock.js";
+import { createLog } from "../../common/log.js";
+import { runDaemon } from "../daemonize.js";
+import { UsageError } from "../exit.js";
+import { clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
+
+export const command = "meta";
+export const describe = "run the metadata daemon";
+
+export function builder(yargs: Argv) {
+  return withDaemon(yargs)
+    .option("data", { type: "string", demandOption: true, describe: "folder of the metadata" })
+    .option("listen", { type: "string", default: "127.0.0.1:50052", describe: "HOST:PORT to serve on" })
+    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
+    .option("chunk-size", {
+      type: "string",
+      default: "1MiB",
+      describe: "of a new volume: 64KiB to 4MiB, a power of two",
+    })
+    .option("replicas", { type: "number", default: 2, describe: "of a new volume: copies of each chunk" })
+    .option("min-replicas", {
+      type: "number",
+      describe: "of a new volume: copies that must stand before a write is acknowledged [default: all]",
+    })
+    .option("cache-rows", { type: "number", describe: "metadata rows kept in memory [default: 1000000]" })
+    .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052");
+}
+
+type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
+
+export async function handler(args: Args): Promise<number> {
+  const log = createLog("meta", args.logLevel);
+  return runDaemon(log, async () => {
+    const create = volumeShape(args);
+    const { startMeta } = await import("../../meta/daemon.js");
+    return startMeta({
+      data: resolve(args.data),
+      listen: args.listen,
+      key: await clusterKey(args.key, undefined),
+      ...(args.http === undefined ? {} : { http: args.http }),
+      ...(args.cacheRows === undefined ? {} : { cacheRows: args.cacheRows }),
+      create,
+      deadlines: deadlinesWith(args.deadline),
+      log,
+      clock: systemClock,
+    });
+  });
+}
+
+/** The shape of a new volume, checked. */
+export function volumeShape(args: { chunkSize: string; replicas: number; minReplicas?: number | undefined }) {
+  const chunkSize = sizeOption("chunk-size", args.chunkSize);
+  const power = Number.isInteger(Math.log2(chunkSize));
+  if (!power || chunkSize < LIMITS.chunkSizeMin || chunkSize > LIMITS.chunkSizeMax) {
+    throw new UsageError(`--chunk-size ${args.chunkSize}: give a power of two from 64KiB to 4MiB`);
+  }
+  const { replicas, minReplicas = replicas } = args;
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16) {
+    throw new UsageError(`--replicas ${replicas}: give a whole number from 1 to 16`);
+  }
+  if (!Number.isInteger(minReplicas) || minReplicas < 1 || minReplicas > replicas) {
+    throw new UsageError(`--min-replicas ${minReplicas}: give a whole number from 1 to --replicas (${replicas})`);
+  }
+  return { chunkSize, replicas, minReplicas };
+}

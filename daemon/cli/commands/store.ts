@@ -1,0 +1,50 @@
+import { resolve } from "node:path";
+import type { ArgumentsCamelCase, Argv } from "yargs";
+import { systemClock } from "../../common/clock.js";
+import { createLog } from "../../common/log.js";
+import { runDaemon } from "../daemonize.js";
+import { UsageError } from "../exit.js";
+import { clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
+
+export const command = "store";
+export const describe = "run a storage daemon";
+
+export function builder(yargs: Argv) {
+  return withDaemon(yargs)
+    .option("data", { type: "string", demandOption: true, describe: "folder of the chunks" })
+    .option("meta", { type: "string", describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]" })
+    .option("listen", { type: "string", default: "127.0.0.1:50051", describe: "HOST:PORT to serve on" })
+    .option("advertise", { type: "string", describe: "HOST:PORT that others reach it by [default: where it listens]" })
+    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
+    .option("zone", { type: "string", describe: "copies of a chunk go to different zones [default: the host's name]" })
+    .option("name", { type: "string", describe: "for people [default: HOST:PORT]" })
+    .option("capacity", { type: "string", describe: "most that chunks may take [default: the whole disk]" })
+    .option("reserve", { type: "string", default: "64MiB", describe: "space of the disk that stays free" })
+    .example("$0 store --data /srv/disk1 --meta 127.0.0.1:50052 --key cluster.key", "add a disk to a cluster");
+}
+
+type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
+
+export async function handler(args: Args): Promise<number> {
+  const log = createLog("store", args.logLevel);
+  return runDaemon(log, async () => {
+    const meta = args.meta ?? process.env["BIGFS_META"];
+    if (meta === undefined) throw new UsageError("no metadata daemon: give --meta HOST:PORT (or BIGFS_META)");
+    const { startStore } = await import("../../store/daemon.js");
+    return startStore({
+      data: resolve(args.data),
+      meta,
+      listen: args.listen,
+      key: await clusterKey(args.key, undefined),
+      reserve: sizeOption("reserve", args.reserve),
+      ...(args.advertise === undefined ? {} : { advertise: args.advertise }),
+      ...(args.http === undefined ? {} : { http: args.http }),
+      ...(args.zone === undefined ? {} : { zone: args.zone }),
+      ...(args.name === undefined ? {} : { name: args.name }),
+      ...(args.capacity === undefined ? {} : { capacity: sizeOption("capacity", args.capacity) }),
+      deadlines: deadlinesWith(args.deadline),
+      log,
+      clock: systemClock,
+    });
+  });
+}

@@ -1,0 +1,134 @@
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { ArgumentsCamelCase, Argv } from "yargs";
+import { createKey } from "../../common/key.js";
+import { lockFolder } from "../../common/lock-file.js";
+import { fetchStatus } from "../admin.js";
+import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
+import { EXIT, UsageError } from "../exit.js";
+import { LocalCluster, waitForNodes } from "../local-cluster.js";
+import { deadlinesWith } from "../shared-options.js";
+import { takeDown } from "./down.js";
+import { volumeShape } from "./meta.js";
+import { readKey } from "../../common/key.js";
+
+export const command = "up";
+export const describe = "start a whole cluster on this machine, or what is missing of it";
+
+export function builder(yargs: Argv) {
+  return yargs
+    .option("data", { type: "string", demandOption: true, describe: "folder of the cluster" })
+    .option("mount", { type: "string", describe: "folder to mount it on [default: where it was mounted before]" })
+    .option("storage", { type: "number", describe: "number of storage daemons [default: as before, or 3]" })
+    .option("replicas", { type: "number", default: 2, describe: "of a new volume: copies of each chunk" })
+    .option("min-replicas", { type: "number", describe: "of a new volume: copies before a write is acknowledged" })
+    .option("chunk-size", { type: "string", default: "1MiB", describe: "of a new volume" })
+    .option("capacity", { type: "string", describe: "of each storage daemon [default: the whole disk]" })
+    .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
+    .option("foreground", { type: "boolean", default: false, describe: "stay; Ctrl-C stops the cluster" })
+    .option("deadline", { type: "string", array: true, default: [] as string[], describe: "an interval, NAME=MS" })
+    .option("log-level", { choices: ["debug", "info", "warn", "error"] as const, default: "info" as const })
+    .example("$0 up --data ./cluster --mount ./mnt", "three storage daemons, two copies, mounted on ./mnt")
+    .example("$0 up --data ./cluster", "after a stop, a crash or a reboot: start what is missing");
+}
+
+type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
+
+export async function handler(args: Args): Promise<number> {
+  const data = resolve(args.data);
+  const shape = volumeShape(args);
+  deadlinesWith(args.deadline);
+  const known = await readCluster(data);
+  const plan = planOf(args, known, shape.replicas);
+  await mkdir(data, { recursive: true });
+  const lock = await lockFolder(data);
+  try {
+    await createKey(keyPath(data));
+    const cluster = new LocalCluster(
+      known ?? { volume: "", meta: "", processes: [] },
+      { data, pass: passed(args) },
+      (text) => process.stderr.write(`bigfsd: ${text}\n`),
+    );
+    try {
+      await start(cluster, data, plan, args);
+    } catch (error) {
+      await cluster.takeBack();
+      throw error;
+    }
+  } finally {
+    await lock.release();
+  }
+  process.stdout.write(`mounted on ${plan.mount}\n`);
+  if (args.foreground) await untilSignal().then(() => takeDown(data, false));
+  return EXIT.done;
+}
+
+interface Plan {
+  readonly storage: number;
+  readonly mount: string;
+}
+
+/** What shall run, from the options and from what ran before. */
+function planOf(args: Args, known: ClusterFile | undefined, replicas: number): Plan {
+  const before = known?.processes.find((m) => m.role === "mount");
+  const mount = args.mount === undefined ? before?.listen : resolve(args.mount);
+  if (mount === undefined) throw new UsageError("where to? give --mount DIR, an empty folder");
+  if (before !== undefined && before.listen !== mount && isAlive(before)) {
+    throw new UsageError(
+      `the cluster is mounted on ${before.listen}: run 'bigfsd down' first, or add a mount with 'bigfsd mount'`,
+    );
+  }
+  const stores = known?.processes.filter((m) => m.role === "store").length ?? 0;
+  const storage = args.storage ?? (stores === 0 ? 3 : stores);
+  if (!Number.isInteger(storage) || storage < 1 || storage > 64) {
+    throw new UsageError(`--storage ${storage}: give a whole number from 1 to 64`);
+  }
+  if (storage < stores) {
+    throw new UsageError(`--storage ${storage}: the cluster has ${stores}, and taking some away would lose copies`);
+  }
+  if (known === undefined && storage < replicas) {
+    throw new UsageError(`--replicas ${replicas} needs at least as many storage daemons, not ${storage}`);
+  }
+  return { storage, mount };
+}
+
+function passed(args: Args): string[] {
+  return ["--log-level", args.logLevel, ...args.deadline.flatMap((change) => ["--deadline", change])];
+}
+
+async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args): Promise<void> {
+  const key = ["--key", keyPath(data)];
+  const where = (name: string) => cluster.member(name)?.listen ?? "127.0.0.1:0";
+  const meta = await cluster.ensure("meta", "meta", join(data, "meta"), [
+    ...["--data", join(data, "meta"), "--listen", where("meta"), ...key],
+    ...["--chunk-size", args.chunkSize, "--replicas", `${args.replicas}`],
+    ...(args.minReplicas === undefined ? [] : ["--min-replicas", `${args.minReplicas}`]),
+  ]);
+  const status = await fetchStatus({ meta: meta.listen, key: await readKey(keyPath(data)) });
+  await cluster.setVolume(status.volume, meta.listen);
+  for (let n = 1; n <= plan.storage; n++) {
+    const name = `store${n}`;
+    await cluster.ensure("store", name, join(data, name), [
+      ...["--data", join(data, name), "--meta", meta.listen, "--listen", where(name), ...key],
+      ...["--name", name, "--zone", name],
+      ...(args.capacity === undefined ? [] : ["--capacity", args.capacity]),
+    ]);
+  }
+  await waitForNodes(cluster.current, data, plan.storage);
+  await mkdir(plan.mount, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    // A mount point left from a crash cannot be looked at; the mount itself frees it or says what is wrong.
+    if (error.code !== "EEXIST" && error.code !== "ENOTCONN") throw error;
+  });
+  await cluster.ensure("mount", "mount", plan.mount, [
+    ...[plan.mount, "--foreground", "--meta", meta.listen, ...key],
+    ...(args.allowOther ? ["--allow-other"] : []),
+  ]);
+}
+
+async function untilSignal(): Promise<void> {
+  const keep = setInterval(() => {}, 1 << 30);
+  await new Promise<void>((done) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => done());
+  });
+  clearInterval(keep);
+}

@@ -1,0 +1,25 @@
+import { FsError } from "../../proto/errno.js";
+import { StartupError } from "../common/running.js";
+
+/** Exit codes of every command. */
+export const EXIT = { done: 0, failed: 1, misuse: 2, unreachable: 3, notAllowed: 4 } as const;
+
+/** The command line asks for something that makes no sense. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** What went wrong, in words, with the way out when there is one. */
+export function explain(error: unknown): string {
+  if (error instanceof StartupError) return `${error.message}\n  ${error.hint}`;
+  if (error instanceof FsError) return error.detail === "" ? error.errno : `${error.detail} (${error.errno})`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.misuse;
+  const cause = error instanceof StartupError ? error.cause : error;
+  if (!(cause instanceof FsError)) return EXIT.failed;
+  if (cause.errno === "EACCES" || cause.errno === "EPERM") return EXIT.notAllowed;
+  return cause.errno === "ETIMEDOUT" ? EXIT.unreachable : EXIT.failed;
+}

@@ -1,0 +1,89 @@
+import { resolve } from "node:path";
+import type { Argv } from "yargs";
+import { DEADLINES, checkDeadlines, type Deadlines } from "../common/deadlines.js";
+import { readKey } from "../common/key.js";
+import { parseSize } from "../common/sizes.js";
+import { keyPath, readCluster } from "./cluster-file.js";
+import { UsageError } from "./exit.js";
+
+/** Options of everything that talks to a metadata daemon. */
+export function withCluster<T>(yargs: Argv<T>) {
+  return yargs
+    .option("meta", { type: "string", describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]" })
+    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
+    .option("data", { type: "string", describe: "folder of a cluster started by 'bigfsd up'" });
+}
+
+/** Options of everything that goes on running. */
+export function withDaemon<T>(yargs: Argv<T>) {
+  return yargs
+    .option("http", { type: "string", describe: "serve /metrics and /healthz there, [HOST:]PORT" })
+    .option("log-level", {
+      choices: ["debug", "info", "warn", "error"] as const,
+      default: "info" as const,
+      describe: "least important log records to write",
+    })
+    .option("deadline", {
+      type: "string",
+      array: true,
+      default: [] as string[],
+      describe: `an interval, NAME=MILLISECONDS; names: ${Object.keys(DEADLINES).join(" ")}`,
+    });
+}
+
+export interface ClusterAddress {
+  readonly meta: string;
+  readonly key: Buffer;
+}
+
+/** Where the metadata daemon is and the key: from the options, the environment, or the folder of an `up`. */
+export async function clusterAddress(args: {
+  meta?: string | undefined;
+  key?: string | undefined;
+  data?: string | undefined;
+}): Promise<ClusterAddress> {
+  const data = args.data === undefined ? undefined : resolve(args.data);
+  const meta = args.meta ?? (data === undefined ? process.env["BIGFS_META"] : (await readCluster(data))?.meta);
+  if (meta === undefined) {
+    throw new UsageError(
+      data === undefined
+        ? "which cluster? give --data DIR of a 'bigfsd up', or --meta HOST:PORT (or BIGFS_META)"
+        : `no cluster was started in ${data}: run 'bigfsd up --data ${data} --mount DIR', or give --meta HOST:PORT`,
+    );
+  }
+  return { meta, key: await clusterKey(args.key, data) };
+}
+
+/** The cluster key: from --key, BIGFS_KEY, or the folder of an `up`. */
+export async function clusterKey(option: string | undefined, data: string | undefined): Promise<Buffer> {
+  const file = option ?? process.env["BIGFS_KEY"] ?? (data === undefined ? undefined : keyPath(data));
+  if (file === undefined) throw new UsageError("no cluster key: give --key FILE (or BIGFS_KEY)");
+  return readKey(resolve(file));
+}
+
+/** The deadline table with NAME=MS changes applied. */
+export function deadlinesWith(changes: readonly string[]): Deadlines {
+  const deadlines = { ...DEADLINES };
+  for (const change of changes) {
+    const [name = "", value = ""] = change.split("=", 2);
+    const ms = Number(value);
+    if (!Object.hasOwn(deadlines, name)) throw new UsageError(`--deadline ${change}: there is no deadline '${name}'`);
+    if (!/^\d+$/.test(value) || ms < 1) throw new UsageError(`--deadline ${change}: give whole milliseconds, NAME=MS`);
+    deadlines[name as keyof Deadlines] = ms;
+  }
+  try {
+    checkDeadlines(deadlines);
+  } catch (error) {
+    throw new UsageError(`--deadline: ${(error as Error).message}`);
+  }
+  return deadlines;
+}
+
+/** A size option in bytes; says which option is wrong. */
+export function sizeOption(name: string, text: string): number {
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw new UsageError(`--${name} ${text}: ${(error as Error).message}`);
+  }
+}

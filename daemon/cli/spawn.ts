@@ -1,0 +1,79 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { FsError, errnoFromWire } from "../../proto/errno.js";
+import { startTimeOf } from "../common/process.js";
+import { StartupError } from "../common/running.js";
+
+/** The descriptor on which a daemon says, in one line of JSON, that it has started or why not. */
+export const READY_FD = 3;
+/** Set for daemons that shall write to READY_FD. */
+export const READY_ENV = "BIGFS_READY";
+
+const readySchema = z.union([
+  z.strictObject({ listen: z.string() }),
+  z.strictObject({ error: z.string(), hint: z.string(), errno: z.string() }),
+]);
+export type ReadyLine = z.infer<typeof readySchema>;
+
+export interface Spawned {
+  readonly pid: number;
+  readonly started: string;
+  readonly listen: string;
+}
+
+/**
+ * Starts `bigfsd ARGS` as a process of its own that outlives this one, its output appended to `logFile`, and waits until
+ * it has started. Rejects with the StartupError that the daemon told.
+ */
+export async function spawnDaemon(args: readonly string[], logFile: string): Promise<Spawned> {
+  await mkdir(dirname(logFile), { recursive: true });
+  const log = await open(logFile, "a", 0o600);
+  let child: ChildProcess;
+  try {
+    child = spawn(process.execPath, [fileURLToPath(new URL("./bin.js", import.meta.url)), ...args], {
+      detached: true,
+      stdio: ["ignore", log.fd, log.fd, "pipe"],
+      env: { ...process.env, [READY_ENV]: "1" },
+      cwd: "/",
+    });
+  } finally {
+    await log.close();
+  }
+  const ready = await readyLine(child);
+  child.unref();
+  if (ready === undefined) {
+    throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended before it was ready`, { hint: `see ${logFile}` });
+  }
+  if ("error" in ready) {
+    const cause = ready.errno === "" ? undefined : new FsError(errnoFromWire(ready.errno), ready.error);
+    throw new StartupError(ready.error, { hint: ready.hint, cause });
+  }
+  const pid = child.pid;
+  const started = pid === undefined ? undefined : startTimeOf(pid);
+  if (pid === undefined || started === undefined) {
+    throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended right after it had started`, { hint: `see ${logFile}` });
+  }
+  return { pid, started, listen: ready.listen };
+}
+
+/** undefined: the daemon ended without a word. */
+async function readyLine(child: ChildProcess): Promise<ReadyLine | undefined> {
+  const pipe = child.stdio[READY_FD] as Readable;
+  let text = "";
+  pipe.setEncoding("utf8");
+  await new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    pipe.on("data", (part: string) => {
+      text += part;
+      if (text.includes("\n")) resolve();
+    });
+    pipe.once("close", resolve);
+  });
+  pipe.destroy();
+  const line = text.split("\n")[0] ?? "";
+  return line === "" ? undefined : readySchema.parse(JSON.parse(line));
+}

@@ -1,0 +1,107 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Test } from "tap";
+import { isAlive, type ClusterFile, type Member } from "../../daemon/cli/cluster-file.js";
+import { must, run, type Outcome } from "./run.js";
+
+/** Runs the `bigfsd` command of this build. */
+export function bigfsd(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  return run(process.execPath, [new URL("../../daemon/cli/bin.js", import.meta.url).pathname, ...args], {
+    env: { BIGFS_META: "", ...env },
+    timeout: 120_000,
+  });
+}
+
+/** A cluster of real processes in a temp folder, with a real mount, that goes away with the test. */
+export class TestCluster {
+  readonly #mounts: string[] = [];
+
+  private constructor(
+    /** Everything of this cluster. */
+    readonly dir: string,
+    private readonly args: readonly string[],
+  ) {}
+
+  /** Starts `bigfsd up` with these further arguments. */
+  static async start(t: Test, args: readonly string[] = []): Promise<TestCluster> {
+    const dir = await mkdtemp(join(tmpdir(), "bigfs-test-"));
+    const cluster = new TestCluster(dir, args);
+    t.teardown(() => cluster.destroy());
+    await cluster.up();
+    return cluster;
+  }
+
+  get data(): string {
+    return join(this.dir, "cluster");
+  }
+
+  get mnt(): string {
+    return join(this.dir, "mnt");
+  }
+
+  get keyFile(): string {
+    return join(this.data, "cluster.key");
+  }
+
+  /** Starts what is missing. */
+  async up(): Promise<void> {
+    const outcome = await bigfsd(["up", "--data", this.data, "--mount", this.mnt, ...this.args]);
+    if (outcome.code !== 0) throw new Error(`up failed (${outcome.code}): ${outcome.stderr}${await this.logs()}`);
+  }
+
+  async down(): Promise<void> {
+    const outcome = await bigfsd(["down", "--data", this.data]);
+    if (outcome.code !== 0) throw new Error(`down failed (${outcome.code}): ${outcome.stderr}`);
+  }
+
+  async file(): Promise<ClusterFile> {
+    return JSON.parse(await readFile(join(this.data, "cluster.json"), "utf8")) as ClusterFile;
+  }
+
+  async member(name: string): Promise<Member> {
+    const found = (await this.file()).processes.find((m) => m.name === name);
+    if (found === undefined) throw new Error(`no process ${name}`);
+    return found;
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(name: string): Promise<void> {
+    const member = await this.member(name);
+    process.kill(member.pid, "SIGKILL");
+    while (isAlive(member)) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Mounts the cluster once more; the mount point. */
+  async mountAgain(name: string, args: readonly string[] = []): Promise<string> {
+    const mountpoint = join(this.dir, name);
+    await must("mkdir", ["-p", mountpoint]);
+    const log = join(this.data, "log", `${name}.log`);
+    const outcome = await bigfsd(["mount", mountpoint, "--data", this.data, "--log", log, ...args]);
+    if (outcome.code !== 0) throw new Error(`mount failed: ${outcome.stderr}`);
+    this.#mounts.push(mountpoint);
+    return mountpoint;
+  }
+
+  /** Peak memory of a process in MiB. */
+  async peakMiB(name: string): Promise<number> {
+    const status = await readFile(`/proc/${(await this.member(name)).pid}/status`, "utf8");
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) / 1024;
+  }
+
+  /** The last lines of every log. */
+  async logs(): Promise<string> {
+    return (await run("bash", ["-c", `tail -n 5 ${this.data}/log/*.log`])).stdout;
+  }
+
+  private async destroy(): Promise<void> {
+    for (const mountpoint of [...this.#mounts, this.mnt]) await run("fusermount3", ["-uz", mountpoint]);
+    await bigfsd(["down", "--data", this.data, "--force"]);
+    for (const member of await this.file()
+      .then((f) => f.processes)
+      .catch(() => [])) {
+      if (isAlive(member)) process.kill(member.pid, "SIGKILL");
+    }
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,46 @@
+import { join } from "node:path";
+import { test } from "tap";
+import { TestCluster } from "../helpers/cluster.js";
+import { packageRoot } from "../helpers/package-root.js";
+import { must, sh } from "../helpers/run.js";
+
+test("git clones, checks, commits and packs on the mount", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const repo = join(cluster.mnt, "repo");
+  await must("git", ["clone", "-q", packageRoot, repo]);
+  await sh(
+    `git fsck --strict
+     echo more >> README.md && git add -A && git -c user.email=a@b -c user.name=a commit -qm change
+     git gc -q && git fsck --strict`,
+    { cwd: repo },
+  );
+  t.equal(await sh("git status --porcelain", { cwd: repo }), "");
+  t.equal(await sh("git log -1 --format=%s", { cwd: repo }), "change\n");
+});
+
+test("SQLite keeps a database on the mount", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const script = `
+    import sqlite3
+    db = sqlite3.connect("test.db")
+    db.execute("create table t(id integer primary key, v text)")
+    for n in range(50):
+        with db: db.executemany("insert into t(v) values (?)", [(str(n) * 100,)] * 20)
+    with db: db.execute("delete from t where id % 3 = 0")
+    db.execute("vacuum")
+    print(db.execute("select count(*) from t").fetchone()[0], db.execute("pragma integrity_check").fetchone()[0])`;
+  const dedented = script.replaceAll("\n    ", "\n");
+  t.equal(await must("python3", ["-c", dedented], { cwd: cluster.mnt }), "667 ok\n");
+});
+
+test("npm ci installs a package with its dependencies on the mount", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const project = join(cluster.mnt, "project");
+  await sh(
+    `mkdir project && cd project && mkdir -p dep && cp -a ${packageRoot}/node_modules/zod/. dep/
+     printf '{"name":"p","version":"1.0.0","dependencies":{"zod":"file:./dep"}}' > package.json
+     npm install --package-lock-only --no-audit --no-fund --silent && npm ci --install-links --no-audit --no-fund --silent`,
+    { cwd: cluster.mnt },
+  );
+  t.equal(await must("node", ["-e", "console.log(typeof require('zod').z.string)"], { cwd: project }), "function\n");
+});
