@@ -9,12 +9,18 @@ export interface Tx {
   get<K extends RowKind>(key: Key<K>): Readonly<Rows[K]> | undefined;
   put<K extends RowKind>(key: Key<K>, row: Rows[K]): void;
   del(key: Key): void;
+  /** A hint that these rows will be read: those that are not in memory are loaded together instead of one by one. */
+  preload?(keys: readonly Key[]): void;
 }
 
 /** A row is not in memory; the executor loads it and runs the rule again. */
 export class RowMissing extends Error {
   override readonly name = "RowMissing";
-  constructor(readonly key: Key) {
+  constructor(
+    readonly key: Key,
+    /** More rows that the rule knows it will need. */
+    readonly others: readonly Key[] = [],
+  ) {
     super(`row ${JSON.stringify(key)} is not loaded`);
   }
 }
