@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import { test } from "tap";
+import { place } from "../../../daemon/common/placement.js";
+import type { NodeInfo, NodeMap } from "../../../proto/gen/bigfs/v1/node.js";
+
+function node(id: number, fields: Partial<NodeInfo> = {}): NodeInfo {
+  return {
+    id,
+    name: `n${id}`,
+    address: `127.0.0.1:${5000 + id}`,
+    zone: `z${id}`,
+    weight: 1,
+    state: "UP",
+    capacity: 0,
+    used: 0,
+    chunks: 0,
+    load: undefined,
+    uuid: `u${id}`,
+    ...fields,
+  };
+}
+
+const mapOf = (nodes: NodeInfo[]): NodeMap => ({ version: 1, nodes });
+const CHUNKS = 10_000;
+const BASE = 3 * 2 ** 40;
+
+test("each node is primary for its share by weight, within 10 %", (t) => {
+  t.doesNotThrow(() =>
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 10, max: 40 }), { minLength: 2, maxLength: 5 }),
+        fc.nat(1e6),
+        (weights, at) => {
+          const map = mapOf(weights.map((weight, i) => node(i + 1, { weight })));
+          const total = weights.reduce((a, b) => a + b);
+          const count = new Map<number, number>();
+          for (let i = 0; i < CHUNKS; i++) {
+            const [primary] = place(BASE + at + i, map, 1);
+            count.set(primary ?? 0, (count.get(primary ?? 0) ?? 0) + 1);
+          }
+          return weights.every((weight, i) => {
+            const due = (CHUNKS * weight) / total;
+            // Four standard deviations where a small share makes 10 % too sharp.
+            const allowed = Math.max(due * 0.1, 4 * Math.sqrt(due));
+            return Math.abs((count.get(i + 1) ?? 0) - due) <= allowed;
+          });
+        },
+      ),
+      { numRuns: 10, seed: 7 },
+    ),
+  );
+  t.end();
+});
+
+test("when a node leaves, only its own copies move", (t) => {
+  const nodes = [1, 2, 3, 4, 5].map((id) => node(id, { weight: id }));
+  for (let i = 0; i < 2_000; i++) {
+    const before = place(BASE + i, mapOf(nodes), 3);
+    const after = place(BASE + i, mapOf(nodes.filter((n) => n.id !== 3)), 3);
+    const kept = before.filter((id) => id !== 3);
+    t.same(
+      kept.filter((id) => !after.includes(id)),
+      [],
+      "a copy moved without need",
+    );
+    if (!before.includes(3)) t.same(after, before);
+  }
+  t.end();
+});
+
+test("copies are of distinct UP nodes, in as many zones as there are, and not where they may not be", (t) => {
+  const states = ["JOINING", "UP", "SUSPECT", "DOWN", "DRAINING", "RETIRED"];
+  const anyNode = fc.record({ zone: fc.integer({ min: 0, max: 3 }), state: fc.constantFrom("UP", "UP", ...states) });
+  t.doesNotThrow(() =>
+    fc.assert(
+      fc.property(
+        fc.array(anyNode, { maxLength: 8 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.nat(2 ** 40),
+        fc.uniqueArray(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
+        fc.uniqueArray(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
+        (specs, copies, chunk, exclude, hold) => {
+          const nodes = specs.map((s, i) => node(i + 1, { zone: `z${s.zone}`, state: s.state }));
+          const opts = { exclude: new Set(exclude), hold: new Set(hold) };
+          const chosen = place(chunk, mapOf(nodes), copies, opts);
+          const free = nodes.filter((n) => n.state === "UP" && !exclude.includes(n.id) && !hold.includes(n.id));
+          const zoneOf = (id: number) => nodes.find((n) => n.id === id)?.zone;
+          const heldZones = new Set(nodes.filter((n) => hold.includes(n.id)).map((n) => n.zone));
+          const freshZones = new Set(free.map((n) => n.zone).filter((z) => !heldZones.has(z)));
+          const usedFresh = new Set(chosen.map(zoneOf).filter((z) => z !== undefined && freshZones.has(z)));
+          return (
+            chosen.length === Math.min(copies, free.length) &&
+            new Set(chosen).size === chosen.length &&
+            chosen.every((id) => free.some((n) => n.id === id)) &&
+            usedFresh.size === Math.min(chosen.length, freshZones.size)
+          );
+        },
+      ),
+      { numRuns: 500, seed: 11 },
+    ),
+  );
+  t.end();
+});
+
+test("the order of the map does not matter", (t) => {
+  const nodes = [1, 2, 3, 4].map((id) => node(id, { zone: `z${id % 2}` }));
+  for (let i = 0; i < 200; i++) {
+    t.same(place(BASE + i, mapOf([...nodes].reverse()), 3), place(BASE + i, mapOf(nodes), 3));
+  }
+  t.end();
+});
