@@ -189,6 +189,11 @@ export interface Attr {
 export interface AttrReply {
   attr: Attr | undefined;
   cached: boolean;
+  /**
+   * CopyRange: bytes copied, from the start of the range; less than asked for at the end of the source or at the limit
+   * of one operation.
+   */
+  copied: number;
 }
 
 /** ino 0 (attr absent): there is no such name, and `cached` may let the client remember that. */
@@ -244,6 +249,8 @@ export interface Make {
   /** With `open` of an existing file: O_TRUNC. */
   truncate: boolean;
   umask: number;
+  /** With `open`: as Access.mask; checked when the file exists already. */
+  access: number;
 }
 
 export interface Link {
@@ -394,7 +401,8 @@ export interface SliceAt {
 }
 
 /**
- * Adds slices, in order. The size grows to `size_at_least` at most as far as trunc_seq allows. Answered when durable.
+ * Adds slices, in order. The size grows to `size_at_least` at most as far as trunc_seq allows; without `mtime` that time
+ * stays as it is. Answered when durable.
  * EAGAIN with no effect: a chunk lacks M AVAILABLE copies (wait, send again). EFBIG: too many inline bytes in that slot,
  * upload a chunk instead.
  */
@@ -2565,7 +2573,7 @@ export const Attr: MessageFns<Attr> = {
 };
 
 function createBaseAttrReply(): AttrReply {
-  return { attr: undefined, cached: false };
+  return { attr: undefined, cached: false, copied: 0 };
 }
 
 export const AttrReply: MessageFns<AttrReply> = {
@@ -2575,6 +2583,9 @@ export const AttrReply: MessageFns<AttrReply> = {
     }
     if (message.cached !== false) {
       writer.uint32(16).bool(message.cached);
+    }
+    if (message.copied !== 0) {
+      writer.uint32(24).uint64(message.copied);
     }
     return writer;
   },
@@ -2608,6 +2619,14 @@ export const AttrReply: MessageFns<AttrReply> = {
             message.cached = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.copied = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2627,6 +2646,7 @@ export const AttrReply: MessageFns<AttrReply> = {
     const message = createBaseAttrReply();
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.cached = object.cached ?? false;
+    message.copied = object.copied ?? 0;
     return message;
   },
 };
@@ -3071,6 +3091,7 @@ function createBaseMake(): Make {
     exclusive: false,
     truncate: false,
     umask: 0,
+    access: 0,
   };
 }
 
@@ -3102,6 +3123,9 @@ export const Make: MessageFns<Make> = {
     }
     if (message.umask !== 0) {
       writer.uint32(72).uint32(message.umask);
+    }
+    if (message.access !== 0) {
+      writer.uint32(80).uint32(message.access);
     }
     return writer;
   },
@@ -3191,6 +3215,14 @@ export const Make: MessageFns<Make> = {
             message.umask = reader.uint32();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.access = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3217,6 +3249,7 @@ export const Make: MessageFns<Make> = {
     message.exclusive = object.exclusive ?? false;
     message.truncate = object.truncate ?? false;
     message.umask = object.umask ?? 0;
+    message.access = object.access ?? 0;
     return message;
   },
 };

@@ -95,6 +95,26 @@ export interface InodeRow {
    * trunc_seq is cut at it.
    */
   truncSize: number;
+  /**
+   * What was cut out of the file, by ascending seq: a commit made against an older trunc_seq gets the same cuts. An entry
+   * that lies within a later one is left out.
+   */
+  cuts: Cut[];
+  /** Cuts up to this seq were merged for lack of room: a commit that is older and would be touched by them is refused. */
+  cutFloor: number;
+  /** When mtime was set explicitly: a commit of bytes written before that leaves mtime alone. */
+  mtimeSet:
+    | Time
+    | undefined;
+  /** A SweepRow exists; slots in its ranges that are older than the range do not count any more. */
+  sweeping: boolean;
+}
+
+/** Bytes from..to (to 0: everything from there on) were cut out; seq is the trunc_seq that this left. */
+export interface Cut {
+  seq: number;
+  from: number;
+  to: number;
 }
 
 /** (dir, name) -> child. */
@@ -127,6 +147,8 @@ export interface Slice {
 /** (ino, slot) -> slices, later wins. */
 export interface SlotRow {
   slices: Slice[];
+  /** trunc_seq of the file when the row was written (see SweepRange). */
+  seq: number;
 }
 
 export interface Xattr {
@@ -158,11 +180,15 @@ export interface ChunkRow {
   /** The session whose id range it lies in. */
   session: number;
   replicas: Replica[];
+  /** A GarbageRow exists. */
+  garbage: boolean;
 }
 
 /** Chunks of a file that were not synced on M nodes when they were committed. */
 export interface UnsyncedRow {
   chunks: number[];
+  /** Of each: version of the file that the commit made. */
+  versions: number[];
 }
 
 /** A chunk that is on its way out: a recorded decision. */
@@ -174,6 +200,12 @@ export interface GarbageRow {
   deleting: boolean;
   /** Nodes that still have to remove it. */
   nodes: number[];
+  /**
+   * The file whose change dropped the last reference, and its version then (0: never referenced): what that file got up
+   * to this version must be synced before the chunk may go.
+   */
+  ino: number;
+  version: number;
 }
 
 export interface NodeRow {
@@ -218,12 +250,24 @@ export interface OrphanRow {
   ino: number;
 }
 
-/** Long work on a file that goes on in steps: slots first..end are to be dropped; then, if `remove`, the inode. */
+/**
+ * Long work on a file that goes on in steps. With `remove` the inode is gone already and the slots first_slot..end_slot
+ * are to be dropped; otherwise what is stale in `ranges` is, and the inode says `sweeping`.
+ */
 export interface SweepRow {
   ino: number;
   firstSlot: number;
   endSlot: number;
   remove: boolean;
+  /** In order, without overlaps. */
+  ranges: SweepRange[];
+}
+
+/** Slots first..end with SlotRow.seq below `seq` were cut off: they count as absent and are to be dropped. */
+export interface SweepRange {
+  first: number;
+  end: number;
+  seq: number;
 }
 
 function createBaseTime(): Time {
@@ -598,6 +642,10 @@ function createBaseInodeRow(): InodeRow {
     hasXattrs: false,
     slotEnd: 0,
     truncSize: 0,
+    cuts: [],
+    cutFloor: 0,
+    mtimeSet: undefined,
+    sweeping: false,
   };
 }
 
@@ -665,6 +713,18 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.truncSize !== 0) {
       writer.uint32(168).uint64(message.truncSize);
+    }
+    for (const v of message.cuts) {
+      Cut.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.cutFloor !== 0) {
+      writer.uint32(184).uint64(message.cutFloor);
+    }
+    if (message.mtimeSet !== undefined) {
+      Time.encode(message.mtimeSet, writer.uint32(194).fork()).join();
+    }
+    if (message.sweeping !== false) {
+      writer.uint32(200).bool(message.sweeping);
     }
     return writer;
   },
@@ -850,6 +910,38 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.truncSize = longToNumber(reader.uint64());
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.cuts.push(Cut.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.cutFloor = longToNumber(reader.uint64());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.mtimeSet = Time.decode(reader, reader.uint32());
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.sweeping = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -888,6 +980,91 @@ export const InodeRow: MessageFns<InodeRow> = {
     message.hasXattrs = object.hasXattrs ?? false;
     message.slotEnd = object.slotEnd ?? 0;
     message.truncSize = object.truncSize ?? 0;
+    message.cuts = object.cuts?.map((e) => Cut.fromPartial(e)) || [];
+    message.cutFloor = object.cutFloor ?? 0;
+    message.mtimeSet = (object.mtimeSet !== undefined && object.mtimeSet !== null)
+      ? Time.fromPartial(object.mtimeSet)
+      : undefined;
+    message.sweeping = object.sweeping ?? false;
+    return message;
+  },
+};
+
+function createBaseCut(): Cut {
+  return { seq: 0, from: 0, to: 0 };
+}
+
+export const Cut: MessageFns<Cut> = {
+  encode(message: Cut, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seq !== 0) {
+      writer.uint32(8).uint64(message.seq);
+    }
+    if (message.from !== 0) {
+      writer.uint32(16).uint64(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(24).uint64(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Cut {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCut();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.from = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.to = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Cut>, I>>(base?: I): Cut {
+    return Cut.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Cut>, I>>(object: I): Cut {
+    const message = createBaseCut();
+    message.seq = object.seq ?? 0;
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
     return message;
   },
 };
@@ -1154,13 +1331,16 @@ export const Slice: MessageFns<Slice> = {
 };
 
 function createBaseSlotRow(): SlotRow {
-  return { slices: [] };
+  return { slices: [], seq: 0 };
 }
 
 export const SlotRow: MessageFns<SlotRow> = {
   encode(message: SlotRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.slices) {
       Slice.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.seq !== 0) {
+      writer.uint32(16).uint64(message.seq);
     }
     return writer;
   },
@@ -1186,6 +1366,14 @@ export const SlotRow: MessageFns<SlotRow> = {
             message.slices.push(Slice.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1204,6 +1392,7 @@ export const SlotRow: MessageFns<SlotRow> = {
   fromPartial<I extends Exact<DeepPartial<SlotRow>, I>>(object: I): SlotRow {
     const message = createBaseSlotRow();
     message.slices = object.slices?.map((e) => Slice.fromPartial(e)) || [];
+    message.seq = object.seq ?? 0;
     return message;
   },
 };
@@ -1422,7 +1611,7 @@ export const Replica: MessageFns<Replica> = {
 };
 
 function createBaseChunkRow(): ChunkRow {
-  return { id: 0, len: 0, crc: 0, refs: 0, session: 0, replicas: [] };
+  return { id: 0, len: 0, crc: 0, refs: 0, session: 0, replicas: [], garbage: false };
 }
 
 export const ChunkRow: MessageFns<ChunkRow> = {
@@ -1444,6 +1633,9 @@ export const ChunkRow: MessageFns<ChunkRow> = {
     }
     for (const v of message.replicas) {
       Replica.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.garbage !== false) {
+      writer.uint32(56).bool(message.garbage);
     }
     return writer;
   },
@@ -1509,6 +1701,14 @@ export const ChunkRow: MessageFns<ChunkRow> = {
             message.replicas.push(Replica.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.garbage = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1532,12 +1732,13 @@ export const ChunkRow: MessageFns<ChunkRow> = {
     message.refs = object.refs ?? 0;
     message.session = object.session ?? 0;
     message.replicas = object.replicas?.map((e) => Replica.fromPartial(e)) || [];
+    message.garbage = object.garbage ?? false;
     return message;
   },
 };
 
 function createBaseUnsyncedRow(): UnsyncedRow {
-  return { chunks: [] };
+  return { chunks: [], versions: [] };
 }
 
 export const UnsyncedRow: MessageFns<UnsyncedRow> = {
@@ -1545,6 +1746,13 @@ export const UnsyncedRow: MessageFns<UnsyncedRow> = {
     if (message.chunks.length !== 0) {
       writer.uint32(10).fork();
       for (const v of message.chunks) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.versions.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.versions) {
         writer.uint64(v);
       }
       writer.join();
@@ -1583,6 +1791,24 @@ export const UnsyncedRow: MessageFns<UnsyncedRow> = {
 
             break;
           }
+          case 2: {
+            if (tag === 16) {
+              message.versions.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.versions.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1601,12 +1827,13 @@ export const UnsyncedRow: MessageFns<UnsyncedRow> = {
   fromPartial<I extends Exact<DeepPartial<UnsyncedRow>, I>>(object: I): UnsyncedRow {
     const message = createBaseUnsyncedRow();
     message.chunks = object.chunks?.map((e) => e) || [];
+    message.versions = object.versions?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseGarbageRow(): GarbageRow {
-  return { chunk: 0, since: 0, deleting: false, nodes: [] };
+  return { chunk: 0, since: 0, deleting: false, nodes: [], ino: 0, version: 0 };
 }
 
 export const GarbageRow: MessageFns<GarbageRow> = {
@@ -1626,6 +1853,12 @@ export const GarbageRow: MessageFns<GarbageRow> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.ino !== 0) {
+      writer.uint32(40).uint64(message.ino);
+    }
+    if (message.version !== 0) {
+      writer.uint32(48).uint64(message.version);
     }
     return writer;
   },
@@ -1685,6 +1918,22 @@ export const GarbageRow: MessageFns<GarbageRow> = {
 
             break;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1706,6 +1955,8 @@ export const GarbageRow: MessageFns<GarbageRow> = {
     message.since = object.since ?? 0;
     message.deleting = object.deleting ?? false;
     message.nodes = object.nodes?.map((e) => e) || [];
+    message.ino = object.ino ?? 0;
+    message.version = object.version ?? 0;
     return message;
   },
 };
@@ -2180,7 +2431,7 @@ export const OrphanRow: MessageFns<OrphanRow> = {
 };
 
 function createBaseSweepRow(): SweepRow {
-  return { ino: 0, firstSlot: 0, endSlot: 0, remove: false };
+  return { ino: 0, firstSlot: 0, endSlot: 0, remove: false, ranges: [] };
 }
 
 export const SweepRow: MessageFns<SweepRow> = {
@@ -2196,6 +2447,9 @@ export const SweepRow: MessageFns<SweepRow> = {
     }
     if (message.remove !== false) {
       writer.uint32(32).bool(message.remove);
+    }
+    for (const v of message.ranges) {
+      SweepRange.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2245,6 +2499,14 @@ export const SweepRow: MessageFns<SweepRow> = {
             message.remove = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ranges.push(SweepRange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2266,6 +2528,86 @@ export const SweepRow: MessageFns<SweepRow> = {
     message.firstSlot = object.firstSlot ?? 0;
     message.endSlot = object.endSlot ?? 0;
     message.remove = object.remove ?? false;
+    message.ranges = object.ranges?.map((e) => SweepRange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSweepRange(): SweepRange {
+  return { first: 0, end: 0, seq: 0 };
+}
+
+export const SweepRange: MessageFns<SweepRange> = {
+  encode(message: SweepRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(8).uint64(message.first);
+    }
+    if (message.end !== 0) {
+      writer.uint32(16).uint64(message.end);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(24).uint64(message.seq);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SweepRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSweepRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.end = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SweepRange>, I>>(base?: I): SweepRange {
+    return SweepRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SweepRange>, I>>(object: I): SweepRange {
+    const message = createBaseSweepRange();
+    message.first = object.first ?? 0;
+    message.end = object.end ?? 0;
+    message.seq = object.seq ?? 0;
     return message;
   },
 };
