@@ -1,0 +1,119 @@
+/**
+ * The metadata in one SQLite file: one table of keys and values.
+ *
+ * Two connections, one that writes and one that reads: a read neither waits for the disk of a commit nor sees half a
+ * batch. (Exclusive locking mode would forbid the second; a commit takes as long without it. The lock file of the data
+ * folder keeps other daemons out.)
+ */
+import { StartupError } from "../../common/running.js";
+import type { Batch, MetaStore, StoredRow } from "../metastore.js";
+import { Database, sqliteCode, type Statement } from "./database.js";
+import { migrate } from "./migrations.js";
+import { batchSql, loadSql, scanSql } from "./sql.js";
+
+/** Keys of one query. */
+const KEYS_MAX = 512;
+
+interface Found {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+/** Opens or creates the file; StartupError when it cannot be used. */
+export async function openSqlite(path: string): Promise<MetaStore> {
+  const opened: Database[] = [];
+  const open = async () => {
+    const db = await Database.open(path);
+    opened.push(db);
+    return db;
+  };
+  try {
+    const writer = await open();
+    await prepareFile(writer, path);
+    const reader = await open();
+    await reader.exec("PRAGMA cache_size=-32768; PRAGMA query_only=ON");
+    const one = await reader.prepare("SELECT value FROM kv WHERE key=?");
+    return new SqliteStore({ writer, reader, one });
+  } catch (error) {
+    for (const db of opened) await db.close().catch(() => undefined);
+    throw startupErrorOf(error, path);
+  }
+}
+
+class SqliteStore implements MetaStore {
+  readonly #writer: Database;
+  readonly #reader: Database;
+  readonly #one: Statement;
+
+  constructor(parts: { readonly writer: Database; readonly reader: Database; readonly one: Statement }) {
+    this.#writer = parts.writer;
+    this.#reader = parts.reader;
+    this.#one = parts.one;
+  }
+
+  async load(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    const [only] = keys;
+    if (keys.length === 1 && only !== undefined) {
+      return [(await this.#one.get<{ value: Buffer }>(Buffer.from(only, "latin1")))?.value];
+    }
+    const values = new Map<string, Uint8Array>();
+    for (let i = 0; i < keys.length; i += KEYS_MAX) {
+      const found = await this.#reader.all<Found>(loadSql(keys.slice(i, i + KEYS_MAX)));
+      for (const { key, value } of found) values.set(key.toString("latin1"), value);
+    }
+    return keys.map((key) => values.get(key));
+  }
+
+  async scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
+    const found = await this.#reader.all<Found>(scanSql(range));
+    return found.map(({ key, value }) => ({ key: key.toString("latin1"), value }));
+  }
+
+  async commit(batch: Batch): Promise<void> {
+    try {
+      for (const sql of batchSql(batch)) await this.#writer.exec(sql);
+    } catch (error) {
+      await this.#writer.exec("ROLLBACK").catch(() => undefined); // SQLite may have rolled back by itself
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#one.finalize();
+    await this.#reader.close();
+    await this.#writer.close();
+  }
+}
+
+async function prepareFile(db: Database, path: string): Promise<void> {
+  const [mode] = await db.all<{ journal_mode: string }>("PRAGMA journal_mode=WAL");
+  if (mode?.journal_mode !== "wal") {
+    throw new StartupError(`${path} lies on a filesystem where SQLite cannot keep a write-ahead log`, {
+      hint: "put the data folder on a local disk",
+    });
+  }
+  await db.exec("PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864");
+  await migrate(db, path);
+}
+
+function startupErrorOf(cause: unknown, path: string): unknown {
+  switch (sqliteCode(cause)) {
+    case undefined:
+      return cause;
+    case "SQLITE_NOTADB":
+    case "SQLITE_CORRUPT":
+      return new StartupError(`${path} is damaged: it is not a database that SQLite can read`, {
+        hint: "check the disk and put back a backup of the file; BigFS changed nothing in it",
+        cause,
+      });
+    case "SQLITE_BUSY":
+      return new StartupError(`${path} is locked by another program`, { hint: "end that program first", cause });
+    case "SQLITE_FULL":
+      return new StartupError(`there is no space left for ${path}`, { hint: "free some space on that disk", cause });
+    default:
+      return new StartupError(`${path} cannot be opened: ${(cause as Error).message}`, {
+        hint: "the data folder must exist and be readable and writable for the user that runs the daemon",
+        cause,
+      });
+  }
+}
