@@ -128,7 +128,11 @@ export interface FileSystem {
   lseek(handle: number, off: number, whence: 3 | 4): Maybe<number>;
 
   opendir(who: Caller, ino: number): Maybe<{ handle: number }>;
-  /** Entries after `cookie` (0: from the start, with "." and ".." first), until `take` returns false. */
+  /**
+   * Entries after `cookie` (0: from the start, with "." and ".." first), until `take` returns false. An entry for which
+   * it returned false was not taken: it comes again with the next call, and its `found` gives no reference. Nor does
+   * that of "." and "..".
+   */
   readdir(handle: number, cookie: number, withAttributes: boolean, take: (entry: Listed) => boolean): Maybe<void>;
   releasedir(handle: number): Maybe<void>;
   fsyncdir(handle: number): Maybe<void>;
