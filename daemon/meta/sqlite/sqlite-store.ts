@@ -8,7 +8,7 @@
 import { StartupError } from "../../common/running.js";
 import type { Batch, MetaStore, StoredRow } from "../metastore.js";
 import { Database, sqliteCode, type Statement } from "./database.js";
-import { migrate } from "./migrations.js";
+import { checkSchema, migrate } from "./migrations.js";
 import { batchSql, loadSql, scanSql } from "./sql.js";
 
 /** Keys of one query. */
@@ -86,6 +86,7 @@ class SqliteStore implements MetaStore {
 }
 
 async function prepareFile(db: Database, path: string): Promise<void> {
+  await checkSchema(db, path);
   const [mode] = await db.all<{ journal_mode: string }>("PRAGMA journal_mode=WAL");
   if (mode?.journal_mode !== "wal") {
     throw new StartupError(`${path} lies on a filesystem where SQLite cannot keep a write-ahead log`, {
@@ -93,7 +94,7 @@ async function prepareFile(db: Database, path: string): Promise<void> {
     });
   }
   await db.exec("PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864");
-  await migrate(db, path);
+  await migrate(db);
 }
 
 function startupErrorOf(cause: unknown, path: string): unknown {
