@@ -196,17 +196,6 @@ export function makeGarbage(tx: Tx, chunk: Readonly<ChunkRow>, by: { ino: number
   tx.put(key.garbage(chunk.id), { chunk: chunk.id, since, deleting: false, nodes: [], ...by });
 }
 
-/** Nodes with a readable copy. */
-export function availableOn(chunk: Readonly<ChunkRow>): number[] {
-  return chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE).map((copy) => copy.node);
-}
-
-/** Whether M copies are fsynced. */
-export function isSynced(chunk: Readonly<ChunkRow>, minReplicas: number): boolean {
-  const synced = chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE && copy.synced);
-  return synced.length >= minReplicas;
-}
-
 function replacedSafely(tx: Tx, garbage: Readonly<GarbageRow>): boolean {
   if (garbage.ino === 0) return true;
   const oldest = pruneUnsynced(tx, garbage.ino);

@@ -1,7 +1,18 @@
 import type { ClientFrame, ServerFrame } from "../../../proto/gen/bigfs/v1/meta.js";
-import { fail } from "../../../proto/errno.js";
 import type { Tx } from "../tx.js";
+import { access, getattr, lookup, readlink } from "./attributes.js";
+import { commit } from "./commit.js";
 import type { Context } from "./context.js";
+import { copyrange } from "./copyrange.js";
+import { fallocate } from "./fallocate.js";
+import { link } from "./link.js";
+import { make } from "./make.js";
+import { open } from "./open.js";
+import { slots } from "./read-slots.js";
+import { rename } from "./rename.js";
+import { setattr } from "./setattr.js";
+import { rmdir, unlink } from "./unlink.js";
+import { getxattrs, removexattr, setxattr } from "./xattrs.js";
 
 type Op = NonNullable<ClientFrame["op"]>;
 type Answer = NonNullable<ServerFrame["op"]>;
@@ -34,25 +45,23 @@ export type Rule<C extends RuleName> = (tx: Tx, ctx: Context, args: OpArgs<C>) =
 /** `cached` flags in the answers are false: leases are the service's. */
 export type Operations = { readonly [C in RuleName]: Rule<C> };
 
-const unwritten = (): never => fail("ENOSYS");
-
 export const OPERATIONS: Operations = {
-  lookup: unwritten,
-  getattr: unwritten,
-  access: unwritten,
-  setattr: unwritten,
-  make: unwritten,
-  link: unwritten,
-  unlink: unwritten,
-  rmdir: unwritten,
-  rename: unwritten,
-  open: unwritten,
-  readlink: unwritten,
-  getxattrs: unwritten,
-  setxattr: unwritten,
-  removexattr: unwritten,
-  slots: unwritten,
-  commit: unwritten,
-  fallocate: unwritten,
-  copyrange: unwritten,
+  lookup,
+  getattr,
+  access,
+  setattr,
+  make,
+  link,
+  unlink,
+  rmdir,
+  rename,
+  open,
+  readlink,
+  getxattrs,
+  setxattr,
+  removexattr,
+  slots,
+  commit,
+  fallocate,
+  copyrange,
 };

@@ -3,9 +3,10 @@
  * chunk is synced on M nodes or nothing names it any more.
  */
 import type { UnsyncedRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { fail } from "../../../proto/errno.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { isSynced } from "./chunks.js";
+import { isSynced } from "./replicas.js";
 import { volumeOf } from "./volume.js";
 
 /** Entries that one call looks at. */
@@ -14,16 +15,24 @@ const LOOKED_AT = 64;
 /** More than this in one file, and commits wait (EAGAIN) until storage has synced. */
 export const UNSYNCED_MAX = 4096;
 
-/** Adds chunks that `version` of the file names; false when there are too many and nothing was added. */
-export function addUnsynced(tx: Tx, ino: number, chunks: readonly number[], version: number): boolean {
-  const row = looked(tx, tx.get(key.unsynced(ino)), version);
-  if (chunks.length === 0) return true;
-  if (row.chunks.length + chunks.length > UNSYNCED_MAX) return false;
-  tx.put(key.unsynced(ino), {
-    chunks: [...row.chunks, ...chunks],
-    versions: [...row.versions, ...chunks.map(() => version)],
+/**
+ * Notes those of the chunks that are not synced on M nodes; the change that names them makes the file's next version.
+ * EAGAIN when too many wait already.
+ */
+export function noteUnsynced(tx: Tx, file: { ino: number; version: number }, chunks: readonly number[]): void {
+  const { minReplicas } = volumeOf(tx);
+  const fresh = chunks.filter((id) => {
+    const chunk = tx.get(key.chunk(id));
+    return chunk !== undefined && !isSynced(chunk, minReplicas);
   });
-  return true;
+  if (fresh.length === 0) return;
+  const version = file.version + 1;
+  const row = looked(tx, tx.get(key.unsynced(file.ino)), version);
+  if (row.chunks.length + fresh.length > UNSYNCED_MAX) fail("EAGAIN", `inode ${file.ino}: too much is not synced`);
+  tx.put(key.unsynced(file.ino), {
+    chunks: [...row.chunks, ...fresh],
+    versions: [...row.versions, ...fresh.map(() => version)],
+  });
 }
 
 /** Drops what is synced among the oldest entries; the version of the oldest that is left, undefined when none is. */

@@ -1,0 +1,36 @@
+import type { ChunkPlace, GetSlots, SlotInfo, SlotsReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../../proto/limits.js";
+import { key } from "../keys.js";
+import type { Tx } from "../tx.js";
+import { availableOn } from "./replicas.js";
+import type { Context } from "./context.js";
+import { type Inode, attrOf, mustBeFile, mustInode } from "./inodes.js";
+import { liveSlices } from "./slot-rows.js";
+
+/** Slots first..first+count of a file with the places of their chunks, all of one moment. */
+export function slots(tx: Tx, _ctx: Context, args: GetSlots): SlotsReply {
+  const inode = mustBeFile(mustInode(tx, args.ino));
+  return readSlots(tx, inode, args);
+}
+
+export function readSlots(tx: Tx, inode: Inode, want: { first: number; count: number }): SlotsReply {
+  const { first } = want;
+  const count = Math.min(want.count, LIMITS.slotsPerReply);
+  const found: SlotInfo[] = [];
+  for (let slot = first; slot < Math.min(first + count, inode.slotEnd); slot++) {
+    const slices = liveSlices(tx, inode, slot);
+    if (slices.length > 0) found.push({ slot, slices: [...slices] });
+  }
+  const chunks = found.flatMap(({ slices }) => slices.map((slice) => slice.chunk));
+  return { attr: attrOf(inode), slots: found, chunks: placesOf(tx, chunks), first, count, cached: false };
+}
+
+/** Where these chunks can be read, each once; 0 (no chunk) is left out. */
+export function placesOf(tx: Tx, chunks: readonly number[]): ChunkPlace[] {
+  const places: ChunkPlace[] = [];
+  for (const id of new Set(chunks)) {
+    const chunk = id === 0 ? undefined : tx.get(key.chunk(id));
+    if (chunk !== undefined) places.push({ chunk: id, len: chunk.len, nodes: availableOn(chunk) });
+  }
+  return places;
+}

@@ -1,0 +1,13 @@
+import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
+
+/** Nodes with a readable copy. */
+export function availableOn(chunk: Readonly<ChunkRow>): number[] {
+  return chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE).map((copy) => copy.node);
+}
+
+/** Whether M copies are fsynced. */
+export function isSynced(chunk: Readonly<ChunkRow>, minReplicas: number): boolean {
+  const synced = chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE && copy.synced);
+  return synced.length >= minReplicas;
+}
