@@ -205,3 +205,40 @@ test("while space is low, what adds names or data is refused and deletions go on
   isLow = false;
   await create("b");
 });
+
+test("deleting a row that is known to be absent changes nothing", async (t) => {
+  const { executor } = executorOver(storeWith({}));
+  await executor.execute(1, (tx) => numbers(tx, 1));
+  t.match(await executor.execute(1, (tx) => tx.del(cell(1))), { batch: 0, changed: [] });
+  const both = executor.execute(1, (tx) => {
+    setNumbers(tx, 2, [2]);
+    tx.del(cell(2));
+  });
+  t.match(await both, { batch: 1, changed: [cell(2)] }, "of this one it is not known");
+  await executor.drained();
+});
+
+test("a load that outlives its operation brings nothing old back", async (t) => {
+  const gates = new Gates();
+  let loads = 0;
+  const gate = async (call: string, when: string) => {
+    if (call === "load" && when === "before" && ++loads === 1) throw new Error("disk");
+    await gates.gate(call, when);
+  };
+  const { executor } = executorOver(storeWith({ 1025: [1] }, { gate }), { cacheRows: 1 });
+  gates.close("after load");
+  const hint = Array.from({ length: 1025 }, (_, n) => cell(n + 1)); // two loads: the first fails, the second stands still
+  await rejects(
+    t,
+    executor.execute(1, () => 0, { hint }),
+    "EIO",
+  );
+  await executor.execute(1, (tx) => setNumbers(tx, 1025, [2]));
+  await executor.drained();
+  await executor.execute(1, (tx) => setNumbers(tx, 2000, [0]));
+  await executor.drained();
+  const read = executor.execute(2, (tx) => numbers(tx, 1025));
+  await stateOf(read);
+  gates.open("after load");
+  t.match(await read, { value: [2] });
+});

@@ -197,3 +197,21 @@ test("a scan of any kind goes on behind rows that were deleted and not yet writt
   gates.open("before commit");
   await executor.drained();
 });
+
+test("a change during a listing replaces what was undurable when it began", async (t) => {
+  const gates = new Gates();
+  const { executor } = executorOver(new MemoryStore({ gate: gates.gate }), { cacheRows: 1 });
+  gates.close("before commit");
+  await executor.execute(1, (tx) => create(tx, nameFor(1)));
+  gates.close("before scan");
+  const listing = executor.list(1, { dir: DIR, after: 0, limit: 10 });
+  await executor.execute(1, (tx) => unlink(tx, nameFor(1)));
+  await executor.execute(1, (tx) => create(tx, nameFor(2)));
+  gates.open("before commit");
+  await executor.drained();
+  gates.open("before scan");
+  t.same(
+    (await listing).entries.map(({ name }) => name),
+    [nameFor(2)],
+  );
+});
