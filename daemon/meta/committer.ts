@@ -44,6 +44,11 @@ export class Committer {
     return this.#open.number;
   }
 
+  /** Bytes of the changes that are not durable. */
+  get bytes(): number {
+    return this.#open.bytes + (this.#writing?.bytes ?? 0);
+  }
+
   /** EIO once a commit has failed. */
   get failure(): FsError | undefined {
     return this.#failure;
@@ -121,6 +126,8 @@ class Gathering implements Batch {
   readonly puts = new Map<string, Uint8Array>();
   readonly dels = new Set<string>();
   readonly done: Promise<void>;
+  /** Of keys and values. */
+  bytes = 0;
   succeed!: () => void;
   fail!: (error: FsError) => void;
 
@@ -137,6 +144,9 @@ class Gathering implements Batch {
   }
 
   set(key: Key, bytes: Uint8Array | undefined): void {
+    const known = this.puts.get(key);
+    if (known === undefined && !this.dels.has(key)) this.bytes += key.length;
+    this.bytes += (bytes?.length ?? 0) - (known?.length ?? 0);
     if (bytes === undefined) {
       this.puts.delete(key);
       this.dels.add(key);

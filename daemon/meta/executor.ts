@@ -41,8 +41,10 @@ export interface ExecuteOptions {
 export interface ExecutorOptions extends CommitterOptions {
   /** Rows in memory beyond those that are in use; default 250,000. */
   readonly cacheRows?: number;
-  /** When so many changed rows wait to become durable, execute() waits; default 20,000. */
+  /** When so many changed rows wait to become durable, or so many bytes of them, execute() waits; default 20,000. */
   readonly dirtyRows?: number;
+  /** Default 32 MiB. */
+  readonly dirtyBytes?: number;
   /** Sees the changes of an operation before they are kept, and throws FsError to refuse them. */
   readonly admit?: (changes: ReadonlyMap<Key, Row | undefined>) => void;
 }
@@ -65,6 +67,7 @@ export class Executor {
   readonly #listing: Listing;
   readonly #log: Logger;
   readonly #dirtyRows: number;
+  readonly #dirtyBytes: number;
   readonly #admit: ((changes: ReadonlyMap<Key, Row | undefined>) => void) | undefined;
   #order = 0;
 
@@ -79,6 +82,7 @@ export class Executor {
     });
     this.#listing = new Listing({ store, cache: this.#cache, committer: this.#committer });
     this.#dirtyRows = opts.dirtyRows ?? 20_000;
+    this.#dirtyBytes = opts.dirtyBytes ?? 32 * 1024 * 1024;
     this.#admit = opts.admit;
   }
 
@@ -88,7 +92,7 @@ export class Executor {
    * FsError, or EIO when the rule broke, a row could not be read or a commit has failed.
    */
   async execute<T>(session: number, rule: (tx: Tx) => T, opts: ExecuteOptions = {}): Promise<Executed<T>> {
-    while (this.#cache.dirty >= this.#dirtyRows) await this.#committer.progress();
+    while (this.#isFull()) await this.#committer.progress();
     const outcome = await this.#settle(session, rule, opts);
     if (outcome.hold > this.durable) await this.whenDurable(outcome.hold);
     if (outcome.kind === "refused") throw outcome.error;
@@ -141,6 +145,10 @@ export class Executor {
   /** Resolves when every change so far is durable. */
   drained(): Promise<void> {
     return this.#committer.drained();
+  }
+
+  #isFull(): boolean {
+    return this.#cache.dirty >= this.#dirtyRows || this.#committer.bytes >= this.#dirtyBytes;
   }
 
   async #settle<T>(session: number, rule: (tx: Tx) => T, opts: ExecuteOptions): Promise<Settled<T>> {

@@ -156,6 +156,20 @@ test("operations wait while too many changed rows are not durable", async (t) =>
   t.equal(executor.rows.dirty, 0);
 });
 
+test("operations wait while the changes that are not durable are too many bytes", async (t) => {
+  const gates = new Gates();
+  const { executor } = executorOver(storeWith({}, { gate: gates.gate }), { dirtyBytes: 3000 });
+  gates.close("before commit");
+  const large = Array.from({ length: 300 }, () => 2 ** 40);
+  for (let i = 0; i < 3; i++) await executor.execute(1, (tx) => setNumbers(tx, 1, large));
+  const second = executor.execute(1, (tx) => setNumbers(tx, 2, large));
+  t.equal(await stateOf(second), "resolved", "a row that is written again counts once");
+  const next = executor.execute(1, (tx) => numbers(tx, 1));
+  t.equal(await stateOf(next), "waiting");
+  gates.open("before commit");
+  await next;
+});
+
 test("after a failed commit nothing is acknowledged any more (D15)", async (t) => {
   const gates = new Gates();
   let isBroken = false;

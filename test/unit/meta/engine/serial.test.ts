@@ -4,7 +4,7 @@ import type { Executor } from "../../../../daemon/meta/executor.js";
 import type { Tx } from "../../../../daemon/meta/tx.js";
 import { FsError } from "../../../../proto/errno.js";
 import { cell, executorOver, numbers, setNumbers, storeWith } from "./lab.js";
-import { MemoryStore } from "../../../../daemon/meta/memory-store.js";
+import type { MemoryStore } from "../../../../daemon/meta/memory-store.js";
 
 const CELLS = 4;
 
