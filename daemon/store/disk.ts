@@ -1,0 +1,102 @@
+import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises";
+import { syncPath, type DurableDisk } from "../common/durable.js";
+import { FsError } from "../../proto/errno.js";
+
+export interface Range {
+  readonly off: number;
+  readonly len: number;
+}
+
+/**
+ * Everything that a store does with its disk; tests fail exactly one call of it, or cut its power. Paths are absolute.
+ * Rejects with Node's system errors (`code`). `write` makes a new file or replaces one, not atomically.
+ */
+export interface Disk extends DurableDisk {
+  /** Adds to the end of a file, which it makes. */
+  append(path: string, bytes: Buffer): Promise<void>;
+  /** The bytes of each range, fewer where the file ends. */
+  read(path: string, ranges: readonly Range[]): Promise<Buffer[]>;
+  /** Bytes of the file. */
+  size(path: string): Promise<number>;
+  /** Names in a folder. */
+  list(folder: string): Promise<string[]>;
+  /** Nothing when it is there. */
+  makeFolder(path: string): Promise<void>;
+  /** Bytes that this process may still write on the disk of that folder. */
+  free(folder: string): Promise<number>;
+}
+
+/** The machine's disk. */
+export const nodeDisk: Disk = {
+  async write(path, parts) {
+    await withFile(path, "w", (file) => writeAll(file, parts));
+  },
+  async append(path, bytes) {
+    await withFile(path, "a", (file) => writeAll(file, [bytes]));
+  },
+  read(path, ranges) {
+    return withFile(path, "r", (file) => Promise.all(ranges.map((range) => readAll(file, range))));
+  },
+  async size(path) {
+    return (await stat(path)).size;
+  },
+  sync: syncPath,
+  rename,
+  remove: (path) => rm(path),
+  list: (folder) => readdir(folder),
+  async makeFolder(path) {
+    await mkdir(path, { recursive: true });
+  },
+  async free(folder) {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  },
+};
+
+async function withFile<T>(path: string, flags: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+  const file = await open(path, flags);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(file: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
+  const { bytesWritten } = await file.writev(parts);
+  let skip = bytesWritten;
+  // A disk that is almost full takes only some of it; the next write then says why.
+  for (const part of parts) {
+    for (let at = Math.min(skip, part.length); at < part.length;) {
+      at += (await file.write(part, at, part.length - at)).bytesWritten;
+    }
+    skip = Math.max(0, skip - part.length);
+  }
+}
+
+async function readAll(file: FileHandle, range: Range): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(range.len);
+  let got = 0;
+  while (got < range.len) {
+    const { bytesRead } = await file.read(bytes, got, range.len - got, range.off + got);
+    if (bytesRead === 0) break;
+    got += bytesRead;
+  }
+  return bytes.subarray(0, got);
+}
+
+/** A system error of the disk as ours: ENOSPC and ENOENT as they are, everything else EIO. */
+export function diskError(error: unknown, what: string): FsError {
+  if (error instanceof FsError) return error;
+  const code = codeOf(error);
+  const detail = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  if (code === "ENOSPC" || code === "EDQUOT") return new FsError("ENOSPC", detail, { cause: error });
+  if (code === "ENOENT") return new FsError("ENOENT", detail, { cause: error });
+  return new FsError("EIO", detail, { cause: error });
+}
+
+/** The name of a system error. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" ? code : undefined;
+}

@@ -1,0 +1,60 @@
+import { join } from "node:path";
+
+/**
+ * The data folder:
+ *
+ *     identity.json   who this is
+ *     lock.*          who uses it now
+ *     journal         which chunks are fsynced
+ *     tmp/            files that are being written; emptied at each start
+ *     chunks/HH/      chunk files in 256 folders; chunks with neighbouring ids share one, so that one fsync of a folder
+ *                     serves many of them
+ *     quarantine/     chunk files that were found bad or that nobody can explain; never emptied by the daemon
+ */
+export class Layout {
+  readonly identity: string;
+  readonly journal: string;
+  readonly temp: string;
+  readonly chunks: string;
+  readonly quarantine: string;
+
+  constructor(readonly root: string) {
+    this.identity = join(root, "identity.json");
+    this.journal = join(root, "journal");
+    this.temp = join(root, "tmp");
+    this.chunks = join(root, "chunks");
+    this.quarantine = join(root, "quarantine");
+  }
+
+  /** The folders of chunk files. */
+  get folders(): string[] {
+    return Array.from({ length: 256 }, (_, n) => join(this.chunks, hex(n, 2)));
+  }
+
+  folderOf(id: number): string {
+    return join(this.chunks, hex(Math.floor(id / 256) % 256, 2));
+  }
+
+  pathOf(id: number): string {
+    return join(this.folderOf(id), fileName(id));
+  }
+
+  quarantinePath(name: string, nonce: string): string {
+    return join(this.quarantine, `${name}.${nonce}`);
+  }
+}
+
+export function fileName(id: number): string {
+  return `${hex(id, 16)}.chunk`;
+}
+
+/** undefined: not the name of a chunk file. */
+export function idOfName(name: string): number | undefined {
+  const [, digits] = /^([0-9a-f]{16})\.chunk$/.exec(name) ?? [];
+  const id = digits === undefined ? NaN : Number.parseInt(digits, 16);
+  return Number.isSafeInteger(id) ? id : undefined;
+}
+
+function hex(n: number, digits: number): string {
+  return n.toString(16).padStart(digits, "0");
+}
