@@ -11,7 +11,7 @@ import { sizeLeft, spansLeft } from "./cuts.js";
 import { type Inode, attrOf, changeUsage, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { placesOf } from "./read-slots.js";
 import { countChunks, inlineBytes, isZeros, part, withSlice } from "./slices.js";
-import { availableOn } from "./replicas.js";
+import { availableOn, preloadChunks } from "./replicas.js";
 import { liveSlices, putSlices } from "./slot-rows.js";
 import { compareTimes, earlierOf, laterOf } from "./times.js";
 import { noteUnsynced } from "./unsynced.js";
@@ -95,6 +95,7 @@ function remaining(ctx: Context, inode: Inode, { slices, truncSeq }: Commit): Pl
 }
 
 function mustBeStored(tx: Tx, ctx: Context, placed: readonly Placed[], named: ReadonlyMap<number, number>): void {
+  preloadChunks(tx, named.keys());
   for (const id of named.keys()) {
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not registered`);
     if (chunk.session !== ctx.session) fail("EIO", `chunk ${id} belongs to another session`);
@@ -109,6 +110,7 @@ function mustBeStored(tx: Tx, ctx: Context, placed: readonly Placed[], named: Re
 function withSlices(tx: Tx, inode: Inode, placed: readonly Placed[]): Inode {
   const bySlot = new Map<number, Slice[]>();
   for (const { slot, slice } of placed) bySlot.set(slot, [...(bySlot.get(slot) ?? []), slice]);
+  tx.preload?.([...bySlot.keys()].map((slot) => key.slot(inode.ino, slot)));
   let row = inode;
   for (const [slot, pieces] of bySlot) {
     let slices = [...liveSlices(tx, row, slot)];

@@ -10,7 +10,7 @@ import { type Context, mustBeWritable } from "./context.js";
 import { type Inode, changeUsage, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { R, W } from "./modes.js";
 import { inlineBytes, part, withSlice, zeros } from "./slices.js";
-import { liveSlices, putSlices, rowsOf } from "./slot-rows.js";
+import { liveSlices, preloadSlots, putSlices, rowsOf } from "./slot-rows.js";
 import { noteUnsynced } from "./unsynced.js";
 
 /** Bounds of one call; the rest is a shorter copy. */
@@ -50,12 +50,17 @@ interface Copied {
 
 function copyPieces(tx: Tx, ctx: Context, source: Inode, target: Inode, want: CopyRange): Copied {
   const done: Copied = { row: target, copied: 0, chunks: new Set() };
+  const reach = Math.min(want.len, (PIECES_MAX / 2) * ctx.volume.chunkSize);
+  for (const [ino, off] of [
+    [source.ino, want.fromOff],
+    [target.ino, want.intoOff],
+  ] as const) {
+    preloadSlots(tx, ino, Math.floor(off / ctx.volume.chunkSize), Math.ceil((off + reach) / ctx.volume.chunkSize));
+  }
   let rows = 0;
   for (let pieces = 0; done.copied < want.len && pieces < PIECES_MAX && rows < ROWS_MAX; pieces++) {
     const piece = pieceAt(ctx, want, done.copied);
-    // In a copy within one file the target's row, as it is now, says what is live.
-    const from = source.ino === target.ino ? done.row : source;
-    const moved = slicesToCopy(liveSlices(tx, from, piece.fromSlot), piece);
+    const moved = slicesToCopy(liveSlices(tx, source, piece.fromSlot), piece);
     let slices = [...liveSlices(tx, done.row, piece.intoSlot)];
     for (const slice of moved) slices = withSlice(slices, slice);
     if (inlineBytes(slices) > LIMITS.inlinePerSlotMax) {

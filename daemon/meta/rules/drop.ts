@@ -4,7 +4,7 @@ import type { Tx } from "../tx.js";
 import type { Context } from "./context.js";
 import { type Inode, changeUsage, mustInode, putInode } from "./inodes.js";
 import { isDir, isFile } from "./modes.js";
-import { putSlices, rowsOf } from "./slot-rows.js";
+import { preloadSlots, putSlices, rowsOf } from "./slot-rows.js";
 import { SLOTS_AT_ONCE } from "./truncate.js";
 
 /** One name of the node (of a folder: the only one) is gone. */
@@ -40,6 +40,7 @@ function dropSlots(tx: Tx, inode: Inode): void {
   if (tx.get(key.unsynced(ino)) !== undefined) tx.del(key.unsynced(ino));
   const swept = inode.sweeping ? (tx.get(key.sweep(ino))?.ranges ?? []) : [];
   const end = Math.max(inode.slotEnd, ...swept.map((range) => range.end));
+  if (end <= SLOTS_AT_ONCE) preloadSlots(tx, ino, 0, end);
   let row = inode;
   let slot = 0;
   let rows = 0;

@@ -4,7 +4,7 @@
  */
 import type { EntryRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
-import { type Name, checkedName, nameBytes } from "../../../proto/name.js";
+import { type Name, checkedName, nameBytes, nameOf } from "../../../proto/name.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { mustAllow } from "./access.js";
@@ -27,6 +27,7 @@ export interface FilledPlace extends Place {
 
 /** ESTALE, ENOTDIR, ENOENT (the folder was removed), EINVAL and ENAMETOOLONG (the name), EACCES (no search). */
 export function findPlace(tx: Tx, ctx: Context, dir: number, bytes: Uint8Array): Place {
+  tx.preload?.([key.inode(dir), key.entry(dir, nameOf(bytes))]);
   const folder = mustFolder(tx, dir);
   const name = checkedName(bytes);
   mustAllow(ctx, folder, X);

@@ -2,10 +2,10 @@ import type { ChunkPlace, GetSlots, SlotInfo, SlotsReply } from "../../../proto/
 import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { availableOn } from "./replicas.js";
+import { availableOn, preloadChunks } from "./replicas.js";
 import type { Context } from "./context.js";
 import { type Inode, attrOf, mustBeFile, mustInode } from "./inodes.js";
-import { liveSlices } from "./slot-rows.js";
+import { liveSlices, preloadSlots } from "./slot-rows.js";
 
 /** Slots first..first+count of a file with the places of their chunks, all of one moment. */
 export function slots(tx: Tx, _ctx: Context, args: GetSlots): SlotsReply {
@@ -17,7 +17,9 @@ export function readSlots(tx: Tx, inode: Inode, want: { first: number; count: nu
   const { first } = want;
   const count = Math.min(want.count, LIMITS.slotsPerReply);
   const found: SlotInfo[] = [];
-  for (let slot = first; slot < Math.min(first + count, inode.slotEnd); slot++) {
+  const end = Math.min(first + count, inode.slotEnd);
+  preloadSlots(tx, inode.ino, first, end);
+  for (let slot = first; slot < end; slot++) {
     const slices = liveSlices(tx, inode, slot);
     if (slices.length > 0) found.push({ slot, slices: [...slices] });
   }
@@ -28,6 +30,7 @@ export function readSlots(tx: Tx, inode: Inode, want: { first: number; count: nu
 /** Where these chunks can be read, each once; 0 (no chunk) is left out. */
 export function placesOf(tx: Tx, chunks: readonly number[]): ChunkPlace[] {
   const places: ChunkPlace[] = [];
+  preloadChunks(tx, chunks);
   for (const id of new Set(chunks)) {
     const chunk = id === 0 ? undefined : tx.get(key.chunk(id));
     if (chunk !== undefined) places.push({ chunk: id, len: chunk.len, nodes: availableOn(chunk) });

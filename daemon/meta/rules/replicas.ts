@@ -1,5 +1,7 @@
 import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { key } from "../keys.js";
+import type { Tx } from "../tx.js";
 
 /** Nodes with a readable copy. */
 export function availableOn(chunk: Readonly<ChunkRow>): number[] {
@@ -10,4 +12,9 @@ export function availableOn(chunk: Readonly<ChunkRow>): number[] {
 export function isSynced(chunk: Readonly<ChunkRow>, minReplicas: number): boolean {
   const synced = chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE && copy.synced);
   return synced.length >= minReplicas;
+}
+
+/** These chunks (0: none) will be asked for. */
+export function preloadChunks(tx: Tx, ids: Iterable<number>): void {
+  tx.preload?.([...new Set(ids)].filter((id) => id !== 0).map((id) => key.chunk(id)));
 }

@@ -9,6 +9,7 @@ import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { makeGarbage } from "./chunks.js";
 import type { Inode } from "./inodes.js";
+import { preloadChunks } from "./replicas.js";
 import { countChunks, coveredBytes } from "./slices.js";
 
 /** What a reader sees in this slot: nothing where the row only waits to be swept. */
@@ -38,6 +39,12 @@ export function putSlices(tx: Tx, inode: Inode, slot: number, slices: Slice[]): 
   return { ...inode, slotEnd, stored: inode.stored - coveredBytes(before) + coveredBytes(slices) };
 }
 
+/** These slots will be asked for. */
+export function preloadSlots(tx: Tx, ino: number, first: number, end: number): void {
+  const count = Math.max(0, end - first);
+  tx.preload?.(Array.from({ length: count }, (_, i) => key.slot(ino, first + i)));
+}
+
 /** Rows that dropping this slot changes, at most. */
 export function rowsOf(slices: readonly Slice[]): number {
   return 1 + 2 * countChunks(slices).size;
@@ -52,6 +59,7 @@ export function moveReferences(
 ): void {
   const changes = countChunks(after);
   for (const [chunk, count] of countChunks(before)) changes.set(chunk, (changes.get(chunk) ?? 0) - count);
+  preloadChunks(tx, changes.keys());
   for (const [chunk, change] of changes) changeReferences(tx, by, chunk, change);
 }
 

@@ -56,6 +56,7 @@ export function sweepStep(tx: Tx, work: SweepWork, { slots, upTo }: SweepListing
 
 /** Returns the slot where the next step starts. */
 function dropListed(tx: Tx, work: SweepWork, { slots, upTo }: SweepListing): number {
+  tx.preload?.(slots.map((slot) => key.slot(work.ino, slot)));
   let rows = 0;
   for (const slot of slots) {
     const row = tx.get(key.slot(work.ino, slot));

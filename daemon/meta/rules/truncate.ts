@@ -11,7 +11,7 @@ import type { Context } from "./context.js";
 import { withCut } from "./cuts.js";
 import { type Inode, changeUsage } from "./inodes.js";
 import { withoutRange } from "./slices.js";
-import { liveSlices, putSlices, rowsOf } from "./slot-rows.js";
+import { liveSlices, preloadSlots, putSlices, rowsOf } from "./slot-rows.js";
 
 /** More slots than this are left to the sweep (each one costs a load when it is not in memory). */
 export const SLOTS_AT_ONCE = 64;
@@ -55,6 +55,7 @@ function withoutSlots(tx: Tx, inode: Inode, first: number, end: number): Inode {
   const stop = Math.min(end, inode.slotEnd);
   const slotEnd = end >= inode.slotEnd ? Math.min(first, inode.slotEnd) : inode.slotEnd;
   if (first >= stop) return { ...inode, slotEnd };
+  if (stop - first <= SLOTS_AT_ONCE) preloadSlots(tx, inode.ino, first, stop);
   let row = inode;
   let slot = first;
   let rows = 0;

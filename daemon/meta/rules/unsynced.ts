@@ -6,7 +6,7 @@ import type { UnsyncedRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { isSynced } from "./replicas.js";
+import { isSynced, preloadChunks } from "./replicas.js";
 import { volumeOf } from "./volume.js";
 
 /** Entries that one call looks at. */
@@ -50,6 +50,7 @@ function looked(tx: Tx, row: Readonly<UnsyncedRow> | undefined, turn: number): U
   if (row === undefined) return { chunks: [], versions: [] };
   const { minReplicas } = volumeOf(tx);
   const start = row.chunks.length <= LOOKED_AT ? 0 : turn % row.chunks.length;
+  preloadChunks(tx, row.chunks.slice(start, start + LOOKED_AT));
   const keep = row.chunks.map((id, i) => {
     if (i < start || i >= start + LOOKED_AT) return true;
     const chunk = tx.get(key.chunk(id));
