@@ -1,0 +1,92 @@
+import { constants } from "node:os";
+import { FsError } from "../../proto/errno.js";
+import type { Name } from "../../proto/name.js";
+import type { KernelCache } from "../vfs/filesystem.js";
+import { INIT2, type Agreed } from "./codec/init.js";
+import { EPOCH_MINOR, incrementEpoch, invalidateEntry, invalidateInode } from "./codec/notifications.js";
+import type { PendingRequests } from "./pending.js";
+
+/** Carries notifications. Results: 0 or -errno. */
+export interface Notifications {
+  /** By a thread; `lane` keeps those that may wait for an answer of ours away from those that do not. */
+  notify(lane: "attributes" | "blocking", message: Buffer): Promise<number>;
+  /** In this thread: only what never waits. */
+  notifyNow(message: Buffer): number;
+}
+
+/** Names that may be under way to the kernel one by one; beyond it all names are dropped at once. */
+const ENTRIES_UNDER_WAY = 1024;
+
+const { ENOENT, ENODEV, ENOTCONN, ENOTDIR, EPERM } = constants.errno;
+/** The threads have been stopped. */
+const ESHUTDOWN = 108;
+
+/** Nothing is cached where the kernel knows nothing of it, or has unmounted. */
+const NOTHING_CACHED = new Set([ENOENT, ENOTDIR, ENODEV, ENOTCONN, EPERM, ESHUTDOWN].map((errno) => -errno));
+
+function settle(result: number): void {
+  if (result >= 0 || NOTHING_CACHED.has(result)) return;
+  throw new FsError("EIO", `the kernel refused to drop a cached entry (errno ${-result})`);
+}
+
+/**
+ * Tells the kernel what to forget. It needs the folder's lock to drop a name, and whoever asks us something about that
+ * folder holds it until we answer; our answer may wait for another mount that waits for this very drop. So a name in a
+ * folder with an unanswered request, or that gets one meanwhile, is dropped by a new epoch, which takes no lock.
+ * A kernel without epochs drops such a name as soon as that request is answered; nobody waits for it.
+ */
+export class KernelNotifier implements KernelCache {
+  readonly #parts: { readonly notifications: Notifications; readonly pending: PendingRequests };
+  readonly #epochs: boolean;
+  readonly #expire: boolean;
+  #underWay = 0;
+
+  constructor(parts: { notifications: Notifications; pending: PendingRequests }, agreed: Agreed) {
+    this.#parts = parts;
+    this.#epochs = agreed.minor >= EPOCH_MINOR;
+    this.#expire = (agreed.flags2 & INIT2.hasExpireOnly) !== 0;
+  }
+
+  async dropAttributes(ino: number): Promise<void> {
+    settle(await this.#parts.notifications.notify("attributes", invalidateInode(ino, undefined)));
+  }
+
+  async dropData(ino: number, off: number, len: number): Promise<void> {
+    settle(await this.#parts.notifications.notify("blocking", invalidateInode(ino, { off, len })));
+  }
+
+  async dropEntry(dir: number, name: Name): Promise<void> {
+    const { notifications, pending } = this.#parts;
+    const crowded = pending.busy(dir) || this.#underWay >= ENTRIES_UNDER_WAY;
+    if (crowded && this.dropAllEntries()) return;
+    this.#underWay++;
+    const dropped = notifications
+      .notify("blocking", invalidateEntry(dir, name, this.#expire))
+      .finally(() => this.#underWay--)
+      .then(settle);
+    await this.#orBusy(dir, dropped, crowded);
+  }
+
+  dropAllEntries(): boolean {
+    if (!this.#epochs) return false;
+    settle(this.#parts.notifications.notifyNow(incrementEpoch()));
+    return true;
+  }
+
+  /** Resolves when the name is dropped, or its folder is busy and a new epoch has done it (where there are epochs). */
+  #orBusy(dir: number, dropped: Promise<void>, busy: boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const giveUpWaiting = () => {
+        try {
+          this.dropAllEntries();
+          resolve();
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      };
+      const unwatch = this.#parts.pending.onBusy(dir, giveUpWaiting);
+      dropped.then(resolve, reject).finally(unwatch).catch(reject);
+      if (busy) resolve();
+    });
+  }
+}

@@ -1,0 +1,160 @@
+import { fail } from "../../../proto/errno.js";
+import type { Name } from "../../../proto/name.js";
+import type { Opened, OpenFlags } from "../../vfs/filesystem.js";
+import type { Cursor } from "./cursor.js";
+import type { Output } from "./output.js";
+
+const O_WRONLY = 0o1;
+const O_RDWR = 0o2;
+const O_ACCMODE = 0o3;
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_APPEND = 0o2000;
+const O_DSYNC = 0o10000;
+
+const OPEN_KILL_PRIVILEGES = 1;
+const WRITE_KILL_PRIVILEGES = 1 << 2;
+const FSYNC_DATA_ONLY = 1;
+
+const FOPEN_DIRECT_IO = 1 << 0;
+const FOPEN_KEEP_CACHE = 1 << 1;
+const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
+
+/** The largest count that fits an answer of 32 bits and is whole pages. */
+const COPY_MAX = 0xffff_f000;
+
+function openFlags(flags: number): OpenFlags {
+  const access = flags & O_ACCMODE;
+  return {
+    read: access === 0 || access === O_RDWR,
+    write: access === O_WRONLY || access === O_RDWR,
+    append: (flags & O_APPEND) !== 0,
+    truncate: (flags & O_TRUNC) !== 0,
+    sync: (flags & O_DSYNC) !== 0,
+  };
+}
+
+export interface OpenRequest {
+  readonly flags: OpenFlags;
+  readonly killPrivileges: boolean;
+}
+
+export function parseOpen(cursor: Cursor): OpenRequest {
+  const flags = openFlags(cursor.u32());
+  return { flags, killPrivileges: (cursor.u32() & OPEN_KILL_PRIVILEGES) !== 0 };
+}
+
+export interface CreateRequest {
+  readonly name: Name;
+  readonly mode: number;
+  readonly umask: number;
+  readonly flags: OpenFlags & { exclusive: boolean };
+}
+
+export function parseCreate(cursor: Cursor): CreateRequest {
+  const flags = cursor.u32();
+  const mode = cursor.u32() & 0o7777;
+  const umask = cursor.u32();
+  const exclusive = (flags & O_EXCL) !== 0;
+  return { mode, umask, flags: { ...openFlags(flags), exclusive }, name: cursor.skip(4).name() };
+}
+
+/** fuse_open_out. Writes to files that are not cached need no order among each other in the kernel. */
+export function writeOpened(out: Output, opened: Opened): void {
+  const direct = opened.direct ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES : 0;
+  out
+    .u64(opened.handle)
+    .u32(direct | (opened.keepCache ? FOPEN_KEEP_CACHE : 0))
+    .u32(0);
+}
+
+export interface ReadRequest {
+  readonly handle: number;
+  readonly off: number;
+  readonly size: number;
+}
+
+/** Also of READDIR and READDIRPLUS, where `off` is a cookie. */
+export function parseRead(cursor: Cursor): ReadRequest {
+  return { handle: cursor.u64(), off: cursor.u64(), size: cursor.u32() };
+}
+
+export interface WriteRequest {
+  readonly handle: number;
+  readonly off: number;
+  /** A view of the request: valid during this call only. */
+  readonly data: Buffer;
+  readonly killPrivileges: boolean;
+}
+
+export function parseWrite(cursor: Cursor): WriteRequest {
+  const handle = cursor.u64();
+  const off = cursor.u64();
+  const size = cursor.u32();
+  const flags = cursor.u32();
+  const data = cursor.skip(16).bytes(size);
+  if (off + size > Number.MAX_SAFE_INTEGER) fail("EFBIG");
+  return { handle, off, data, killPrivileges: (flags & WRITE_KILL_PRIVILEGES) !== 0 };
+}
+
+/** fuse_write_out. */
+export function writeCount(out: Output, count: number): void {
+  out.u32(count).u32(0);
+}
+
+/** The handle of FLUSH, RELEASE and RELEASEDIR. */
+export function parseHandle(cursor: Cursor): number {
+  return cursor.u64();
+}
+
+export interface FsyncRequest {
+  readonly handle: number;
+  readonly dataOnly: boolean;
+}
+
+export function parseFsync(cursor: Cursor): FsyncRequest {
+  return { handle: cursor.u64(), dataOnly: (cursor.u32() & FSYNC_DATA_ONLY) !== 0 };
+}
+
+export interface FallocateRequest {
+  readonly handle: number;
+  readonly off: number;
+  readonly len: number;
+  readonly mode: number;
+}
+
+export function parseFallocate(cursor: Cursor): FallocateRequest {
+  const request = { handle: cursor.u64(), off: cursor.u64(), len: cursor.u64(), mode: cursor.u32() };
+  if (request.off + request.len > Number.MAX_SAFE_INTEGER) fail("EFBIG");
+  return request;
+}
+
+export interface SeekRequest {
+  readonly handle: number;
+  readonly off: number;
+  readonly whence: 3 | 4;
+}
+
+export function parseSeek(cursor: Cursor): SeekRequest {
+  const handle = cursor.u64();
+  const off = cursor.u64();
+  const whence = cursor.u32();
+  if (whence !== 3 && whence !== 4) return fail("EINVAL", `lseek whence ${whence}`);
+  if (off > Number.MAX_SAFE_INTEGER) fail("ENXIO");
+  return { handle, off, whence };
+}
+
+export interface CopyRequest {
+  readonly from: { readonly handle: number; readonly off: number };
+  readonly into: { readonly handle: number; readonly off: number };
+  readonly len: number;
+}
+
+export function parseCopy(cursor: Cursor): CopyRequest {
+  const from = { handle: cursor.u64(), off: cursor.u64() };
+  const into = { handle: cursor.skip(8).u64(), off: cursor.u64() };
+  const len = Math.min(cursor.u64(), COPY_MAX);
+  if (cursor.u64() !== 0) fail("EINVAL", "copy_file_range flags");
+  if (Math.max(from.off, into.off) + len > Number.MAX_SAFE_INTEGER) fail("EFBIG");
+  return { from, into, len };
+}

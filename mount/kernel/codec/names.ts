@@ -1,0 +1,90 @@
+import type { Name } from "../../../proto/name.js";
+import { fail } from "../../../proto/errno.js";
+import type { Cursor } from "./cursor.js";
+
+export interface MknodRequest {
+  readonly name: Name;
+  readonly mode: number;
+  readonly rdev: number;
+  readonly umask: number;
+}
+
+export function parseMknod(cursor: Cursor): MknodRequest {
+  const mode = cursor.u32();
+  const rdev = cursor.u32();
+  const umask = cursor.u32();
+  return { mode, rdev, umask, name: cursor.skip(4).name() };
+}
+
+export interface MkdirRequest {
+  readonly name: Name;
+  readonly mode: number;
+  readonly umask: number;
+}
+
+export function parseMkdir(cursor: Cursor): MkdirRequest {
+  const mode = cursor.u32() & 0o7777;
+  const umask = cursor.u32();
+  return { mode, umask, name: cursor.name() };
+}
+
+export interface SymlinkRequest {
+  readonly name: Name;
+  readonly target: Buffer;
+}
+
+export function parseSymlink(cursor: Cursor): SymlinkRequest {
+  return { name: cursor.name(), target: cursor.text() };
+}
+
+export interface LinkRequest {
+  readonly ino: number;
+  readonly name: Name;
+}
+
+export function parseLink(cursor: Cursor): LinkRequest {
+  return { ino: cursor.u64(), name: cursor.name() };
+}
+
+export interface RenameRequest {
+  readonly intoDir: number;
+  readonly fromName: Name;
+  readonly intoName: Name;
+  readonly noReplace: boolean;
+  readonly exchange: boolean;
+}
+
+const RENAME_NOREPLACE = 1;
+const RENAME_EXCHANGE = 2;
+
+export function parseRename(cursor: Cursor): RenameRequest {
+  const intoDir = cursor.u64();
+  return { intoDir, noReplace: false, exchange: false, fromName: cursor.name(), intoName: cursor.name() };
+}
+
+/** RENAME_WHITEOUT is for overlay filesystems' upper layers and is EINVAL here, as where it is not supported. */
+export function parseRename2(cursor: Cursor): RenameRequest {
+  const intoDir = cursor.u64();
+  const flags = cursor.u32();
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) fail("EINVAL", `rename flags ${flags}`);
+  const noReplace = (flags & RENAME_NOREPLACE) !== 0;
+  const exchange = (flags & RENAME_EXCHANGE) !== 0;
+  if (noReplace && exchange) fail("EINVAL", "rename: both NOREPLACE and EXCHANGE");
+  return { intoDir, noReplace, exchange, fromName: cursor.skip(4).name(), intoName: cursor.name() };
+}
+
+export interface Forgotten {
+  readonly ino: number;
+  readonly count: number;
+}
+
+export function parseForget(cursor: Cursor): number {
+  return cursor.u64();
+}
+
+export function parseBatchForget(cursor: Cursor): Forgotten[] {
+  const count = cursor.u32();
+  cursor.skip(4);
+  if (count * 16 > cursor.left) fail("EINVAL", "a batch of forgets is too short");
+  return Array.from({ length: count }, () => ({ ino: cursor.u64(), count: cursor.u64() }));
+}

@@ -1,0 +1,21 @@
+import { spawn } from "node:child_process";
+
+export interface Outcome {
+  readonly ok: boolean;
+  /** What it said. */
+  readonly message: string;
+}
+
+/** Runs fusermount3, the system's set-user-id helper. `commFd`: where it sends the descriptor of /dev/fuse. */
+export function runFusermount(args: readonly string[], commFd?: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = spawn("fusermount3", args, {
+      stdio: ["ignore", "ignore", "pipe", commFd ?? "ignore"],
+      env: { ...process.env, LC_ALL: "C", ...(commFd === undefined ? {} : { _FUSE_COMMFD: "3" }) },
+    });
+    const said: Buffer[] = [];
+    child.stderr?.on("data", (piece: Buffer) => said.push(piece));
+    child.on("error", (error) => resolve({ ok: false, message: `fusermount3 cannot be run: ${error.message}` }));
+    child.on("close", (code) => resolve({ ok: code === 0, message: Buffer.concat(said).toString().trim() }));
+  });
+}

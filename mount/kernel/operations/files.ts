@@ -1,0 +1,127 @@
+import {
+  parseCopy,
+  parseCreate,
+  parseFallocate,
+  parseFsync,
+  parseHandle,
+  parseOpen,
+  parseRead,
+  parseSeek,
+  parseWrite,
+  writeCount,
+  writeOpened,
+} from "../codec/files.js";
+import { after, operation } from "./operation.js";
+import { entryAnswer } from "./names.js";
+import { killPrivileges } from "./privileges.js";
+
+export const create = operation({
+  name: "create",
+  parse: parseCreate,
+  run: (fs, head, { name, mode, umask, flags }) => fs.create(head.who, head.node, name, mode, umask, flags),
+  reply(out, made) {
+    entryAnswer.reply(out, made);
+    writeOpened(out, made);
+    return undefined;
+  },
+  undo(fs, made) {
+    entryAnswer.undo(fs, made);
+    return fs.release(made.handle);
+  },
+});
+
+export const open = operation({
+  name: "open",
+  parse: parseOpen,
+  run(fs, head, request) {
+    const opened = fs.open(head.who, head.node, request.flags);
+    if (!request.killPrivileges) return opened;
+    return after(opened, (file) => after(killPrivileges(fs, head, file.handle), () => file));
+  },
+  reply(out, opened) {
+    writeOpened(out, opened);
+    return undefined;
+  },
+  undo: (fs, opened) => fs.release(opened.handle),
+});
+
+export const read = operation({
+  name: "read",
+  parse(cursor, { maxWrite }) {
+    const { handle, off, size } = parseRead(cursor);
+    return { handle, off, size: Math.min(size, maxWrite) };
+  },
+  run: (fs, _head, { handle, off, size }) =>
+    off > Number.MAX_SAFE_INTEGER ? Buffer.alloc(0) : fs.read(handle, off, size),
+  reply: (_out, data, { size }) => (data.length > size ? data.subarray(0, size) : data),
+});
+
+export const write = operation({
+  name: "write",
+  parse: parseWrite,
+  run(fs, head, request) {
+    // First, because the data is ours only during this call.
+    const written = fs.write(request.handle, request.off, request.data);
+    if (!request.killPrivileges) return written;
+    return after(written, (count) => after(killPrivileges(fs, head, request.handle), () => count));
+  },
+  reply(out, count) {
+    writeCount(out, count);
+    return undefined;
+  },
+});
+
+export const flush = operation({
+  name: "flush",
+  parse: parseHandle,
+  run: (fs, _head, handle) => fs.flush(handle),
+});
+
+export const release = operation({
+  name: "release",
+  parse: parseHandle,
+  run: (fs, _head, handle) => fs.release(handle),
+});
+
+export const fsync = operation({
+  name: "fsync",
+  parse: parseFsync,
+  run: (fs, _head, { handle, dataOnly }) => fs.fsync(handle, dataOnly),
+});
+
+export const fallocate = operation({
+  name: "fallocate",
+  parse: parseFallocate,
+  run: (fs, _head, { handle, mode, off, len }) => fs.fallocate(handle, mode, off, len),
+});
+
+export const lseek = operation({
+  name: "lseek",
+  parse: parseSeek,
+  run: (fs, _head, { handle, off, whence }) => fs.lseek(handle, off, whence),
+  reply(out, off) {
+    out.u64(off);
+    return undefined;
+  },
+});
+
+export const copyFileRange = operation({
+  name: "copy_file_range",
+  parse: parseCopy,
+  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  reply(out, count) {
+    writeCount(out, count);
+    return undefined;
+  },
+});
+
+/** As the older one, with room for a count of 64 bits in the answer. */
+export const copyFileRange64 = operation({
+  name: "copy_file_range",
+  parse: parseCopy,
+  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  reply(out, count) {
+    out.u64(count);
+    return undefined;
+  },
+});

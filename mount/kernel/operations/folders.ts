@@ -1,0 +1,84 @@
+import type { FileSystem, Listed, Maybe } from "../../vfs/filesystem.js";
+import { parseFsync, parseHandle, parseRead, writeOpened, type ReadRequest } from "../codec/files.js";
+import { addEntry, addEntryPlus, counts } from "../codec/folders.js";
+import { OUT_HEADER, Output } from "../codec/output.js";
+import { operation, type Channel } from "./operation.js";
+import type { Cursor } from "../codec/cursor.js";
+
+export const opendir = operation({
+  name: "opendir",
+  parse: () => undefined,
+  run: (fs, head) => fs.opendir(head.who, head.node),
+  reply(out, { handle }) {
+    writeOpened(out, { handle, keepCache: false, direct: false });
+    return undefined;
+  },
+  undo: (fs, { handle }) => fs.releasedir(handle),
+});
+
+/** What one answer to a listing holds, and the inodes that the kernel takes a reference to with it. */
+interface Page {
+  readonly entries: Output;
+  readonly referenced: number[];
+}
+
+function parseList(cursor: Cursor, { maxWrite }: Channel): ReadRequest {
+  const request = parseRead(cursor);
+  return { ...request, size: Math.min(request.size, maxWrite) };
+}
+
+/** Fills a page. What was taken before an error is answered; the next call meets the error again. */
+function list(fs: FileSystem, { handle, off, size }: ReadRequest, withAttributes: boolean): Maybe<Page> {
+  const page: Page = { entries: new Output(OUT_HEADER + size), referenced: [] };
+  if (off > Number.MAX_SAFE_INTEGER) return page;
+  const add = withAttributes ? addEntryPlus : addEntry;
+  const take = (entry: Listed) => {
+    if (!add(page.entries, entry, OUT_HEADER + size)) return false;
+    if (withAttributes && counts(entry)) page.referenced.push(entry.found?.attr?.ino ?? 0);
+    return true;
+  };
+  const whole = () => page;
+  const partial = (error: unknown) => {
+    if (page.entries.length === OUT_HEADER) throw error;
+    return page;
+  };
+  try {
+    const listed = fs.readdir(handle, off, withAttributes, take);
+    return listed instanceof Promise ? listed.then(whole, partial) : page;
+  } catch (error) {
+    return partial(error);
+  }
+}
+
+function entriesOf(_out: Output, { entries }: Page): Buffer {
+  return entries.bytes.subarray(OUT_HEADER, entries.length);
+}
+
+export const readdir = operation({
+  name: "readdir",
+  parse: parseList,
+  run: (fs, _head, request) => list(fs, request, false),
+  reply: entriesOf,
+});
+
+export const readdirplus = operation({
+  name: "readdirplus",
+  parse: parseList,
+  run: (fs, _head, request) => list(fs, request, true),
+  reply: entriesOf,
+  undo(fs, { referenced }) {
+    for (const ino of referenced) fs.forget(ino, 1);
+  },
+});
+
+export const releasedir = operation({
+  name: "releasedir",
+  parse: parseHandle,
+  run: (fs, _head, handle) => fs.releasedir(handle),
+});
+
+export const fsyncdir = operation({
+  name: "fsyncdir",
+  parse: parseFsync,
+  run: (fs, _head, { handle }) => fs.fsyncdir(handle),
+});
