@@ -25,6 +25,8 @@ import { rangeOf } from "./ranges.js";
 import { pruneUnsynced } from "./unsynced.js";
 import { volumeOf } from "./volume.js";
 
+export { availableOn, isSynced } from "./replicas.js";
+
 /** What the rows say after a node has spoken of a chunk. */
 export type ChunkFate =
   /** Recorded as said. */
