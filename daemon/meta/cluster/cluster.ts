@@ -1,0 +1,289 @@
+/**
+ * The storage side of the metadata daemon: which nodes there are, which copies stand where, and the work that keeps it
+ * so. Everything here runs as session 0.
+ */
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
+import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { Clock } from "../../common/clock.js";
+import type { Deadlines } from "../../common/deadlines.js";
+import type { Link } from "../../common/rpc/link.js";
+import { Task } from "../../common/tasks.js";
+import type { Executor } from "../executor.js";
+import { availableOn, isSynced } from "../rules/replicas.js";
+import { Census } from "./census.js";
+import { ChunkChanges, type ChunkChange } from "./changes.js";
+import { ChunkWaits } from "./chunk-waits.js";
+import { Cleaning } from "./cleaning.js";
+import { ClusterMetrics } from "./cluster-metrics.js";
+import { Connection } from "./connection.js";
+import { Inventories } from "./inventory.js";
+import type { Member } from "./member.js";
+import { Membership } from "./membership.js";
+import { PendingCopies } from "./pending-copies.js";
+import { Removals } from "./removals.js";
+import { Repair } from "./repair.js";
+import { Reports } from "./reports.js";
+import { ServedTime } from "./served-time.js";
+import { Shortage } from "./shortage.js";
+import { SyncRequests } from "./sync-requests.js";
+import { Unexplained } from "./unexplained.js";
+
+export interface ClusterParts {
+  readonly executor: Executor;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly deadlines: Deadlines;
+  readonly registry: Registry;
+  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas">>;
+}
+
+export interface ClusterStatus {
+  readonly nodes: readonly NodeInfo[];
+  readonly chunks: number;
+  /** Copies that were assigned and not confirmed. */
+  readonly pending: number;
+  /** Chunks with fewer live copies than the volume wants. */
+  readonly underReplicated: number;
+  readonly garbage: number;
+}
+
+/** A census is taken so many cleaning periods after the last, besides those that events ask for. */
+const CENSUS_PERIODS = 10;
+
+export class Cluster {
+  readonly #membership: Membership;
+  readonly #reports: Reports;
+  readonly #inventories: Inventories;
+  readonly #pending: PendingCopies;
+  readonly #shortage: Shortage;
+  readonly #census: Census;
+  readonly #repair: Repair;
+  readonly #removals: Removals;
+  readonly #syncs: SyncRequests;
+  readonly #cleaning: Cleaning;
+  readonly #served: ServedTime;
+  readonly #available: ChunkWaits;
+  readonly #synced: ChunkWaits;
+  readonly #log: Logger;
+  /** The background work, by name; for tests too. */
+  readonly tasks: { readonly census: Task; readonly repair: Task; readonly cleaning: Task; readonly served: Task };
+  #loaded: Promise<void> | undefined;
+
+  constructor(private readonly parts: ClusterParts) {
+    const { executor, clock, deadlines, registry, volume } = parts;
+    const { confirmMs, cleanMs, deleteDelayMs, orphanGraceMs, recentHeartbeatMs } = deadlines;
+    const { replicas } = volume;
+    const log = (this.#log = parts.log);
+    const metrics = new ClusterMetrics(registry);
+    const membership = (this.#membership = new Membership(parts));
+    const changes = new ChunkChanges(executor);
+    const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
+    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node) }, { replicas }));
+    const unexplained = new Unexplained();
+    const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
+    const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
+    this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
+    this.#census = new Census({ executor, pending, shortage });
+    const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log };
+    this.#repair = new Repair(repairParts, { replicas, confirmMs });
+    const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
+    const syncs = (this.#syncs = new SyncRequests({ membership }));
+    const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
+    const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
+    const cleaningParts = { executor, changes, reports, removals, syncs, served };
+    this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
+    this.#available = this.#availableWaits();
+    this.#synced = this.#syncedWaits();
+    this.tasks = {
+      census: this.#task("census", cleanMs * CENSUS_PERIODS, async (signal) => {
+        await this.#census.take(signal);
+        this.tasks.repair.wake();
+      }),
+      repair: this.#task("repair", confirmMs / 4, (signal) => this.#repair.pass(signal)),
+      cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
+      served: this.#task("served-time", servedMs, () => this.#served.advance()),
+    };
+    changes.onChange((change) => this.#chunkChanged(change));
+    membership.onMap((map) => this.#pushMap(map));
+    membership.onState((member) => this.#nodeChanged(member));
+    this.#show(metrics);
+  }
+
+  /** Reads the known nodes; they count as SUSPECT until they come back. Before it, the map is empty. */
+  load(): Promise<void> {
+    return (this.#loaded ??= this.#membership.load());
+  }
+
+  /** The volume is served from now on: the background work begins. */
+  start(): void {
+    this.#served.begin();
+    for (const task of Object.values(this.tasks)) task.start();
+    this.tasks.census.wake();
+  }
+
+  /** Ends the background work, refuses whoever waits, and closes all streams. */
+  async stop(): Promise<void> {
+    this.#available.stop();
+    this.#synced.stop();
+    this.#removals.stop();
+    await Promise.all(Object.values(this.tasks).map((task) => task.stop()));
+    this.#membership.stop();
+  }
+
+  /** Serves one node. */
+  serve(link: Link<NodeReply, NodeFrame>): void {
+    const { executor, log, volume, deadlines } = this.parts;
+    const connection = new Connection(link, {
+      ...{ executor, log },
+      membership: this.#membership,
+      reports: this.#reports,
+      repair: this.#repair,
+      inventories: this.#inventories,
+      about: {
+        volume: volume.uuid,
+        chunkSize: volume.chunkSize,
+        minReplicas: volume.minReplicas,
+        heartbeatMs: deadlines.heartbeatMs,
+      },
+    });
+    this.load().then(
+      () => connection.open(),
+      (error: unknown) => {
+        log.error({ err: error }, "the nodes of the volume could not be read");
+        link.close();
+      },
+    );
+  }
+
+  map(): NodeMap {
+    return this.#membership.map();
+  }
+
+  /** Called with each new map. */
+  onMap(fn: (map: NodeMap) => void): void {
+    this.#membership.onMap(fn);
+  }
+
+  /** Whether copies on this node count as present: it has a stream, or lost it only just now. */
+  isLive(node: number): boolean {
+    return this.#membership.isLive(node);
+  }
+
+  /**
+   * Has the chunks fsynced; resolves when each is synced on M nodes (or is garbage, so that nobody can want it). Rejects
+   * EIO after ioDeadline.
+   */
+  ensureSynced(chunks: readonly number[]): Promise<void> {
+    return this.#synced.wait(chunks);
+  }
+
+  /** Resolves when each of the chunks has M readable copies on live nodes. Rejects EIO after ioDeadline. */
+  chunkAvailable(chunks: readonly number[]): Promise<void> {
+    return this.#available.wait(chunks);
+  }
+
+  /** Bytes of all nodes that take chunks, divided by the number of copies. */
+  capacity(): { capacity: number; free: number } {
+    let capacity = 0;
+    let free = 0;
+    for (const { state, row } of this.#membership.all()) {
+      if (state.kind !== "UP") continue;
+      capacity += row.capacity;
+      free += Math.max(0, row.capacity - row.used);
+    }
+    const { replicas } = this.parts.volume;
+    return { capacity: Math.floor(capacity / replicas), free: Math.floor(free / replicas) };
+  }
+
+  status(): ClusterStatus {
+    return {
+      nodes: [...this.#membership.all()].map((member) => member.info()),
+      chunks: this.#census.chunks,
+      pending: this.#pending.size,
+      underReplicated: this.#shortage.size,
+      garbage: this.#cleaning.garbage,
+    };
+  }
+
+  #availableWaits(): ChunkWaits {
+    const { minReplicas } = this.parts.volume;
+    return new ChunkWaits(this.parts, {
+      isMet: (row) => this.#shortage.count(row).live >= minReplicas,
+      // Nobody looks for chunks to repair before start(), and a chunk that somebody waits for shall not wait for that.
+      onUnmet: (chunk, row) => {
+        this.#shortage.follow(chunk, row);
+        this.tasks.repair.wake();
+      },
+      deadlineMs: this.parts.deadlines.ioDeadlineMs,
+      errno: "EIO",
+      detail: `fewer than ${minReplicas} copies can be read`,
+    });
+  }
+
+  #syncedWaits(): ChunkWaits {
+    const { minReplicas } = this.parts.volume;
+    return new ChunkWaits(this.parts, {
+      isMet: (row) => row === undefined || row.garbage || isSynced(row, minReplicas),
+      onUnmet: (chunk, row) => {
+        this.#syncs.ask(row);
+        if (row !== undefined && availableOn(row).length < minReplicas) this.#shortage.follow(chunk, row);
+      },
+      onForgotten: (chunk) => this.#syncs.forget(chunk),
+      deadlineMs: this.parts.deadlines.ioDeadlineMs,
+      errno: "EIO",
+      detail: `not on the disks of ${minReplicas} nodes`,
+    });
+  }
+
+  #chunkChanged(change: ChunkChange): void {
+    const { chunk, after } = change;
+    this.#census.note(change);
+    this.#syncs.changed(chunk, after);
+    this.#removals.changed(chunk, after);
+    this.#available.changed(chunk, after);
+    this.#synced.changed(chunk, after);
+    if (this.#repair.isReady) this.tasks.repair.wake();
+  }
+
+  #nodeChanged(member: Member): void {
+    const { kind } = member.state;
+    this.#syncs.forgetNode(member.id);
+    this.#removals.forgetNode(member.id);
+    if (member.link === undefined) this.#reports.disconnected(member.id);
+    if (kind === "DOWN") this.#pending.hurry(member.id);
+    if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
+    if (kind === "UP") this.tasks.cleaning.wake();
+    for (const waits of [this.#available, this.#synced]) {
+      waits.recheck().catch((error: unknown) => this.#log.error({ err: error }, "awaited chunks could not be read"));
+    }
+  }
+
+  #pushMap(map: NodeMap): void {
+    for (const member of this.#membership.all()) member.push({ $case: "map", value: map });
+  }
+
+  #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {
+    return new Task(this.parts, { name, periodMs, run });
+  }
+
+  #show(metrics: ClusterMetrics): void {
+    metrics.show({
+      nodesByState: () => {
+        const counts = new Map<string, number>();
+        for (const { state } of this.#membership.all()) counts.set(state.kind, (counts.get(state.kind) ?? 0) + 1);
+        return counts;
+      },
+      chunks: () => this.#census.chunks,
+      pending: () => this.#pending.size,
+      oldestPendingSec: () => this.#pending.oldestMs / 1000,
+      confirmedPercent: () => {
+        const assigned = this.#census.confirmed + this.#pending.size;
+        return assigned === 0 ? 100 : (100 * this.#census.confirmed) / assigned;
+      },
+      underReplicated: () => this.#shortage.size,
+      garbage: () => this.#cleaning.garbage,
+    });
+  }
+}

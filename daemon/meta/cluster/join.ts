@@ -1,0 +1,34 @@
+import { fail } from "../../../proto/errno.js";
+import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
+import type { NodeRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { key } from "../keys.js";
+import { volumeOf } from "../rules/volume.js";
+import type { Tx } from "../tx.js";
+
+/** Throws EINVAL when this data folder cannot be part of the volume. */
+export function mustFit(join: Join, volume: string): void {
+  if (join.uuid === "" || join.address === "") fail("EINVAL", "a node must say its uuid and its address");
+  if (join.volume === "" || join.volume === volume) return;
+  fail("EINVAL", `this data folder belongs to volume ${join.volume}, and this is volume ${volume}; use another folder`);
+}
+
+/** Records a node that joins: `known` is the id that its uuid has already. Returns its row. */
+export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow {
+  const before = known === undefined ? undefined : tx.get(key.node(known));
+  if (before?.retired === true) fail("EINVAL", `node ${before.id} was retired; use an empty data folder`);
+  const { uuid, name, address, zone, capacity, used } = join;
+  const row: NodeRow = {
+    ...{ uuid, name, address, zone, capacity, used },
+    id: before?.id ?? takeId(tx),
+    draining: before?.draining ?? false,
+    retired: false,
+  };
+  tx.put(key.node(row.id), row);
+  return row;
+}
+
+function takeId(tx: Tx): number {
+  const volume = volumeOf(tx);
+  tx.put(key.volume, { ...volume, nextNode: volume.nextNode + 1 });
+  return volume.nextNode;
+}
