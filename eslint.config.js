@@ -9,7 +9,17 @@ export default tseslint.config(
   {
     languageOptions: { parserOptions: { project: "./tsconfig.json" } },
     rules: {
-      "@typescript-eslint/no-floating-promises": "error",
+      "@typescript-eslint/no-floating-promises": [
+        "error",
+        // The runner waits for these itself.
+        {
+          allowForKnownSafeCalls: [
+            { from: "package", name: ["test", "default"], package: "@tapjs/test" },
+            { from: "package", name: ["test"], package: "tap" },
+            { from: "package", name: "test", package: "@tapjs/core" },
+          ],
+        },
+      ],
       "@typescript-eslint/no-misused-promises": "error",
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
       "@typescript-eslint/consistent-type-imports": "error",

@@ -35,6 +35,7 @@ export const ERRNO = {
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
   ETIMEDOUT: 110,
+  ECONNREFUSED: 111,
   ESTALE: 116,
 } as const;
 

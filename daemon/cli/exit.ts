@@ -21,5 +21,5 @@ export function exitCodeOf(error: unknown): number {
   const cause = error instanceof StartupError ? error.cause : error;
   if (!(cause instanceof FsError)) return EXIT.failed;
   if (cause.errno === "EACCES" || cause.errno === "EPERM") return EXIT.notAllowed;
-  return cause.errno === "ETIMEDOUT" ? EXIT.unreachable : EXIT.failed;
+  return cause.errno === "ETIMEDOUT" || cause.errno === "ECONNREFUSED" ? EXIT.unreachable : EXIT.failed;
 }

@@ -19,6 +19,6 @@ export interface MetaOptions {
   readonly clock: Clock;
   /** Instead of SQLite in `data`; for tests. */
   readonly store?: MetaStore;
-  /** Rows kept in memory; default 1,000,000 (about 300 bytes each with small names). */
+  /** Rows kept in memory; default 250,000 (an inode's takes about 600 bytes). */
   readonly cacheRows?: number;
 }

@@ -25,7 +25,7 @@ export function builder(yargs: Argv) {
       type: "number",
       describe: "of a new volume: copies that must stand before a write is acknowledged [default: all]",
     })
-    .option("cache-rows", { type: "number", describe: "metadata rows kept in memory [default: 1000000]" })
+    .option("cache-rows", { type: "number", describe: "metadata rows kept in memory [default: 250000]" })
     .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052");
 }
 

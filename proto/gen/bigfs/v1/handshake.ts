@@ -14,30 +14,31 @@ export interface Hello {
   role: string;
   /** 32 random bytes. */
   nonce: Buffer;
-  /** Volume uuid that the caller expects; empty: any. */
-  volume: string;
 }
 
 export interface Challenge {
+  /** The version that will be spoken. */
   protocol: number;
   nonce: Buffer;
-  volume: string;
-  incarnation: number;
-  /** Milliseconds since 1970 on the server. */
-  clockMs: number;
-  /** The server's proof. */
-  proof: Buffer;
 }
 
 export interface Proof {
   proof: Buffer;
+  /** Volume uuid that the caller expects; empty: any. */
+  volume: string;
 }
 
 export interface Welcome {
+  /** The server's proof. */
+  proof: Buffer;
+  volume: string;
+  incarnation: number;
+  /** Milliseconds since 1970 on the server. */
+  clockMs: number;
 }
 
 function createBaseHello(): Hello {
-  return { protocolMin: 0, protocolMax: 0, role: "", nonce: Buffer.alloc(0), volume: "" };
+  return { protocolMin: 0, protocolMax: 0, role: "", nonce: Buffer.alloc(0) };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -53,9 +54,6 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.nonce.length !== 0) {
       writer.uint32(34).bytes(message.nonce);
-    }
-    if (message.volume !== "") {
-      writer.uint32(42).string(message.volume);
     }
     return writer;
   },
@@ -105,14 +103,6 @@ export const Hello: MessageFns<Hello> = {
             message.nonce = Buffer.from(reader.bytes());
             continue;
           }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.volume = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -134,13 +124,12 @@ export const Hello: MessageFns<Hello> = {
     message.protocolMax = object.protocolMax ?? 0;
     message.role = object.role ?? "";
     message.nonce = object.nonce ?? Buffer.alloc(0);
-    message.volume = object.volume ?? "";
     return message;
   },
 };
 
 function createBaseChallenge(): Challenge {
-  return { protocol: 0, nonce: Buffer.alloc(0), volume: "", incarnation: 0, clockMs: 0, proof: Buffer.alloc(0) };
+  return { protocol: 0, nonce: Buffer.alloc(0) };
 }
 
 export const Challenge: MessageFns<Challenge> = {
@@ -150,18 +139,6 @@ export const Challenge: MessageFns<Challenge> = {
     }
     if (message.nonce.length !== 0) {
       writer.uint32(18).bytes(message.nonce);
-    }
-    if (message.volume !== "") {
-      writer.uint32(26).string(message.volume);
-    }
-    if (message.incarnation !== 0) {
-      writer.uint32(32).uint64(message.incarnation);
-    }
-    if (message.clockMs !== 0) {
-      writer.uint32(40).uint64(message.clockMs);
-    }
-    if (message.proof.length !== 0) {
-      writer.uint32(50).bytes(message.proof);
     }
     return writer;
   },
@@ -195,38 +172,6 @@ export const Challenge: MessageFns<Challenge> = {
             message.nonce = Buffer.from(reader.bytes());
             continue;
           }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.volume = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.incarnation = longToNumber(reader.uint64());
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.clockMs = longToNumber(reader.uint64());
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.proof = Buffer.from(reader.bytes());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -246,22 +191,21 @@ export const Challenge: MessageFns<Challenge> = {
     const message = createBaseChallenge();
     message.protocol = object.protocol ?? 0;
     message.nonce = object.nonce ?? Buffer.alloc(0);
-    message.volume = object.volume ?? "";
-    message.incarnation = object.incarnation ?? 0;
-    message.clockMs = object.clockMs ?? 0;
-    message.proof = object.proof ?? Buffer.alloc(0);
     return message;
   },
 };
 
 function createBaseProof(): Proof {
-  return { proof: Buffer.alloc(0) };
+  return { proof: Buffer.alloc(0), volume: "" };
 }
 
 export const Proof: MessageFns<Proof> = {
   encode(message: Proof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.proof.length !== 0) {
       writer.uint32(10).bytes(message.proof);
+    }
+    if (message.volume !== "") {
+      writer.uint32(18).string(message.volume);
     }
     return writer;
   },
@@ -287,6 +231,14 @@ export const Proof: MessageFns<Proof> = {
             message.proof = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -305,16 +257,29 @@ export const Proof: MessageFns<Proof> = {
   fromPartial<I extends Exact<DeepPartial<Proof>, I>>(object: I): Proof {
     const message = createBaseProof();
     message.proof = object.proof ?? Buffer.alloc(0);
+    message.volume = object.volume ?? "";
     return message;
   },
 };
 
 function createBaseWelcome(): Welcome {
-  return {};
+  return { proof: Buffer.alloc(0), volume: "", incarnation: 0, clockMs: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
-  encode(_: Welcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Welcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.proof.length !== 0) {
+      writer.uint32(10).bytes(message.proof);
+    }
+    if (message.volume !== "") {
+      writer.uint32(18).string(message.volume);
+    }
+    if (message.incarnation !== 0) {
+      writer.uint32(24).uint64(message.incarnation);
+    }
+    if (message.clockMs !== 0) {
+      writer.uint32(32).uint64(message.clockMs);
+    }
     return writer;
   },
 
@@ -331,6 +296,38 @@ export const Welcome: MessageFns<Welcome> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.proof = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.incarnation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.clockMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -346,8 +343,12 @@ export const Welcome: MessageFns<Welcome> = {
   create<I extends Exact<DeepPartial<Welcome>, I>>(base?: I): Welcome {
     return Welcome.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Welcome>, I>>(_: I): Welcome {
+  fromPartial<I extends Exact<DeepPartial<Welcome>, I>>(object: I): Welcome {
     const message = createBaseWelcome();
+    message.proof = object.proof ?? Buffer.alloc(0);
+    message.volume = object.volume ?? "";
+    message.incarnation = object.incarnation ?? 0;
+    message.clockMs = object.clockMs ?? 0;
     return message;
   },
 };

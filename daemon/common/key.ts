@@ -1,0 +1,50 @@
+import { randomBytes } from "node:crypto";
+import { open, readFile, stat } from "node:fs/promises";
+import { FsError } from "../../proto/errno.js";
+import { StartupError } from "./running.js";
+
+/** Bytes of a cluster key; the file has them as hex digits. */
+export const KEY_BYTES = 32;
+
+/** The cluster key in this file. StartupError when it is missing, malformed or readable by others. */
+export async function readKey(file: string): Promise<Buffer> {
+  let text: string;
+  let mode: number;
+  try {
+    text = (await readFile(file, "utf8")).trim();
+    mode = (await stat(file)).mode;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new StartupError(
+      `cannot read the cluster key ${file}: ${missing ? "no such file" : (error as Error).message}`,
+      {
+        hint: "copy the cluster.key of the cluster's 'bigfsd up' folder and give it with --key FILE",
+        cause: missing ? error : new FsError("EACCES", "", { cause: error }),
+      },
+    );
+  }
+  if ((mode & 0o077) !== 0) {
+    throw new StartupError(`the cluster key ${file} can be read by other users`, { hint: `chmod 600 ${file}` });
+  }
+  if (!new RegExp(`^[0-9a-f]{${KEY_BYTES * 2}}$`).test(text)) {
+    throw new StartupError(`${file} is not a cluster key (${KEY_BYTES * 2} hex digits)`, {
+      hint: "copy the cluster.key of the cluster's 'bigfsd up' folder and give it with --key FILE",
+    });
+  }
+  return Buffer.from(text, "hex");
+}
+
+/** Writes a new key (mode 0600) unless the file exists. */
+export async function createKey(file: string): Promise<void> {
+  try {
+    const handle = await open(file, "wx", 0o600);
+    try {
+      await handle.writeFile(`${randomBytes(KEY_BYTES).toString("hex")}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
