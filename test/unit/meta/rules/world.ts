@@ -1,13 +1,21 @@
 import type { Cred } from "../../../../proto/gen/bigfs/v1/meta.js";
 import type { InodeRow, Slice, Time } from "../../../../proto/gen/bigfs/v1/rows.js";
 import { type Errno, FsError } from "../../../../proto/errno.js";
+import { LIMITS } from "../../../../proto/limits.js";
 import { overlay } from "../../../../daemon/common/overlay.js";
 import { key } from "../../../../daemon/meta/keys.js";
-import { registerChunk } from "../../../../daemon/meta/rules/chunks.js";
+import { beginDelete, registerChunk, syncedChunk } from "../../../../daemon/meta/rules/chunks.js";
 import type { Context } from "../../../../daemon/meta/rules/context.js";
+import { reapOrphan } from "../../../../daemon/meta/rules/drop.js";
 import { OPERATIONS, type OpArgs, type OpResult, type RuleName } from "../../../../daemon/meta/rules/operations.js";
 import { takeChunkRange } from "../../../../daemon/meta/rules/ranges.js";
-import { SWEEP_SLOTS, sweepStep, sweepWork } from "../../../../daemon/meta/rules/sweep.js";
+import {
+  SWEEP_SLOTS,
+  type SweepListing,
+  type SweepWork,
+  sweepStep,
+  sweepWork,
+} from "../../../../daemon/meta/rules/sweep.js";
 import { ROOT_INO, createVolume } from "../../../../daemon/meta/rules/volume.js";
 import { MemoryRows } from "../../../helpers/memory-tx.js";
 
@@ -94,10 +102,14 @@ export class World {
     return chunk;
   }
 
-  /** Commits bytes at an offset, as one chunk. */
+  /** Commits bytes at an offset, as one chunk, in as few commits as may be. */
   write(ino: number, off: number, data: Buffer, opts: { truncSeq?: number; inline?: boolean } = {}): void {
-    const slices = opts.inline === true ? this.inlineAt(off, data) : this.chunkAt(off, data);
-    this.commit(ino, { slices, sizeAtLeast: off + data.length, ...opts });
+    const all = opts.inline === true ? this.inlineAt(off, data) : this.chunkAt(off, data);
+    const { truncSeq = this.inode(ino).truncSeq } = opts;
+    for (let i = 0; i < all.length; i += LIMITS.slicesPerCommit) {
+      const slices = all.slice(i, i + LIMITS.slicesPerCommit);
+      this.commit(ino, { slices, sizeAtLeast: off + data.length, truncSeq });
+    }
   }
 
   commit(ino: number, args: Partial<OpArgs<"commit">>): OpResult<"commit"> {
@@ -144,12 +156,32 @@ export class World {
 
   /** One step of the sweep, as its task does it; false when nothing is left to do. */
   sweep(ino: number): boolean {
-    const work = this.rows.run((tx) => sweepWork(tx, ino));
+    const work = this.sweepWork(ino);
     if (work === undefined) return false;
     const all = this.rows.of("S").filter(([at]) => at >= key.slot(ino, work.first) && at < key.slot(ino, work.end));
     const slots = all.map(([at]) => parseInt(at.slice(15), 16)).slice(0, SWEEP_SLOTS);
     const upTo = slots.length < SWEEP_SLOTS ? work.end : (slots.at(-1) ?? 0) + 1;
-    return this.rows.run((tx) => sweepStep(tx, work, { slots, upTo }));
+    return this.sweepStep(work, { slots, upTo });
+  }
+
+  sweepWork(ino: number): SweepWork | undefined {
+    return this.rows.run((tx) => sweepWork(tx, ino));
+  }
+
+  sweepStep(work: SweepWork, listing: SweepListing): boolean {
+    return this.rows.run((tx) => sweepStep(tx, work, listing));
+  }
+
+  reap(ino: number): boolean {
+    return this.rows.run((tx) => reapOrphan(tx, ino));
+  }
+
+  synced(node: number, chunk: number): void {
+    this.rows.run((tx) => syncedChunk(tx, node, chunk));
+  }
+
+  beginDelete(chunk: number): readonly number[] | undefined {
+    return this.rows.run((tx) => beginDelete(tx, chunk, Infinity));
   }
 
   #fill(data: Buffer, at: number, run: { len: number; skip: number; slice: Slice | undefined }): void {
