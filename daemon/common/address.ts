@@ -13,3 +13,8 @@ export function parseAddress(text: string): { host: string; port: number } {
 export function parseListen(text: string): { host: string; port: number } {
   return parseAddress(/^\d+$/.test(text) ? `127.0.0.1:${text}` : text);
 }
+
+/** HOST:PORT as parseAddress reads it. */
+export function formatAddress({ host, port }: { host: string; port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
-import { parseListen } from "./address.js";
+import { formatAddress, parseListen } from "./address.js";
 import { StartupError } from "./running.js";
 
 export interface Health {
@@ -38,7 +38,7 @@ export async function serveHttp(opts: {
     server.listen(port, host, resolve);
   });
   return {
-    listen: `${host}:${(server.address() as AddressInfo).port}`,
+    listen: formatAddress({ host, port: (server.address() as AddressInfo).port }),
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -3,6 +3,8 @@ import type { FsError } from "../../../proto/errno.js";
 /** How messages of one direction of a stream become bytes. `decode` may keep views into the buffer that it was given. */
 export interface Codec<T> {
   encode(message: T): Buffer;
+  /** The same bytes in pieces that are copied only into the transport's own buffer; they must not change until then. */
+  parts?(message: T): readonly Uint8Array[];
   decode(bytes: Buffer): T;
 }
 
@@ -12,6 +14,11 @@ export interface StreamKind<Request, Reply> {
   readonly path: string;
   readonly request: Codec<Request>;
   readonly reply: Codec<Reply>;
+  /**
+   * Many small messages: those that wait for the transport at the same time travel together in one message of it, as
+   * `repeated bytes` field 1 of a protobuf message.
+   */
+  readonly packed?: boolean;
 }
 
 /** What the handshake told about the other side. */

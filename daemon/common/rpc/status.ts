@@ -1,0 +1,36 @@
+import { status } from "@grpc/grpc-js";
+import { FsError, type Errno } from "../../../proto/errno.js";
+
+/** gRPC status is for the transport only; what it means to us, and the other way round. */
+const MEANING: ReadonlyMap<number, Errno> = new Map([
+  [status.PERMISSION_DENIED, "EACCES"],
+  [status.UNAUTHENTICATED, "EACCES"],
+  [status.FAILED_PRECONDITION, "EPROTO"],
+  [status.INVALID_ARGUMENT, "EPROTO"],
+  [status.UNIMPLEMENTED, "EPROTO"],
+  [status.RESOURCE_EXHAUSTED, "EPROTO"],
+  [status.DEADLINE_EXCEEDED, "ETIMEDOUT"],
+]);
+
+/** Why a stream ended, from what grpc-js says. */
+export function fromStatus(error: { code?: number | string; details?: string; message?: string }, at: string): FsError {
+  const errno = (typeof error.code === "number" ? MEANING.get(error.code) : undefined) ?? "EIO";
+  const details = error.details ?? error.message ?? "";
+  if (error.code === status.UNIMPLEMENTED) {
+    return new FsError("EPROTO", `${at} is another kind of daemon, or another version: ${details}`, { cause: error });
+  }
+  if (error.code === status.UNAVAILABLE) {
+    return new FsError("ECONNREFUSED", `${at} cannot be reached: ${details}`, { cause: error });
+  }
+  return new FsError(errno, `${at}: ${details}`, { cause: error });
+}
+
+/** The status that tells the other side why it is refused. */
+export function toStatus(error: FsError): { code: status; details: string } {
+  const code: Partial<Record<Errno, status>> = {
+    EACCES: status.PERMISSION_DENIED,
+    EPROTO: status.FAILED_PRECONDITION,
+    ETIMEDOUT: status.DEADLINE_EXCEEDED,
+  };
+  return { code: code[error.errno] ?? status.ABORTED, details: error.detail === "" ? error.errno : error.detail };
+}
