@@ -11,6 +11,7 @@ import { sizeLeft, spansLeft } from "./cuts.js";
 import { type Inode, attrOf, changeUsage, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { placesOf } from "./read-slots.js";
 import { countChunks, inlineBytes, isZeros, part, withSlice } from "./slices.js";
+import { newBudget } from "./references.js";
 import { availableOn, preloadChunks } from "./replicas.js";
 import { liveSlices, putSlices } from "./slot-rows.js";
 import { compareTimes, earlierOf, laterOf } from "./times.js";
@@ -111,12 +112,13 @@ function withSlices(tx: Tx, inode: Inode, placed: readonly Placed[]): Inode {
   const bySlot = new Map<number, Slice[]>();
   for (const { slot, slice } of placed) bySlot.set(slot, [...(bySlot.get(slot) ?? []), slice]);
   tx.preload?.([...bySlot.keys()].map((slot) => key.slot(inode.ino, slot)));
+  const budget = newBudget();
   let row = inode;
   for (const [slot, pieces] of bySlot) {
     let slices = [...liveSlices(tx, row, slot)];
     for (const slice of pieces) slices = withSlice(slices, owned(slice));
     if (inlineBytes(slices) > LIMITS.inlinePerSlotMax) fail("EFBIG", `too many inline bytes in slot ${slot}`);
-    row = putSlices(tx, row, slot, slices);
+    row = putSlices(tx, row, slot, slices, budget);
   }
   return row;
 }

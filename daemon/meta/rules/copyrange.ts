@@ -9,13 +9,13 @@ import { attrReply } from "./attributes.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { type Inode, changeUsage, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { R, W } from "./modes.js";
+import { newBudget } from "./references.js";
 import { inlineBytes, part, withSlice, zeros } from "./slices.js";
-import { liveSlices, preloadSlots, putSlices, rowsOf } from "./slot-rows.js";
+import { liveSlices, preloadSlots, putSlices } from "./slot-rows.js";
 import { noteUnsynced } from "./unsynced.js";
 
-/** Bounds of one call; the rest is a shorter copy. */
+/** Runs within one slot that one call copies; the rest is a shorter copy. */
 const PIECES_MAX = 256;
-const ROWS_MAX = LIMITS.rowsPerOperation / 4;
 
 /**
  * copy_file_range(2) by reference: slices of the source are named by the target too. `copied` in the answer may be less
@@ -57,8 +57,8 @@ function copyPieces(tx: Tx, ctx: Context, source: Inode, target: Inode, want: Co
   ] as const) {
     preloadSlots(tx, ino, Math.floor(off / ctx.volume.chunkSize), Math.ceil((off + reach) / ctx.volume.chunkSize));
   }
-  let rows = 0;
-  for (let pieces = 0; done.copied < want.len && pieces < PIECES_MAX && rows < ROWS_MAX; pieces++) {
+  const budget = newBudget();
+  for (let pieces = 0; done.copied < want.len && pieces < PIECES_MAX && budget.rows > 0; pieces++) {
     const piece = pieceAt(ctx, want, done.copied);
     const moved = slicesToCopy(liveSlices(tx, source, piece.fromSlot), piece);
     let slices = [...liveSlices(tx, done.row, piece.intoSlot)];
@@ -67,8 +67,7 @@ function copyPieces(tx: Tx, ctx: Context, source: Inode, target: Inode, want: Co
       if (done.copied === 0) fail("EOPNOTSUPP", "too many inline bytes");
       break;
     }
-    rows += rowsOf(slices);
-    if (slices.length > 0 || moved.length > 0) done.row = putSlices(tx, done.row, piece.intoSlot, slices);
+    if (slices.length > 0 || moved.length > 0) done.row = putSlices(tx, done.row, piece.intoSlot, slices, budget);
     for (const slice of moved) if (slice.chunk !== 0) done.chunks.add(slice.chunk);
     done.copied += piece.len;
   }

@@ -1,10 +1,10 @@
-import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import type { Context } from "./context.js";
 import { type Inode, changeUsage, mustInode, putInode } from "./inodes.js";
 import { isDir, isFile } from "./modes.js";
-import { preloadSlots, putSlices, rowsOf } from "./slot-rows.js";
+import { newBudget } from "./references.js";
+import { dropSlot, preloadSlots, sweepOf } from "./slot-rows.js";
 import { SLOTS_AT_ONCE } from "./truncate.js";
 
 /** One name of the node (of a folder: the only one) is gone. */
@@ -38,19 +38,17 @@ function dropInode(tx: Tx, inode: Inode): void {
 function dropSlots(tx: Tx, inode: Inode): void {
   const { ino } = inode;
   if (tx.get(key.unsynced(ino)) !== undefined) tx.del(key.unsynced(ino));
-  const swept = inode.sweeping ? (tx.get(key.sweep(ino))?.ranges ?? []) : [];
-  const end = Math.max(inode.slotEnd, ...swept.map((range) => range.end));
-  if (end <= SLOTS_AT_ONCE) preloadSlots(tx, ino, 0, end);
-  let row = inode;
-  let slot = 0;
-  let rows = 0;
-  while (end <= SLOTS_AT_ONCE && slot < end) {
-    const slices = tx.get(key.slot(ino, slot))?.slices ?? [];
-    rows += rowsOf(slices);
-    if (rows > LIMITS.rowsPerOperation / 4 && slot > 0) break;
-    row = putSlices(tx, row, slot, []);
-    slot += 1;
+  const sweep = inode.sweeping ? sweepOf(tx, ino) : undefined;
+  const ends =
+    sweep === undefined ? [] : [...sweep.ranges.map(({ end }) => end), ...sweep.loose.map((slot) => slot + 1)];
+  const end = Math.max(inode.slotEnd, ...ends);
+  if (sweep !== undefined || end > SLOTS_AT_ONCE) {
+    if (end > 0) tx.put(key.sweep(ino), { ino, firstSlot: 0, endSlot: end, remove: true, ranges: [], loose: [] });
+    return;
   }
-  if (slot < end) tx.put(key.sweep(ino), { ino, firstSlot: slot, endSlot: end, remove: true, ranges: [] });
-  else if (inode.sweeping) tx.del(key.sweep(ino));
+  preloadSlots(tx, ino, 0, end);
+  const budget = newBudget();
+  let slot = 0;
+  while (slot < end && dropSlot(tx, ino, slot, budget)) slot += 1;
+  if (slot < end) tx.put(key.sweep(ino), { ino, firstSlot: slot, endSlot: end, remove: true, ranges: [], loose: [] });
 }

@@ -35,7 +35,6 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     stored: 0,
     hasXattrs: false,
     slotEnd: 0,
-    truncSize: 0,
     cuts: [],
     cutFloor: 0,
     mtimeSet: undefined,

@@ -1,16 +1,17 @@
 /**
- * Slots of a file. Invariants: ChunkRow.refs is the number of slices, in all slot rows, that name the chunk (stale rows
- * that wait for the sweep included); InodeRow.stored is the sum of the bytes that the file's slot rows cover; no live
- * slice reaches past the size of its file; no live slot row lies at or past slot_end.
+ * Slots of a file. Invariants: InodeRow.stored is the sum of the bytes that the slices of the file's slot rows cover
+ * (stale rows that wait for the sweep included); no live slice reaches past the size of its file; no live slot row lies
+ * at or past slot_end; a slot row that has `dropped` stands in the `loose` of the file's sweep.
  */
-import type { Slice, SlotRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { Slice, SlotRow, SweepRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { makeGarbage } from "./chunks.js";
 import type { Inode } from "./inodes.js";
-import { preloadChunks } from "./replicas.js";
-import { countChunks, coveredBytes } from "./slices.js";
+import { type Budget, addReferences, compareSlices, dropReferences } from "./references.js";
+import { coveredBytes } from "./slices.js";
+
+const LOOSE_MAX = 4096;
 
 /** What a reader sees in this slot: nothing where the row only waits to be swept. */
 export function liveSlices(tx: Tx, inode: Inode, slot: number): readonly Slice[] {
@@ -21,22 +22,48 @@ export function liveSlices(tx: Tx, inode: Inode, slot: number): readonly Slice[]
 /** Whether the row was cut off by a truncation or a punch that has not been swept yet. */
 export function isStale(tx: Tx, inode: Inode, slot: number, row: Readonly<SlotRow>): boolean {
   if (!inode.sweeping) return false;
-  const ranges = tx.get(key.sweep(inode.ino))?.ranges ?? [];
+  const { ranges } = sweepOf(tx, inode.ino);
   return ranges.some((range) => slot >= range.first && slot < range.end && row.seq < range.seq);
 }
 
 /**
  * Puts what the slot holds from now on (nothing: its row goes), with the references that this makes and drops. The
- * inode, which is not put, comes back with `stored` and `slot_end`.
+ * inode, which is not put, comes back with `stored`, `slot_end` and `sweeping`.
  */
-export function putSlices(tx: Tx, inode: Inode, slot: number, slices: Slice[]): Inode {
+export function putSlices(tx: Tx, inode: Inode, slot: number, slices: Slice[], budget: Budget): Inode {
   const at = key.slot(inode.ino, slot);
-  const before = tx.get(at)?.slices ?? [];
-  moveReferences(tx, { ino: inode.ino, version: inode.version + 1 }, before, slices);
-  if (slices.length > 0) tx.put(at, { slices, seq: inode.truncSeq });
-  else if (before.length > 0) tx.del(at);
+  const before = tx.get(at) ?? { slices: [], seq: 0, dropped: [] };
+  const { gained, lost } = compareSlices(before.slices, slices);
+  budget.rows -= 1;
+  addReferences(tx, gained, budget);
+  const change = { ino: inode.ino, version: inode.version + 1 };
+  const dropped = dropReferences(tx, change, [...before.dropped, ...lost], budget);
+  if (slices.length + dropped.length > 0) tx.put(at, { slices, seq: inode.truncSeq, dropped });
+  else if (before.slices.length + before.dropped.length > 0) tx.del(at);
   const slotEnd = slices.length > 0 ? Math.max(inode.slotEnd, slot + 1) : inode.slotEnd;
-  return { ...inode, slotEnd, stored: inode.stored - coveredBytes(before) + coveredBytes(slices) };
+  const stored = inode.stored - coveredBytes(before.slices) + coveredBytes(slices);
+  const sweeping = inode.sweeping || dropped.length > 0;
+  if (dropped.length > 0 && before.dropped.length === 0) noteLoose(tx, inode.ino, slot);
+  return { ...inode, slotEnd, stored, sweeping };
+}
+
+/** Drops a slot of a file that is gone. False: the budget was not enough, and the rest of it is still there. */
+export function dropSlot(tx: Tx, ino: number, slot: number, budget: Budget): boolean {
+  const at = key.slot(ino, slot);
+  const row = tx.get(at);
+  if (row === undefined) return true;
+  if (budget.rows <= 0) return false;
+  const { lost } = compareSlices(row.slices, []);
+  const dropped = dropReferences(tx, { ino, version: 0 }, [...row.dropped, ...lost], budget);
+  budget.rows -= 1;
+  if (dropped.length === 0) tx.del(at);
+  else tx.put(at, { slices: [], seq: row.seq, dropped });
+  return dropped.length === 0;
+}
+
+/** The file's sweep as it stands, or one that has nothing to do. */
+export function sweepOf(tx: Tx, ino: number): Readonly<SweepRow> {
+  return tx.get(key.sweep(ino)) ?? { ino, firstSlot: 0, endSlot: 0, remove: false, ranges: [], loose: [] };
 }
 
 /** These slots will be asked for. */
@@ -45,36 +72,9 @@ export function preloadSlots(tx: Tx, ino: number, first: number, end: number): v
   tx.preload?.(Array.from({ length: count }, (_, i) => key.slot(ino, first + i)));
 }
 
-/** Rows that dropping this slot changes, at most. */
-export function rowsOf(slices: readonly Slice[]): number {
-  return 1 + 2 * countChunks(slices).size;
-}
-
-/** Counts references anew after the slices of a slot have changed, by a change that makes this version of the file. */
-export function moveReferences(
-  tx: Tx,
-  by: { ino: number; version: number },
-  before: readonly Slice[],
-  after: readonly Slice[],
-): void {
-  const changes = countChunks(after);
-  for (const [chunk, count] of countChunks(before)) changes.set(chunk, (changes.get(chunk) ?? 0) - count);
-  preloadChunks(tx, changes.keys());
-  for (const [chunk, change] of changes) changeReferences(tx, by, chunk, change);
-}
-
-function changeReferences(tx: Tx, by: { ino: number; version: number }, id: number, change: number): void {
-  if (change === 0) return;
-  const chunk = tx.get(key.chunk(id));
-  // What is damaged must still be deletable.
-  if (chunk === undefined && change < 0) return;
-  if (chunk === undefined) fail("EIO", `chunk ${id} is not known`);
-  const refs = chunk.refs + change;
-  if (refs < 0) throw new Error(`chunk ${id} has ${chunk.refs} references, ${-change} were dropped`);
-  if (refs === 0) {
-    makeGarbage(tx, { ...chunk, refs }, { ino: by.ino, version: by.version });
-    return;
-  }
-  if (chunk.garbage) tx.del(key.garbage(id));
-  tx.put(key.chunk(id), { ...chunk, refs, garbage: false });
+function noteLoose(tx: Tx, ino: number, slot: number): void {
+  const sweep = sweepOf(tx, ino);
+  if (sweep.loose.includes(slot)) return;
+  if (sweep.loose.length >= LOOSE_MAX) fail("EAGAIN", `inode ${ino}: earlier changes are still being swept`);
+  tx.put(key.sweep(ino), { ...sweep, loose: [...sweep.loose, slot] });
 }

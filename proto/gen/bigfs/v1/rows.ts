@@ -91,11 +91,6 @@ export interface InodeRow {
   /** Regular files: one past the highest slot that has a SlotRow, so that truncation needs no scan. */
   slotEnd: number;
   /**
-   * The smallest size that a truncation has left since the trunc_seq before the last; a commit made against an older
-   * trunc_seq is cut at it.
-   */
-  truncSize: number;
-  /**
    * What was cut out of the file, by ascending seq: a commit made against an older trunc_seq gets the same cuts. An entry
    * that lies within a later one is left out.
    */
@@ -149,6 +144,8 @@ export interface SlotRow {
   slices: Slice[];
   /** trunc_seq of the file when the row was written (see SweepRange). */
   seq: number;
+  /** Chunks that lost a slice here (as often as they did) and still count it: too many for one operation. */
+  dropped: number[];
 }
 
 export interface Xattr {
@@ -252,7 +249,7 @@ export interface OrphanRow {
 
 /**
  * Long work on a file that goes on in steps. With `remove` the inode is gone already and the slots first_slot..end_slot
- * are to be dropped; otherwise what is stale in `ranges` is, and the inode says `sweeping`.
+ * are to be dropped; otherwise what is stale in `ranges` and what is dropped in `loose` is, and the inode says `sweeping`.
  */
 export interface SweepRow {
   ino: number;
@@ -261,6 +258,8 @@ export interface SweepRow {
   remove: boolean;
   /** In order, without overlaps. */
   ranges: SweepRange[];
+  /** Slots whose row has `dropped`. */
+  loose: number[];
 }
 
 /** Slots first..end with SlotRow.seq below `seq` were cut off: they count as absent and are to be dropped. */
@@ -641,7 +640,6 @@ function createBaseInodeRow(): InodeRow {
     stored: 0,
     hasXattrs: false,
     slotEnd: 0,
-    truncSize: 0,
     cuts: [],
     cutFloor: 0,
     mtimeSet: undefined,
@@ -710,9 +708,6 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.slotEnd !== 0) {
       writer.uint32(160).uint64(message.slotEnd);
-    }
-    if (message.truncSize !== 0) {
-      writer.uint32(168).uint64(message.truncSize);
     }
     for (const v of message.cuts) {
       Cut.encode(v!, writer.uint32(178).fork()).join();
@@ -902,14 +897,6 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.slotEnd = longToNumber(reader.uint64());
             continue;
           }
-          case 21: {
-            if (tag !== 168) {
-              break;
-            }
-
-            message.truncSize = longToNumber(reader.uint64());
-            continue;
-          }
           case 22: {
             if (tag !== 178) {
               break;
@@ -979,7 +966,6 @@ export const InodeRow: MessageFns<InodeRow> = {
     message.stored = object.stored ?? 0;
     message.hasXattrs = object.hasXattrs ?? false;
     message.slotEnd = object.slotEnd ?? 0;
-    message.truncSize = object.truncSize ?? 0;
     message.cuts = object.cuts?.map((e) => Cut.fromPartial(e)) || [];
     message.cutFloor = object.cutFloor ?? 0;
     message.mtimeSet = (object.mtimeSet !== undefined && object.mtimeSet !== null)
@@ -1331,7 +1317,7 @@ export const Slice: MessageFns<Slice> = {
 };
 
 function createBaseSlotRow(): SlotRow {
-  return { slices: [], seq: 0 };
+  return { slices: [], seq: 0, dropped: [] };
 }
 
 export const SlotRow: MessageFns<SlotRow> = {
@@ -1341,6 +1327,13 @@ export const SlotRow: MessageFns<SlotRow> = {
     }
     if (message.seq !== 0) {
       writer.uint32(16).uint64(message.seq);
+    }
+    if (message.dropped.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.dropped) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1374,6 +1367,24 @@ export const SlotRow: MessageFns<SlotRow> = {
             message.seq = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.dropped.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.dropped.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1393,6 +1404,7 @@ export const SlotRow: MessageFns<SlotRow> = {
     const message = createBaseSlotRow();
     message.slices = object.slices?.map((e) => Slice.fromPartial(e)) || [];
     message.seq = object.seq ?? 0;
+    message.dropped = object.dropped?.map((e) => e) || [];
     return message;
   },
 };
@@ -2431,7 +2443,7 @@ export const OrphanRow: MessageFns<OrphanRow> = {
 };
 
 function createBaseSweepRow(): SweepRow {
-  return { ino: 0, firstSlot: 0, endSlot: 0, remove: false, ranges: [] };
+  return { ino: 0, firstSlot: 0, endSlot: 0, remove: false, ranges: [], loose: [] };
 }
 
 export const SweepRow: MessageFns<SweepRow> = {
@@ -2450,6 +2462,13 @@ export const SweepRow: MessageFns<SweepRow> = {
     }
     for (const v of message.ranges) {
       SweepRange.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.loose.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.loose) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -2507,6 +2526,24 @@ export const SweepRow: MessageFns<SweepRow> = {
             message.ranges.push(SweepRange.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag === 48) {
+              message.loose.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.loose.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2529,6 +2566,7 @@ export const SweepRow: MessageFns<SweepRow> = {
     message.endSlot = object.endSlot ?? 0;
     message.remove = object.remove ?? false;
     message.ranges = object.ranges?.map((e) => SweepRange.fromPartial(e)) || [];
+    message.loose = object.loose?.map((e) => e) || [];
     return message;
   },
 };

@@ -8,7 +8,7 @@ import { beginDelete, registerChunk, syncedChunk } from "../../../../daemon/meta
 import type { Context } from "../../../../daemon/meta/rules/context.js";
 import { reapOrphan } from "../../../../daemon/meta/rules/drop.js";
 import { OPERATIONS, type OpArgs, type OpResult, type RuleName } from "../../../../daemon/meta/rules/operations.js";
-import { takeChunkRange } from "../../../../daemon/meta/rules/ranges.js";
+import { rangeOf, takeChunkRange } from "../../../../daemon/meta/rules/ranges.js";
 import {
   SWEEP_SLOTS,
   type SweepListing,
@@ -35,7 +35,7 @@ export class World {
   clock = 1000;
   readonly chunkSize: number;
   #nextIno = 100;
-  #nextChunk: number;
+  #nextChunk = 0;
 
   constructor(opts: { cold?: boolean; chunkSize?: number } = {}) {
     this.rows = new MemoryRows(opts);
@@ -46,7 +46,6 @@ export class World {
     this.rows.run((tx) => {
       tx.put(key.session(7), session);
     });
-    this.#nextChunk = this.rows.run((tx) => takeChunkRange(tx, 7)).first;
   }
 
   get now(): Time {
@@ -95,6 +94,8 @@ export class World {
 
   /** A registered chunk with these bytes, AVAILABLE on nodes 1 and 2. */
   store(data: Buffer): number {
+    if (rangeOf(this.#nextChunk) === this.#nextChunk)
+      this.#nextChunk = this.rows.run((tx) => takeChunkRange(tx, 7)).first;
     const chunk = this.#nextChunk++;
     const copies = { nodes: [1, 2], synced: [], pending: [3] };
     this.rows.run((tx) => registerChunk(tx, { chunk, len: data.length, crc: 1, ...copies }));
