@@ -58,3 +58,12 @@ export class FakeClock implements Clock {
 export async function settle(rounds = 5): Promise<void> {
   for (let i = 0; i < rounds; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
+
+/** Lets the event loop turn until the condition holds; throws when it does not after many turns. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let turn = 0; turn < 2000; turn++) {
+    if (await condition()) return;
+    await settle(1);
+  }
+  throw new Error("the condition never held");
+}

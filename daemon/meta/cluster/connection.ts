@@ -139,8 +139,9 @@ export class Connection {
       case "inventory":
         return inventories.page(member, op.value);
       case "failed":
-        if (op.value.lost) return reports.lost(member, op.value.chunks, op.value.errno);
-        return repair.failed(member.id, op.value.chunks, op.value.errno);
+        if (!op.value.lost) return repair.failed(member.id, op.value.chunks, op.value.errno);
+        repair.avoid(member.id, op.value.chunks);
+        return reports.lost(member, op.value.chunks, op.value.errno);
       case "leave":
         membership.ended(member, this.link, true);
         return 0;

@@ -42,9 +42,8 @@ const IN_FLIGHT = 64;
 
 export class Repair {
   readonly #nodes: NodesView;
-  /** Nodes that failed to make a copy of a chunk: not asked again before confirmMs have passed. */
-  readonly #excluded = new Map<number, Set<number>>();
-  #retriedMs = 0;
+  /** Nodes that failed to make or to keep a copy of a chunk, and until when they are passed over for it. */
+  readonly #excluded = new Map<number, Map<number, number>>();
   /** Copies that were assigned here and may still be PENDING. */
   #making: { readonly chunk: number; readonly node: number }[] = [];
 
@@ -65,8 +64,8 @@ export class Repair {
 
   /** One pass: what is overdue, then as many new copies as there is room for. */
   async pass(signal: AbortSignal): Promise<void> {
-    const { clock, pending, shortage } = this.parts;
-    if (clock.monotonicMs() - this.#retriedMs >= this.opts.confirmMs) this.#retryExcluded();
+    const { pending, shortage } = this.parts;
+    this.#retryExcluded();
     await this.#overdue(pending.due());
     while (!signal.aborted && this.#room() > 0) {
       const chunks = shortage.take(this.#room());
@@ -86,11 +85,19 @@ export class Repair {
     return this.#drop(chunks.map((chunk) => ({ chunk, node })));
   }
 
+  /** The node has just lost these: it does not get them back at once. */
+  avoid(node: number, chunks: readonly number[]): void {
+    const untilMs = this.parts.clock.monotonicMs() + this.opts.confirmMs;
+    for (const chunk of chunks) {
+      this.#excluded.set(chunk, (this.#excluded.get(chunk) ?? new Map<number, number>()).set(node, untilMs));
+    }
+  }
+
   async #assign(chunks: readonly number[]): Promise<void> {
     const { executor, changes, shortage, metrics } = this.parts;
     const { replicas } = this.opts;
     const { outcomes, batch } = await changes.run(chunks, { chunkOf: (chunk) => chunk }, (tx, chunk): Plan =>
-      planRepair(tx, chunk, this.#nodes, { replicas, exclude: this.#excluded.get(chunk) ?? new Set() }),
+      planRepair(tx, chunk, this.#nodes, { replicas, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
     );
     await executor.whenDurable(batch);
     for (const { item: chunk, result, after } of outcomes) {
@@ -110,10 +117,15 @@ export class Repair {
     return IN_FLIGHT - this.#making.length;
   }
 
+  /** Nodes whose time is over may be chosen again. */
   #retryExcluded(): void {
-    this.#retriedMs = this.parts.clock.monotonicMs();
-    for (const chunk of this.#excluded.keys()) this.parts.shortage.unstick(chunk);
-    this.#excluded.clear();
+    const nowMs = this.parts.clock.monotonicMs();
+    for (const [chunk, nodes] of this.#excluded) {
+      for (const [node, untilMs] of nodes) if (untilMs <= nowMs) nodes.delete(node);
+      if (nodes.size > 0) continue;
+      this.#excluded.delete(chunk);
+      this.parts.shortage.unstick(chunk);
+    }
   }
 
   async #overdue(due: readonly PendingCopy[]): Promise<void> {
@@ -133,9 +145,7 @@ export class Repair {
   }
 
   async #drop(copies: readonly { readonly chunk: number; readonly node: number }[]): Promise<number> {
-    for (const { chunk, node } of copies) {
-      this.#excluded.set(chunk, (this.#excluded.get(chunk) ?? new Set()).add(node));
-    }
+    for (const { chunk, node } of copies) this.avoid(node, [chunk]);
     const { batch } = await this.parts.changes.run(copies, { chunkOf: (copy) => copy.chunk }, (tx, { chunk, node }) =>
       dropAssigned(tx, chunk, node),
     );

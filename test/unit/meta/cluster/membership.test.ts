@@ -42,7 +42,10 @@ test("a known uuid returns to its id, also after a restart, and a new address ra
   t.not(again.id, other.id);
   t.ok(bench.cluster.map().version > before);
   await settle();
-  t.match(other.map?.nodes.find((n) => n.id === again.id), { address: "elsewhere:7", state: "UP" });
+  t.match(
+    other.map?.nodes.find((n) => n.id === again.id),
+    { address: "elsewhere:7", state: "UP" },
+  );
   const { version } = bench.cluster.map();
   const restarted = await ClusterBench.make({}, bench.store.crash());
   t.teardown(() => restarted.stop());
