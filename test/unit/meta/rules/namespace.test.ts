@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "tap";
 import type { Cred } from "../../../../proto/gen/bigfs/v1/meta.js";
-import { nameBytes, type Name, nameOf } from "../../../../proto/name.js";
+import { FsError } from "../../../../proto/errno.js";
+import { nameBytes, nameOf } from "../../../../proto/name.js";
 import { idIn, key, nameIn } from "../../../../daemon/meta/keys.js";
 import { accessAllowed } from "../../../../daemon/meta/rules/access.js";
 import { reapOrphan } from "../../../../daemon/meta/rules/drop.js";
@@ -125,8 +126,8 @@ class Run {
     try {
       after = this.#inModel(c, aim);
     } catch (error) {
-      if (typeof error !== "string") throw error;
-      expected = error;
+      if (!(error instanceof FsError)) throw error;
+      expected = error.errno;
     }
     const made = { ino: 0 };
     assert.equal(
@@ -329,7 +330,7 @@ class Run {
     for (const [at, entry] of entries) {
       const dir = idIn(at);
       const cookie = rows.get(key.cookie(dir, entry.cookie));
-      assert.deepEqual({ ...cookie }, { name: nameBytes(nameIn(at) as Name), ino: entry.ino, type: entry.type });
+      assert.deepEqual({ ...cookie }, { name: nameBytes(nameIn(at)), ino: entry.ino, type: entry.type });
       assert.equal(entry.type, this.world.inode(entry.ino).mode & 0o170000);
       assert.ok(entry.cookie >= 3 && entry.cookie < this.world.inode(dir).nextCookie);
     }

@@ -1,7 +1,8 @@
 /**
  * A naive filesystem of objects, for comparison: names, modes, owners, links and extended attributes as Linux has them
- * on ext4. Every operation throws an errno name, in the order in which Linux checks.
+ * on ext4. Checks come in the order in which Linux makes them.
  */
+import { fail } from "../../../../proto/errno.js";
 import type { Cred } from "../../../../proto/gen/bigfs/v1/meta.js";
 
 export interface Node {
@@ -32,7 +33,7 @@ export class Model {
 
   make(dir: Node, name: string, want: { type: Node["type"]; mode: number; umask: number }): Node {
     this.#search(dir, name);
-    if (dir.children.has(name)) throw "EEXIST";
+    if (dir.children.has(name)) fail("EEXIST");
     this.#need(dir, 2);
     const node = this.#node(want.type, want.mode & ~want.umask);
     const inherits = (dir.mode & 0o2000) !== 0;
@@ -47,10 +48,10 @@ export class Model {
 
   link(node: Node, dir: Node, name: string): void {
     this.#search(dir, name);
-    if (dir.children.has(name)) throw "EEXIST";
+    if (dir.children.has(name)) fail("EEXIST");
     this.#need(dir, 2);
-    if (node.type === "dir") throw "EPERM";
-    if (node.links === 0) throw "ENOENT";
+    if (node.type === "dir") fail("EPERM");
+    if (node.links === 0) fail("ENOENT");
     this.#attach(dir, name, node);
     node.ctime = this.now;
   }
@@ -58,11 +59,11 @@ export class Model {
   unlink(dir: Node, name: string, rmdir: boolean): Node {
     this.#search(dir, name);
     const node = dir.children.get(name);
-    if (node === undefined) throw "ENOENT";
+    if (node === undefined) fail("ENOENT");
     this.#mayDelete(dir, node);
-    if (rmdir && node.type !== "dir") throw "ENOTDIR";
-    if (!rmdir && node.type === "dir") throw "EISDIR";
-    if (node.children.size > 0) throw "ENOTEMPTY";
+    if (rmdir && node.type !== "dir") fail("ENOTDIR");
+    if (!rmdir && node.type === "dir") fail("EISDIR");
+    if (node.children.size > 0) fail("ENOTEMPTY");
     this.#detach(dir, name);
     node.ctime = this.now;
     return node;
@@ -76,25 +77,25 @@ export class Model {
   ): Node | undefined {
     this.#search(from.dir, from.name);
     const node = from.dir.children.get(from.name);
-    if (node === undefined) throw "ENOENT";
+    if (node === undefined) fail("ENOENT");
     this.#search(into.dir, into.name);
     const old = into.dir.children.get(into.name);
-    if (old !== undefined && flag === "noreplace") throw "EEXIST";
-    if (old === undefined && flag === "exchange") throw "ENOENT";
-    if (above(node, into.dir)) throw "EINVAL";
-    if (old !== undefined && above(old, from.dir)) throw flag === "exchange" ? "EINVAL" : "ENOTEMPTY";
+    if (old !== undefined && flag === "noreplace") fail("EEXIST");
+    if (old === undefined && flag === "exchange") fail("ENOENT");
+    if (above(node, into.dir)) fail("EINVAL");
+    if (old !== undefined && above(old, from.dir)) fail(flag === "exchange" ? "EINVAL" : "ENOTEMPTY");
     if (node === old) return undefined;
     this.#mayDelete(from.dir, node);
     if (old === undefined) this.#need(into.dir, 3);
     else {
       this.#mayDelete(into.dir, old);
-      if (flag !== "exchange" && node.type === "dir" && old.type !== "dir") throw "ENOTDIR";
-      if (flag !== "exchange" && node.type !== "dir" && old.type === "dir") throw "EISDIR";
+      if (flag !== "exchange" && node.type === "dir" && old.type !== "dir") fail("ENOTDIR");
+      if (flag !== "exchange" && node.type !== "dir" && old.type === "dir") fail("EISDIR");
     }
     const moved = from.dir !== into.dir;
     if (moved && node.type === "dir") this.#need(node, 2);
     if (moved && flag === "exchange" && old?.type === "dir") this.#need(old, 2);
-    if (flag !== "exchange" && old !== undefined && old.children.size > 0) throw "ENOTEMPTY";
+    if (flag !== "exchange" && old !== undefined && old.children.size > 0) fail("ENOTEMPTY");
     this.#detach(from.dir, from.name);
     if (old !== undefined) this.#detach(into.dir, into.name);
     this.#attach(into.dir, into.name, node);
@@ -105,7 +106,7 @@ export class Model {
   }
 
   chmod(node: Node, mode: number): void {
-    if (!this.#owner(node)) throw "EPERM";
+    if (!this.#owner(node)) fail("EPERM");
     node.mode = mode & 0o7777;
     if (!this.#root() && !this.#member(node.gid)) node.mode &= ~0o2000;
     node.ctime = this.now;
@@ -113,7 +114,7 @@ export class Model {
 
   chown(node: Node, uid: number | undefined, gid: number | undefined): void {
     const allowed = this.who.uid === node.uid && (uid ?? node.uid) === node.uid;
-    if (!this.#root() && !(allowed && (gid === undefined || gid === node.gid || this.#member(gid)))) throw "EPERM";
+    if (!this.#root() && !(allowed && (gid === undefined || gid === node.gid || this.#member(gid)))) fail("EPERM");
     if (node.type !== "dir") {
       const executable = (node.mode & 0o10) !== 0;
       node.mode &= ~0o4000;
@@ -126,7 +127,7 @@ export class Model {
 
   utimes(node: Node, mtime: number | "now"): void {
     if (!this.#owner(node)) {
-      if (mtime !== "now") throw "EPERM";
+      if (mtime !== "now") fail("EPERM");
       this.#need(node, 2);
     }
     node.mtime = mtime === "now" ? this.now : mtime;
@@ -134,23 +135,23 @@ export class Model {
   }
 
   truncate(node: Node): void {
-    if (node.type === "dir") throw "EISDIR";
-    if (node.type !== "file") throw "EINVAL";
+    if (node.type === "dir") fail("EISDIR");
+    if (node.type !== "file") fail("EINVAL");
     this.#need(node, 2);
     if (!this.#root()) node.mode &= (node.mode & 0o10) !== 0 ? ~0o6000 : ~0o4000;
     node.mtime = node.ctime = this.now;
   }
 
   setxattr(node: Node, name: string, value: string | undefined, flag: number): void {
-    if (name.startsWith("trusted.") && !this.#root()) throw "EPERM";
+    if (name.startsWith("trusted.") && !this.#root()) fail("EPERM");
     if (name.startsWith("user.")) {
-      if (node.type !== "file" && node.type !== "dir") throw "EPERM";
-      if (node.type === "dir" && (node.mode & 0o1000) !== 0 && !this.#owner(node)) throw "EPERM";
+      if (node.type !== "file" && node.type !== "dir") fail("EPERM");
+      if (node.type === "dir" && (node.mode & 0o1000) !== 0 && !this.#owner(node)) fail("EPERM");
       this.#need(node, 2);
     }
     const has = node.xattrs.has(name);
-    if (value !== undefined && flag === 1 && has) throw "EEXIST";
-    if (!has && (flag === 2 || value === undefined)) throw "ENODATA";
+    if (value !== undefined && flag === 1 && has) fail("EEXIST");
+    if (!has && (flag === 2 || value === undefined)) fail("ENODATA");
     if (value === undefined) node.xattrs.delete(name);
     else node.xattrs.set(name, value);
     node.ctime = this.now;
@@ -176,15 +177,15 @@ export class Model {
   }
 
   #search(dir: Node, name: string): void {
-    if (dir.type !== "dir") throw "ENOTDIR";
-    if (dir.links === 0) throw "ENOENT";
-    if (name.length > 255) throw "ENAMETOOLONG";
+    if (dir.type !== "dir") fail("ENOTDIR");
+    if (dir.links === 0) fail("ENOENT");
+    if (name.length > 255) fail("ENAMETOOLONG");
     this.#need(dir, 1);
   }
 
   #mayDelete(dir: Node, node: Node): void {
     this.#need(dir, 3);
-    if ((dir.mode & 0o1000) !== 0 && !this.#root() && ![dir.uid, node.uid].includes(this.who.uid)) throw "EPERM";
+    if ((dir.mode & 0o1000) !== 0 && !this.#root() && ![dir.uid, node.uid].includes(this.who.uid)) fail("EPERM");
   }
 
   #attach(dir: Node, name: string, node: Node): void {
@@ -202,7 +203,7 @@ export class Model {
   }
 
   #need(node: Node, mask: number): void {
-    for (const bit of [4, 2, 1]) if ((mask & bit) !== 0 && !this.allowed(node, bit)) throw "EACCES";
+    for (const bit of [4, 2, 1]) if ((mask & bit) !== 0 && !this.allowed(node, bit)) fail("EACCES");
   }
 
   #owner(node: Node): boolean {
@@ -220,7 +221,7 @@ export class Model {
 
 /** Whether `node` is the folder or one that it lies in. */
 function above(node: Node, folder: Node): boolean {
-  for (let at = folder; ; at = at.parent as Node) {
+  for (let at = folder; ; at = at.parent) {
     if (at === node) return true;
     if (at.parent === at || at.parent === undefined) return false;
   }
