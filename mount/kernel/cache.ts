@@ -69,6 +69,7 @@ export class KernelNotifier implements KernelCache {
 
   dropAllEntries(): boolean {
     if (!this.#epochs) return false;
+    this.#parts.pending.epoch++;
     settle(this.#parts.notifications.notifyNow(incrementEpoch()));
     return true;
   }

@@ -3,6 +3,8 @@
  * were answered within their call never come here: nobody can have waited for them.
  */
 export class PendingRequests {
+  /** Grows when the kernel was told of a new epoch: answers begun before may hold names that were dropped since. */
+  epoch = 0;
   readonly #byNode = new Map<number, number>();
   readonly #watchers = new Map<number, Set<() => void>>();
   readonly #idlers: (() => void)[] = [];

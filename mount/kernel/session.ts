@@ -87,6 +87,10 @@ export class Session implements Channel {
     return this.#parts.fs;
   }
 
+  get epoch(): number {
+    return this.#parts.pending.epoch;
+  }
+
   get agreed(): Agreed {
     return this.#state.at === "serving" ? this.#state.agreed : BEFORE_INIT;
   }

@@ -38,3 +38,15 @@ export function addEntryPlus(out: Output, entry: Listed, end: number): boolean {
 export function counts(entry: Listed): boolean {
   return entry.found?.attr !== undefined && entry.name !== "." && entry.name !== "..";
 }
+
+/** Where fuse_entry_out has its entry_valid and entry_valid_nsec. */
+const VALID_AT = 16;
+const VALID_NSEC_AT = 32;
+
+/** The names of these entries (each begins at an offset of `starts`) are looked up before they are used. */
+export function expireEntries(out: Output, starts: readonly number[]): void {
+  for (const start of starts) {
+    out.bytes.fill(0, start + VALID_AT, start + VALID_AT + 8);
+    out.bytes.fill(0, start + VALID_NSEC_AT, start + VALID_NSEC_AT + 4);
+  }
+}

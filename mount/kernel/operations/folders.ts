@@ -1,6 +1,6 @@
 import type { FileSystem, Listed, Maybe } from "../../vfs/filesystem.js";
 import { parseFsync, parseHandle, parseRead, writeOpened, type ReadRequest } from "../codec/files.js";
-import { addEntry, addEntryPlus, counts } from "../codec/folders.js";
+import { addEntry, addEntryPlus, counts, expireEntries } from "../codec/folders.js";
 import { OUT_HEADER, Output } from "../codec/output.js";
 import { operation, type Channel } from "./operation.js";
 import type { Cursor } from "../codec/cursor.js";
@@ -20,21 +20,28 @@ export const opendir = operation({
 interface Page {
   readonly entries: Output;
   readonly referenced: number[];
+  /** Where the entries that give references begin. */
+  readonly starts: number[];
 }
 
-function parseList(cursor: Cursor, { maxWrite }: Channel): ReadRequest {
+type ListRequest = ReadRequest & { readonly epoch: number };
+
+function parseList(cursor: Cursor, { maxWrite, epoch }: Channel): ListRequest {
   const request = parseRead(cursor);
-  return { ...request, size: Math.min(request.size, maxWrite) };
+  return { ...request, size: Math.min(request.size, maxWrite), epoch };
 }
 
 /** Fills a page. What was taken before an error is answered; the next call meets the error again. */
-function list(fs: FileSystem, { handle, off, size }: ReadRequest, withAttributes: boolean): Maybe<Page> {
-  const page: Page = { entries: new Output(OUT_HEADER + size), referenced: [] };
+function list(fs: FileSystem, { handle, off, size }: ListRequest, withAttributes: boolean): Maybe<Page> {
+  const page: Page = { entries: new Output(OUT_HEADER + size), referenced: [], starts: [] };
   if (off > Number.MAX_SAFE_INTEGER) return page;
   const add = withAttributes ? addEntryPlus : addEntry;
   const take = (entry: Listed) => {
+    const start = page.entries.length;
     if (!add(page.entries, entry, OUT_HEADER + size)) return false;
-    if (withAttributes && counts(entry)) page.referenced.push(entry.found?.attr?.ino ?? 0);
+    if (!withAttributes || !counts(entry)) return true;
+    page.referenced.push(entry.found?.attr?.ino ?? 0);
+    page.starts.push(start);
     return true;
   };
   const whole = () => page;
@@ -65,7 +72,11 @@ export const readdirplus = operation({
   name: "readdirplus",
   parse: parseList,
   run: (fs, _head, request) => list(fs, request, true),
-  reply: entriesOf,
+  reply(out, page, { epoch }, channel) {
+    // The kernel counts these names to the epoch of the answer, but they are as old as the question.
+    if (epoch !== channel.epoch) expireEntries(page.entries, page.starts);
+    return entriesOf(out, page);
+  },
   undo(fs, { referenced }) {
     for (const ino of referenced) fs.forget(ino, 1);
   },

@@ -19,6 +19,8 @@ export interface Channel {
   /** Bytes of one read or write. */
   readonly maxWrite: number;
   readonly out: Output;
+  /** See PendingRequests. */
+  readonly epoch: number;
   /** What `out` holds, then `body`. False: the kernel no longer wants it. */
   send(request: Request, body: Buffer | undefined): boolean;
   fail(request: Request, error: unknown): void;
@@ -42,7 +44,7 @@ export interface Spec<A, T> {
   parse(cursor: Cursor, channel: Channel): A;
   run(fs: FileSystem, head: Head, args: A): Maybe<T>;
   /** Writes the answer; bytes that are returned follow it. Without: an empty answer. */
-  reply?(out: Output, value: T, args: A): Buffer | undefined;
+  reply?(out: Output, value: T, args: A, channel: Channel): Buffer | undefined;
   /** The kernel did not take the answer: gives back what it handed out. */
   undo?(fs: FileSystem, value: T): Maybe<void>;
 }
@@ -77,7 +79,7 @@ function answer<A, T>(spec: Spec<A, T>, channel: Channel, request: Request, args
   let body: Buffer | undefined;
   try {
     const out = channel.out.begin();
-    body = spec.reply?.(out, value, args);
+    body = spec.reply?.(out, value, args, channel);
   } catch (error) {
     channel.fail(request, error);
     giveBack(spec, channel, value);
