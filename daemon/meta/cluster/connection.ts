@@ -38,6 +38,7 @@ export class Connection {
   #pages: Promise<void> = Promise.resolve();
   #waiting = 0;
   #isClosed = false;
+  #hasLeft = false;
 
   constructor(
     private readonly link: NodeLink,
@@ -63,6 +64,7 @@ export class Connection {
       this.#pages = this.#pages.then(() => before).then(() => this.#handle(frame));
       return;
     }
+    if (frame.op?.$case === "leave") this.#hasLeft = true; // the stream may end before its turn comes
     this.#touch(frame.op);
     this.#reports = this.#reports.then(() => this.#handle(frame));
   }
@@ -160,6 +162,6 @@ export class Connection {
 
   #closed(): void {
     this.#isClosed = true;
-    if (this.#member !== undefined) this.parts.membership.ended(this.#member, this.link, false);
+    if (this.#member !== undefined) this.parts.membership.ended(this.#member, this.link, this.#hasLeft);
   }
 }

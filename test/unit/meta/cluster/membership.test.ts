@@ -130,6 +130,10 @@ test("a node that leaves is DOWN at once", async (t) => {
   t.equal(stateOf(bench, node.id), "DOWN");
   await node.close();
   t.equal(stateOf(bench, node.id), "DOWN");
+  const hasty = await bench.node("b");
+  hasty.link.send({ id: 0, op: { $case: "leave", value: {} } });
+  await hasty.close();
+  t.equal(stateOf(bench, hasty.id), "DOWN", "also when the stream ends right behind it");
 });
 
 test("the weight follows free space, but small changes make no new map", async (t) => {
