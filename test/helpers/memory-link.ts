@@ -2,7 +2,9 @@ import { FsError } from "../../proto/errno.js";
 import type { Link, LinkEvents, Peer } from "../../daemon/common/rpc/link.js";
 
 /** Two ends of one stream in memory: messages are copied, arrive in order and in a later turn. */
-export function linkPair<A, B>(peers: { readonly left?: Partial<Peer>; readonly right?: Partial<Peer> } = {}): {
+export function linkPair<A, B>(
+  peers: { readonly left?: Partial<Peer>; readonly right?: Partial<Peer> } = {},
+): {
   /** Sends A, receives B. */
   readonly left: MemoryLink<A, B>;
   /** Sends B, receives A. */
@@ -24,6 +26,7 @@ export class MemoryLink<Out, In> implements Link<Out, In> {
   #arrived: In[] = [];
   #reason: FsError | undefined;
   #isClosed = false;
+  #isPaused = false;
 
   constructor(peer: Partial<Peer> = {}) {
     this.peer = { role: "test", volume: "", incarnation: 0, protocol: 1, address: "memory:0", ...peer };
@@ -54,6 +57,15 @@ export class MemoryLink<Out, In> implements Link<Out, In> {
     return Promise.resolve();
   }
 
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    setImmediate(() => this.#deliver());
+  }
+
   close(reason = new FsError("EIO", "closed")): void {
     if (this.#isClosed) return;
     const other = this.#other;
@@ -79,7 +91,7 @@ export class MemoryLink<Out, In> implements Link<Out, In> {
 
   #deliver(): void {
     const events = this.#events;
-    if (events === undefined) return;
+    if (events === undefined || (this.#isPaused && !this.#isClosed)) return;
     for (const message of this.#arrived.splice(0)) events.message(message);
     const reason = this.#reason;
     this.#reason = undefined;

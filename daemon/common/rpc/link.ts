@@ -48,5 +48,9 @@ export interface Link<Out, In> {
   readonly congested: boolean;
   /** Resolves when not congested, or closed. */
   drained(): Promise<void>;
+  /** Stops reading, so that the other side becomes congested; what is on its way may still be delivered. */
+  pause(): void;
+  /** Reads on. */
+  resume(): void;
   close(reason?: FsError): void;
 }

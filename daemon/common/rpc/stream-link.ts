@@ -33,6 +33,7 @@ export class StreamLink<Out, In> implements Link<Out, In> {
   #ended: FsError | undefined;
   #isClosedHere = false;
   #isClosedTold = false;
+  #isPaused = false;
   /** What came before somebody wanted it. */
   readonly #inbox: Buffer[] = [];
   #hearing: { resolve(bytes: Buffer): void; reject(error: FsError): void } | undefined;
@@ -88,8 +89,8 @@ export class StreamLink<Out, In> implements Link<Out, In> {
     this.#events = events;
     queueMicrotask(() => {
       for (const bytes of this.#inbox.splice(0)) this.#deliver(bytes);
-      if (this.#ended === undefined) this.stream.resume();
-      else this.#tellClosed();
+      if (this.#ended !== undefined) this.#tellClosed();
+      else if (!this.#isPaused) this.stream.resume();
     });
   }
 
@@ -111,6 +112,17 @@ export class StreamLink<Out, In> implements Link<Out, In> {
   drained(): Promise<void> {
     if (!this.congested) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    // Before open() nothing is read either.
+    if (this.#events !== undefined) this.stream.resume();
   }
 
   close(reason?: FsError): void {
