@@ -1,0 +1,114 @@
+import { fail } from "../../proto/errno.js";
+import type { Attr, AttrReply, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../proto/limits.js";
+import type { Ticket } from "./answers.js";
+import { type Core, SELF, credOf, mustAttr } from "./core.js";
+import type { FileState } from "./file-state.js";
+import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
+
+export const S_IFMT = 0o170000;
+export const S_IFREG = 0o100000;
+export const S_IFDIR = 0o040000;
+export const S_IFLNK = 0o120000;
+
+/** Attributes of inodes, and truncation. */
+export class InodeAttributes {
+  constructor(private readonly core: Core) {}
+
+  get(ino: number): Maybe<Attributes> {
+    const { inodes } = this.core;
+    const inode = inodes.get(ino);
+    if (inode !== undefined && inodes.isCached(inode)) return inodes.attributes(inode);
+    return this.refresh(ino);
+  }
+
+  /** Asks, whatever is cached. */
+  refresh(ino: number): Promise<Attributes> {
+    const { core } = this;
+    return core.ask("getattr", { ino }, SELF, (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      if (ino === core.inodes.root) core.inodes.add(attr);
+      return core.inodes.absorb(attr, reply.cached, ticket);
+    });
+  }
+
+  async set(who: Caller, ino: number, change: Change): Promise<Attributes> {
+    this.core.mustBeWritable();
+    if (change.size !== undefined && change.size > LIMITS.fileSizeMax) fail("EFBIG");
+    const file = this.core.inodes.get(ino)?.file;
+    if (file === undefined) return this.#change(who, ino, change);
+    if (change.size !== undefined) return this.#resize(who, file, change, change.size);
+    if (!file.writer.isDirty) return this.#change(who, ino, change);
+    return file.writer.exclusive(() => this.#change(who, ino, change));
+  }
+
+  access(who: Caller, ino: number, mask: number): Promise<void> {
+    return this.core.ask("access", { ino, mask }, credOf(who), () => undefined);
+  }
+
+  #change(who: Caller, ino: number, change: Change): Promise<Attributes> {
+    const { core } = this;
+    return core.ask("setattr", requestOf(ino, change), credOf(who), (reply, ticket) => {
+      const file = core.inodes.get(ino)?.file;
+      if (change.mtime !== undefined) file?.writer.forgetMtime();
+      if (change.size !== undefined) file?.changed();
+      else file?.touched(mustAttr(reply.attr), ticket);
+      return this.#absorb(reply, ticket);
+    });
+  }
+
+  /**
+   * Changes the size of a file that is open here. Bytes beyond the new size that were not committed are cut here, after
+   * the metadata daemon has agreed and with no commit under way, so that none of them comes back. Where the new size lies
+   * behind the stored end, everything is committed first: the stored file must not grow over bytes that are still here.
+   */
+  #resize(who: Caller, file: FileState, change: Change, size: number): Promise<Attributes> {
+    const { core } = this;
+    return file.gate.run(async () => {
+      if (size > file.storedSize() && file.writer.isDirty) await file.writer.flush();
+      return file.writer.exclusive(() =>
+        core.ask("setattr", requestOf(file.ino, change), credOf(who), (reply, ticket) => {
+          const attr = mustAttr(reply.attr);
+          cutTo(file, size, attr.truncSeq);
+          file.reshaped(attr, ticket);
+          return this.#absorb(reply, ticket);
+        }),
+      );
+    });
+  }
+
+  #absorb(reply: AttrReply, ticket: Ticket): Attributes {
+    const { core } = this;
+    const attr = mustAttr(reply.attr);
+    const answer = core.inodes.absorb(attr, reply.cached, ticket);
+    // Listings that were fetched before show the old ones.
+    core.answers.inodeChanged(attr.ino);
+    return answer;
+  }
+}
+
+/** The metadata daemon has made the file `size` long: the same for what is not committed. */
+export function cutTo(file: FileState, size: number, truncSeq: number): void {
+  if (size === 0 && file.size > 0) file.wasEmptied = true;
+  file.writer.cutAt(size, { before: file.inode.attr.truncSeq, after: truncSeq });
+  file.writer.forgetMtime();
+}
+
+/** Whether these are the attributes of a regular file. */
+export function isRegular(attr: Attr): boolean {
+  return (attr.mode & S_IFMT) === S_IFREG;
+}
+
+function requestOf(ino: number, change: Change): SetAttr {
+  return {
+    ino,
+    mode: change.mode,
+    uid: change.uid,
+    gid: change.gid,
+    size: change.size,
+    atime: change.atime === "now" ? undefined : change.atime,
+    mtime: change.mtime === "now" ? undefined : change.mtime,
+    atimeNow: change.atime === "now",
+    mtimeNow: change.mtime === "now",
+  };
+}

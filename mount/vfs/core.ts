@@ -1,0 +1,96 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { Clock } from "../../daemon/common/clock.js";
+import type { Deadlines } from "../../daemon/common/deadlines.js";
+import { FsError, fail } from "../../proto/errno.js";
+import type { Attr, Cred } from "../../proto/gen/bigfs/v1/meta.js";
+import { Answers, type Ticket } from "./answers.js";
+import { Busy } from "./busy.js";
+import { EntryCache } from "./entries.js";
+import type { Caller, KernelCache } from "./filesystem.js";
+import { InodeTable } from "./inodes.js";
+import type { ChunkClient, MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
+
+export interface VfsParts {
+  readonly meta: MetaClient;
+  readonly chunks: ChunkClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly registry: Registry;
+}
+
+export interface VfsOptions {
+  /** Bytes of chunk data kept for reading. */
+  readonly cacheBytes: number;
+  /** Bytes written but not stored; writers wait beyond it. */
+  readonly dirtyBytes: number;
+  readonly readOnly: boolean;
+  readonly deadlines: Deadlines;
+}
+
+/** The root folder of every volume. */
+export const ROOT_INO = 1;
+
+/** Who asks when the mount asks for itself. */
+export const SELF: Cred = { uid: 0, gid: 0, groups: [], checked: true };
+
+/** No kernel is attached: nobody caches anything. */
+const NO_KERNEL: KernelCache = {
+  dropAttributes: () => Promise.resolve(),
+  dropData: () => Promise.resolve(),
+  dropEntry: () => Promise.resolve(),
+  dropAllEntries: () => true,
+};
+
+/** What all parts of the client share. */
+export class Core {
+  readonly answers = new Answers();
+  readonly busy = new Busy();
+  readonly inodes: InodeTable;
+  readonly entries: EntryCache;
+  kernel: KernelCache = NO_KERNEL;
+
+  constructor(
+    readonly parts: VfsParts,
+    readonly opts: VfsOptions,
+  ) {
+    const { meta, clock } = parts;
+    this.inodes = new InodeTable({ meta, clock, answers: this.answers }, ROOT_INO);
+    this.entries = new EntryCache({ meta, inodes: this.inodes, answers: this.answers });
+  }
+
+  /** Asks the metadata daemon; `use` takes the answer in before anything else can happen. */
+  async ask<C extends OpName, T>(
+    op: C,
+    args: OpArgs<C>,
+    who: Cred,
+    use: (answer: Awaited<OpResult<C>>, ticket: Ticket) => T,
+  ): Promise<T> {
+    const ticket = this.answers.begin();
+    try {
+      return use(await this.parts.meta.call(op, args, who), ticket);
+    } finally {
+      this.answers.end(ticket);
+    }
+  }
+
+  mustBeWritable(): void {
+    if (this.opts.readOnly) fail("EROFS");
+  }
+
+  /** Does not wait for a notification to the kernel. */
+  notify(done: Promise<void>): void {
+    done.catch((error: unknown) => this.parts.log.debug({ err: error }, "the kernel did not take a notification"));
+  }
+}
+
+/** The kernel has checked permissions (it alone knows supplementary groups). */
+export function credOf(who: Caller): Cred {
+  return { uid: who.uid, gid: who.gid, groups: [], checked: true };
+}
+
+/** Attributes that an answer must have. */
+export function mustAttr(attr: Attr | undefined): Attr {
+  if (attr === undefined) throw new FsError("EPROTO", "an answer lacks its attributes");
+  return attr;
+}

@@ -1,0 +1,184 @@
+import type { DirEntry, ReadDirReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../proto/limits.js";
+import { nameOf, type Name } from "../../proto/name.js";
+import type { Ticket } from "./answers.js";
+import { S_IFDIR } from "./attributes.js";
+import { type Core, SELF } from "./core.js";
+import type { Found, Listed } from "./filesystem.js";
+import { foundOf } from "./found.js";
+import { Handles } from "./handles.js";
+
+/** Cookies of "." and ".."; real entries follow. */
+const DOT = 1;
+const DOT_DOT = 2;
+
+const DOT_NAME = nameOf(Buffer.from("."));
+const DOT_DOT_NAME = nameOf(Buffer.from(".."));
+
+/** Entries of the first page; later ones are as long as a page may be. */
+const FIRST_PAGE = 128;
+
+/** Entries after cookie `after`. The ticket knows what changed since. */
+interface Page {
+  readonly after: number;
+  readonly reply: ReadDirReply;
+  readonly ticket: Ticket;
+}
+
+interface DirHandle {
+  readonly handle: number;
+  readonly ino: number;
+  page: Page | undefined;
+  /** The page after `page`, on its way. */
+  next: Promise<Page> | undefined;
+}
+
+/** Listings, in the order of cookies: whoever goes on from a cookie sees every entry that was there all the time once. */
+export class Directories {
+  readonly #handles = new Handles<DirHandle>();
+
+  constructor(private readonly core: Core) {}
+
+  open(ino: number): { handle: number } {
+    return this.#handles.add((handle) => ({ handle, ino, page: undefined, next: undefined }));
+  }
+
+  inoOf(handle: number): number {
+    return this.#handles.get(handle).ino;
+  }
+
+  release(handle: number): void {
+    const dir = this.#handles.get(handle);
+    this.#handles.remove(handle);
+    this.#drop(dir);
+  }
+
+  async read(handle: number, cookie: number, withAttributes: boolean, take: (entry: Listed) => boolean): Promise<void> {
+    const dir = this.#handles.get(handle);
+    if (cookie === 0) this.#drop(dir);
+    let at = cookie;
+    for (;;) {
+      const page = await this.#page(dir, Math.max(at, DOT_DOT), withAttributes);
+      if (at < DOT && !take(dot(DOT_NAME, dir.ino, DOT))) return;
+      if (at < DOT_DOT && !take(dot(DOT_DOT_NAME, page.reply.parent, DOT_DOT))) return;
+      for (const entry of entriesAfter(page, at)) {
+        if (!this.#give(dir, page, entry, withAttributes, take)) return;
+        at = entry.cookie;
+      }
+      if (page.reply.end || page.reply.entries.length === 0) return;
+      at = Math.max(at, DOT_DOT);
+    }
+  }
+
+  /** False: the reader has enough. */
+  #give(
+    dir: DirHandle,
+    page: Page,
+    entry: DirEntry,
+    withAttributes: boolean,
+    take: (entry: Listed) => boolean,
+  ): boolean {
+    const { core } = this;
+    const name = nameOf(entry.name);
+    const found = withAttributes ? this.#found(dir, page, entry, name) : undefined;
+    if (!take({ name, ino: entry.ino, type: entry.type, cookie: entry.cookie, found })) return false;
+    if (found === undefined || entry.attr === undefined) return true;
+    core.inodes.take(entry.attr, page.reply.cached, page.ticket);
+    core.entries.put({ dir: dir.ino, name }, entry.ino, page.reply.entryCached, page.ticket);
+    return true;
+  }
+
+  /** undefined when the entry or its attributes may have changed since the page was fetched: to be looked up. */
+  #found(dir: DirHandle, page: Page, entry: DirEntry, name: Name): Found | undefined {
+    const { core } = this;
+    const { ticket, reply } = page;
+    if (entry.attr === undefined || !ticket.isFreshInode(entry.ino) || !ticket.isFreshEntry(dir.ino, name)) {
+      return undefined;
+    }
+    const known = core.inodes.get(entry.ino);
+    if (known === undefined) {
+      return {
+        attr: entry.attr,
+        attrMs: core.inodes.validMs(reply.cached),
+        entryMs: core.inodes.validMs(reply.entryCached),
+      };
+    }
+    core.inodes.absorb(entry.attr, reply.cached, ticket);
+    return foundOf(core, known, reply.entryCached);
+  }
+
+  /** The page that has the entry after the cookie. */
+  async #page(dir: DirHandle, after: number, withAttributes: boolean): Promise<Page> {
+    const { page } = dir;
+    if (page !== undefined && holds(page, after)) return page;
+    const follows = page !== undefined && after === lastCookie(page);
+    const next = follows && dir.next !== undefined ? dir.next : this.#fetch(dir.ino, after, withAttributes);
+    dir.next = undefined;
+    if (!follows) this.#drop(dir);
+    const fresh = await next;
+    this.#end(dir.page);
+    dir.page = fresh;
+    if (!fresh.reply.end && fresh.reply.entries.length > 0) this.#fetchAhead(dir, lastCookie(fresh), withAttributes);
+    return fresh;
+  }
+
+  #fetchAhead(dir: DirHandle, after: number, withAttributes: boolean): void {
+    dir.next = this.#fetch(dir.ino, after, withAttributes);
+    // Whoever needs the page gets the error.
+    dir.next.catch(() => {});
+  }
+
+  async #fetch(ino: number, after: number, withAttributes: boolean): Promise<Page> {
+    const ticket = this.core.answers.begin();
+    try {
+      const limit = after <= DOT_DOT ? FIRST_PAGE : LIMITS.entriesPerPage;
+      const args = { dir: ino, after, limit, withAttrs: withAttributes };
+      const reply = await this.core.parts.meta.call("readdir", args, SELF);
+      return { after, reply, ticket };
+    } catch (error) {
+      this.core.answers.end(ticket);
+      throw error;
+    }
+  }
+
+  /** Forgets what was fetched. */
+  #drop(dir: DirHandle): void {
+    this.#end(dir.page);
+    dir.page = undefined;
+    dir.next?.then((page) => this.#end(page)).catch(() => {});
+    dir.next = undefined;
+  }
+
+  /** Entries whose attributes were fetched and that nobody took are not cached here. */
+  #end(page: Page | undefined): void {
+    if (page === undefined) return;
+    this.core.answers.end(page.ticket);
+    if (!page.reply.cached) return;
+    for (const entry of page.reply.entries) if (entry.attr !== undefined) this.core.inodes.disclaim(entry.ino);
+  }
+}
+
+function dot(name: Name, ino: number, cookie: number): Listed {
+  return { name, ino, type: S_IFDIR, cookie, found: undefined };
+}
+
+function lastCookie(page: Page): number {
+  return page.reply.entries.at(-1)?.cookie ?? page.after;
+}
+
+/** The entry after the cookie, or the end, is on the page. */
+function holds(page: Page, after: number): boolean {
+  return after >= page.after && (after < lastCookie(page) || page.reply.end);
+}
+
+function entriesAfter(page: Page, cookie: number): readonly DirEntry[] {
+  const { entries } = page.reply;
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((entries[middle]?.cookie ?? 0) <= cookie) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? entries : entries.slice(low);
+}

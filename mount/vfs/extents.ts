@@ -1,0 +1,95 @@
+import { overlay } from "../../daemon/common/overlay.js";
+import { FsError, fail } from "../../proto/errno.js";
+import type { AttrReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../proto/limits.js";
+import type { Ticket } from "./answers.js";
+import { type Core, SELF, mustAttr } from "./core.js";
+import type { FileState } from "./file-state.js";
+import type { FileHandle, OpenFiles } from "./open-files.js";
+import type { Reader } from "./reader/reader.js";
+
+const SEEK_DATA = 3;
+
+export interface ExtentsParts {
+  readonly core: Core;
+  readonly files: OpenFiles;
+  readonly reader: Reader;
+}
+
+/** Which bytes of a file exist: allocated, punched out, copied by reference, searched. Works on what is stored. */
+export class Extents {
+  constructor(private readonly parts: ExtentsParts) {}
+
+  fallocate(handle: number, mode: number, off: number, len: number): Promise<void> {
+    const { core, files } = this.parts;
+    core.mustBeWritable();
+    const open = files.get(handle);
+    if (!open.flags.write) fail("EBADF");
+    if (off + len > LIMITS.fileSizeMax) fail("EFBIG");
+    const { file } = open;
+    return file.gate.run(async () => {
+      await this.#store(open);
+      await core.ask("fallocate", { ino: file.ino, off, len, mode }, SELF, (reply, ticket) =>
+        this.#reshaped(file, reply, ticket),
+      );
+    });
+  }
+
+  async copyRange(
+    from: { handle: number; off: number },
+    into: { handle: number; off: number },
+    len: number,
+  ): Promise<number> {
+    const { core, files } = this.parts;
+    core.mustBeWritable();
+    const source = files.get(from.handle);
+    const target = files.get(into.handle);
+    if (!source.flags.read || !target.flags.write) fail("EBADF");
+    const args = { fromIno: source.file.ino, fromOff: from.off, intoIno: target.file.ino, intoOff: into.off, len };
+    if (source.file !== target.file) await source.file.writer.flush();
+    return target.file.gate.run(async () => {
+      await this.#store(target);
+      try {
+        return await core.ask("copyrange", args, SELF, (reply, ticket) => {
+          this.#reshaped(target.file, reply, ticket);
+          return reply.copied;
+        });
+      } catch (error) {
+        // What cannot be shared is copied byte by byte: the kernel does that when it hears EXDEV.
+        throw error instanceof FsError && error.errno === "EINVAL" ? new FsError("EXDEV") : error;
+      }
+    });
+  }
+
+  async lseek(handle: number, off: number, whence: 3 | 4): Promise<number> {
+    const open = this.parts.files.get(handle);
+    const { file } = open;
+    await file.writer.flush();
+    file.inode.errors.tell(open);
+    const { chunkSize } = this.parts.core.parts.meta.volume;
+    for (let pos = off; ;) {
+      const map = await this.parts.reader.slots(file, pos, pos + 1);
+      if (pos >= map.size) return whence === SEEK_DATA || off >= map.size ? fail("ENXIO") : map.size;
+      const start = pos % chunkSize;
+      const end = Math.min(chunkSize, map.size - pos + start);
+      const extents = overlay(map.slices(Math.floor(pos / chunkSize)), start, end - start);
+      const hit = extents.find((extent) => (extent.slice !== undefined) === (whence === SEEK_DATA));
+      if (hit !== undefined) return pos - start + hit.pos;
+      pos += end - start;
+    }
+  }
+
+  /** The gate is held: nothing is written after this. */
+  async #store(open: FileHandle): Promise<void> {
+    await open.file.writer.flush();
+    open.file.inode.errors.tell(open);
+  }
+
+  #reshaped(file: FileState, reply: AttrReply, ticket: Ticket): void {
+    const { core } = this.parts;
+    const attr = mustAttr(reply.attr);
+    file.reshaped(attr, ticket);
+    core.inodes.absorb(attr, reply.cached, ticket);
+    core.answers.inodeChanged(attr.ino);
+  }
+}

@@ -1,0 +1,111 @@
+import { fail } from "../../proto/errno.js";
+import { LIMITS } from "../../proto/limits.js";
+import type { InodeAttributes } from "./attributes.js";
+import { type Core, SELF } from "./core.js";
+import type { FileState } from "./file-state.js";
+import type { Maybe } from "./filesystem.js";
+import type { FileHandle, OpenFiles } from "./open-files.js";
+import type { Reader } from "./reader/reader.js";
+import type { Budget } from "./writer/budget.js";
+
+export interface FileDataParts {
+  readonly core: Core;
+  readonly files: OpenFiles;
+  readonly attributes: InodeAttributes;
+  readonly reader: Reader;
+  readonly budget: Budget;
+}
+
+/**
+ * Bytes of open files. An upload that fails later is told by the next write, fsync or close of each handle (see
+ * FileWriter for what happens to the data).
+ */
+export class FileData {
+  constructor(private readonly parts: FileDataParts) {}
+
+  read(handle: number, off: number, size: number): Maybe<Buffer> {
+    const { file, flags, pattern } = this.parts.files.get(handle);
+    if (!flags.read) fail("EBADF");
+    return this.parts.reader.read(file, pattern, off, size);
+  }
+
+  write(handle: number, off: number, data: Buffer): Maybe<number> {
+    const { core, files, budget } = this.parts;
+    const open = files.get(handle);
+    if (!open.flags.write) fail("EBADF");
+    const { inode, gate } = open.file;
+    inode.errors.tell(open);
+    if (data.length === 0) return 0;
+    if (gate.isBusy || !core.inodes.isCached(inode)) return this.#writeLater(open, off, Buffer.from(data));
+    this.#put(open, off, data);
+    const room = budget.room();
+    return room === undefined && !open.flags.sync ? data.length : this.#settle(open, data.length, room);
+  }
+
+  flush(handle: number): Maybe<void> {
+    const open = this.parts.files.get(handle);
+    const { file, flags } = open;
+    if (!flags.write) return;
+    if (file.writer.isDirty || file.wasEmptied) return this.#close(open);
+    file.inode.errors.tell(open);
+  }
+
+  async fsync(handle: number): Promise<void> {
+    const open = this.parts.files.get(handle);
+    await open.file.writer.flush(true);
+    open.file.inode.errors.tell(open);
+    await this.#makeDurable(open.file);
+  }
+
+  async #close(open: FileHandle): Promise<void> {
+    const { file } = open;
+    await file.writer.flush();
+    file.inode.errors.tell(open);
+    if (!file.wasEmptied) return;
+    file.wasEmptied = false;
+    if (file.storedSize() > 0) await this.#makeDurable(file);
+  }
+
+  /**
+   * When somebody changes the file otherwise, or when it has to be asked what the file is like: bytes that are marked
+   * with an old trunc_seq would be cut by a truncation that came before them, and an append would go to an old end.
+   */
+  async #writeLater(open: FileHandle, off: number, data: Buffer): Promise<number> {
+    const { core, attributes, budget } = this.parts;
+    const { inode, gate } = open.file;
+    do {
+      await gate.idle();
+      if (!core.inodes.isCached(inode)) await attributes.refresh(inode.ino);
+    } while (gate.isBusy);
+    this.#put(open, off, data);
+    return this.#settle(open, data.length, budget.room());
+  }
+
+  /**
+   * An append goes to the end as this mount knows it. The kernel has chosen an offset too; when it was wrong, it has put
+   * the bytes there in its own pages. (With several writers each appends to what it sees: their records may overlap
+   * when the metadata daemon lets both cache the file.)
+   */
+  #put(open: FileHandle, off: number, data: Buffer): void {
+    const { core } = this.parts;
+    const { file, flags } = open;
+    const pos = flags.append ? file.size : off;
+    if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
+    file.writer.write(pos, data, file.inode.attr.truncSeq);
+    if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+  }
+
+  /** The write is answered when there is room for more, and with O_SYNC when it is durable. */
+  async #settle(open: FileHandle, length: number, room: Promise<void> | undefined): Promise<number> {
+    const { file } = open;
+    await room;
+    if (open.flags.sync) await file.writer.flush(true);
+    file.inode.errors.tell(open);
+    if (open.flags.sync) await this.#makeDurable(file);
+    return length;
+  }
+
+  #makeDurable(file: FileState): Promise<void> {
+    return this.parts.core.ask("fsync", { ino: file.ino }, SELF, () => undefined);
+  }
+}

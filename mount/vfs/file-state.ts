@@ -1,0 +1,126 @@
+import type { Counter } from "prom-client";
+import type { Errno } from "../../proto/errno.js";
+import type { Attr, CommitReply, SliceAt } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Ticket } from "./answers.js";
+import { type Core, mustAttr } from "./core.js";
+import type { Inode } from "./inodes.js";
+import { SlotMap } from "./reader/slot-map.js";
+import { Mutex } from "./waiting.js";
+import type { Budget } from "./writer/budget.js";
+import { FileWriter, type FileWriterHost } from "./writer/file-writer.js";
+import type { Uploader } from "./writer/uploader.js";
+
+export interface FileStateParts {
+  readonly core: Core;
+  readonly budget: Budget;
+  readonly uploader: Uploader;
+  /** Files that have something to store. */
+  readonly dirty: Set<FileState>;
+  readonly lostWrites: Counter;
+}
+
+/** A regular file that is open here, or has data that is not stored. */
+export class FileState implements FileWriterHost {
+  readonly writer: FileWriter;
+  readonly slots: SlotMap;
+  /** Writes wait while it is held: the size or the extents are being changed by something else than a write. */
+  readonly gate = new Mutex();
+  /** Open handles. */
+  handles = 0;
+  /** Raised when the data may have been changed by others. */
+  generation = 0;
+  /** What is read must be of this version or newer: it holds what was committed or cut here. */
+  minVersion = 0;
+  /** Truncated to nothing while open: the next close makes the new data durable, as ext4 does. */
+  wasEmptied = false;
+
+  constructor(
+    private readonly parts: FileStateParts,
+    readonly inode: Inode,
+  ) {
+    this.slots = new SlotMap(parts.core.parts.meta.volume.chunkSize);
+    this.writer = new FileWriter(parts, this);
+  }
+
+  /** Neither open nor dirty nor being changed. */
+  get isIdle(): boolean {
+    return this.handles === 0 && !this.writer.isDirty && !this.gate.isBusy;
+  }
+
+  get ino(): number {
+    return this.inode.ino;
+  }
+
+  storedSize(): number {
+    return this.inode.attr.size;
+  }
+
+  /** Size with what was written here. */
+  get size(): number {
+    return Math.max(this.inode.attr.size, this.writer.end);
+  }
+
+  committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void {
+    const attr = mustAttr(reply.attr);
+    const { inodes } = this.parts.core;
+    const wasAlone = inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
+    if (wasAlone && attr.truncSeq === seq && this.#isCurrent()) this.slots.apply(attr, slices, reply.chunks);
+    else this.slots.clear();
+    this.#keepPages(attr, wasAlone);
+    this.minVersion = Math.max(this.minVersion, attr.version);
+    inodes.absorb(attr, reply.cached, ticket);
+  }
+
+  /** An own operation changed attributes, and nothing of the data. */
+  touched(attr: Attr, ticket: Ticket): void {
+    const wasAlone = this.parts.core.inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
+    if (wasAlone && this.#isCurrent()) this.slots.version = Math.max(this.slots.version, attr.version);
+    this.#keepPages(attr, wasAlone);
+  }
+
+  /** An own operation changed size or extents (and the kernel knows it). */
+  reshaped(attr: Attr, ticket: Ticket): void {
+    const wasAlone = this.parts.core.inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
+    this.slots.clear();
+    this.generation += 1;
+    this.#keepPages(attr, wasAlone);
+    this.minVersion = Math.max(this.minVersion, attr.version);
+  }
+
+  /** Somebody else changed the data. */
+  changed(): void {
+    this.slots.clear();
+    this.generation += 1;
+    this.inode.pagesVersion = 0;
+  }
+
+  failed(errno: Errno): void {
+    const { core } = this.parts;
+    this.inode.errors.add(errno);
+    this.parts.lostWrites.inc();
+    this.changed();
+    core.notify(core.kernel.dropData(this.ino, 0, 0));
+  }
+
+  dirtied(isDirty: boolean): void {
+    if (isDirty) {
+      this.parts.dirty.add(this);
+      return;
+    }
+    this.parts.dirty.delete(this);
+    this.parts.core.inodes.retire(this.inode);
+  }
+
+  /** The slots are those of the newest version that was seen. */
+  #isCurrent(): boolean {
+    return this.slots.version >= this.inode.attr.version;
+  }
+
+  /** The kernel's pages stay right under a new version that was made here, when nobody else changed the file between. */
+  #keepPages(attr: Attr, wasAlone: boolean): void {
+    const { inode } = this;
+    const isNext = attr.version === inode.pagesVersion + 1;
+    const wasRight = wasAlone && inode.pagesVersion === inode.attr.version;
+    if (isNext || wasRight) inode.pagesVersion = Math.max(inode.pagesVersion, attr.version);
+  }
+}

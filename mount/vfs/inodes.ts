@@ -1,0 +1,190 @@
+import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Cancel, Clock } from "../../daemon/common/clock.js";
+import type { Answers, Ticket } from "./answers.js";
+import type { FileState } from "./file-state.js";
+import type { Attributes } from "./filesystem.js";
+import type { MetaClient } from "./ports.js";
+import { WriteErrors } from "./write-errors.js";
+
+/** Longest time for which the kernel is told to keep something; it asks again under the lease that was renewed since. */
+const VALID_MS_MAX = 10_000;
+
+/** Inodes that the kernel forgot are told to the metadata daemon in batches: when so many wait, or after so long. */
+const FORGET_BATCH = 512;
+const FORGET_MS = 1_000;
+
+/** An inode that the kernel knows, or that is open or has data that is not stored. */
+export class Inode {
+  /** The newest attributes that were seen, as the metadata daemon has them. */
+  attr: Attr;
+  /** Value of InodeTable.epoch when `attr` became cached; anything else: it must be asked for again. */
+  cachedIn = 0;
+  /** References that the kernel holds. */
+  lookups = 0;
+  /** Regular files that are open or have data that is not stored. */
+  file: FileState | undefined;
+  readonly errors = new WriteErrors();
+  /** Version of the file whose data the kernel's pages hold; 0: unknown. */
+  pagesVersion = 0;
+  /** Target of a symbolic link: it never changes. */
+  target: Buffer | undefined;
+  /** Valid while the attributes are cached. */
+  xattrs: readonly Xattr[] | undefined;
+
+  constructor(
+    attr: Attr,
+    /** Different for every Inode object: what was cached about a forgotten folder does not revive. */
+    readonly serial: number,
+  ) {
+    this.attr = attr;
+  }
+
+  get ino(): number {
+    return this.attr.ino;
+  }
+
+  /** Attributes as this mount sees them: with its own writes that are not stored yet. */
+  view(): Attr {
+    const writer = this.file?.writer;
+    if (writer === undefined || !writer.isDirty) return this.attr;
+    const { attr } = this;
+    const mtime = writer.mtime ?? attr.mtime;
+    return { ...attr, size: Math.max(attr.size, writer.end), mtime, ctime: writer.mtime ?? attr.ctime };
+  }
+}
+
+/**
+ * The inodes that are known.
+ *
+ * Invariants:
+ * - Attributes with an older version never replace newer ones.
+ * - `lookups` is exactly what Found answers gave minus what the kernel forgot; an inode without lookups, handles and
+ *   data to store is not in the table, and the metadata daemon is told.
+ * - What is cached is used only while the lease lasts, and not after a recall.
+ */
+export class InodeTable {
+  readonly #inodes = new Map<number, Inode>();
+  #epoch = 1;
+  #serial = 0;
+  #forgotten = new Set<number>();
+  #cancelForget: Cancel | undefined;
+
+  constructor(
+    private readonly parts: { readonly meta: MetaClient; readonly clock: Clock; readonly answers: Answers },
+    readonly root: number,
+  ) {}
+
+  get size(): number {
+    return this.#inodes.size;
+  }
+
+  all(): Iterable<Inode> {
+    return this.#inodes.values();
+  }
+
+  get(ino: number): Inode | undefined {
+    return this.#inodes.get(ino);
+  }
+
+  /** The attributes may be used without asking. */
+  isCached(inode: Inode): boolean {
+    return inode.cachedIn === this.#epoch && this.parts.meta.leaseLeftMs() > 0;
+  }
+
+  /** How long the kernel may keep what is cached. */
+  validMs(cached: boolean): number {
+    return cached ? Math.max(0, Math.min(VALID_MS_MAX, this.parts.meta.leaseLeftMs())) : 0;
+  }
+
+  /** Takes attributes from an answer and returns what is known now. An inode that is not in the table is not added. */
+  absorb(attr: Attr, cached: boolean, ticket: Ticket): Attributes {
+    const inode = this.#inodes.get(attr.ino);
+    if (inode === undefined) return { attr, attrMs: 0 };
+    this.#update(inode, attr, cached && ticket.isFreshInode(attr.ino));
+    return this.attributes(inode);
+  }
+
+  /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */
+  attributes(inode: Inode): Attributes {
+    const isDirty = inode.file?.writer.isDirty === true;
+    return { attr: inode.view(), attrMs: isDirty ? 0 : this.validMs(this.isCached(inode)) };
+  }
+
+  /** The same, with a reference for the kernel: adds the inode. */
+  take(attr: Attr, cached: boolean, ticket: Ticket): Inode {
+    const inode = this.add(attr);
+    this.#update(inode, attr, cached && ticket.isFreshInode(attr.ino));
+    inode.lookups += 1;
+    return inode;
+  }
+
+  /** The inode of these attributes, in the table from now on; the caller gives it a reference, or retires it. */
+  add(attr: Attr): Inode {
+    const known = this.#inodes.get(attr.ino);
+    if (known !== undefined) return known;
+    const inode = new Inode(attr, ++this.#serial);
+    this.#inodes.set(attr.ino, inode);
+    this.#forgotten.delete(attr.ino);
+    return inode;
+  }
+
+  forget(ino: number, count: number): void {
+    const inode = this.#inodes.get(ino);
+    if (inode === undefined) return;
+    inode.lookups = Math.max(0, inode.lookups - count);
+    this.retire(inode);
+  }
+
+  /** Lets go of a file that is neither open nor dirty, and of the inode if nobody needs it. */
+  retire(inode: Inode): void {
+    if (inode.file?.isIdle === true) inode.file = undefined;
+    if (inode.lookups > 0 || inode.file !== undefined || inode.ino === this.root) return;
+    if (this.#inodes.get(inode.ino) !== inode) return;
+    this.#inodes.delete(inode.ino);
+    this.disclaim(inode.ino);
+  }
+
+  /** Tells the metadata daemon (soon) that nothing is cached of an inode that is not in the table. */
+  disclaim(ino: number): void {
+    if (this.#inodes.has(ino)) return;
+    this.#forgotten.add(ino);
+    if (this.#forgotten.size >= FORGET_BATCH) this.tellForgotten();
+    else this.#cancelForget ??= this.parts.clock.after(FORGET_MS, () => this.tellForgotten());
+  }
+
+  /** An answer that is under way may have been given under the lease that this ends. */
+  tellForgotten(): void {
+    this.#cancelForget?.();
+    this.#cancelForget = undefined;
+    if (this.#forgotten.size === 0) return;
+    const inos = [...this.#forgotten];
+    this.#forgotten = new Set();
+    for (const ino of inos) this.parts.answers.inodeChanged(ino);
+    this.parts.meta.tell("forget", { inos });
+  }
+
+  /** What is cached of the inode is void: it changed, or may have. */
+  invalidate(ino: number): void {
+    this.parts.answers.inodeChanged(ino);
+    const inode = this.#inodes.get(ino);
+    if (inode === undefined) return;
+    inode.cachedIn = 0;
+    inode.xattrs = undefined;
+  }
+
+  invalidateAll(): void {
+    this.#epoch += 1;
+    for (const inode of this.#inodes.values()) inode.xattrs = undefined;
+  }
+
+  #update(inode: Inode, attr: Attr, cached: boolean): void {
+    if (attr.version < inode.attr.version) return;
+    const isCached = inode.cachedIn === this.#epoch;
+    if (attr.version > inode.attr.version || !isCached) {
+      if (!(cached && isCached)) inode.xattrs = undefined;
+      inode.attr = attr;
+      inode.cachedIn = cached ? this.#epoch : 0;
+    }
+  }
+}

@@ -1,0 +1,206 @@
+import { FsError, fail } from "../../proto/errno.js";
+import type { Attr, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../proto/limits.js";
+import { type Name, nameBytes } from "../../proto/name.js";
+import type { Ticket } from "./answers.js";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isRegular } from "./attributes.js";
+import { type Core, SELF, credOf, mustAttr } from "./core.js";
+import type { Caller, Found, Maybe } from "./filesystem.js";
+import { foundOf, notFound } from "./found.js";
+
+export interface At {
+  readonly dir: number;
+  readonly name: Name;
+}
+
+export interface Move {
+  readonly fromDir: number;
+  readonly fromName: Name;
+  readonly intoDir: number;
+  readonly intoName: Name;
+  readonly noReplace: boolean;
+  readonly exchange: boolean;
+}
+
+/** Names: looked up, made, moved and removed. */
+export class Namespace {
+  constructor(private readonly core: Core) {}
+
+  lookup(who: Caller, dir: number, name: Name): Maybe<Found> {
+    const { core } = this;
+    const ino = core.entries.get(dir, name);
+    if (ino === 0) return notFound(core, true);
+    const inode = ino === undefined ? undefined : core.inodes.get(ino);
+    if (inode !== undefined && core.inodes.isCached(inode)) {
+      inode.lookups += 1;
+      return foundOf(core, inode, true);
+    }
+    return core.ask("lookup", { dir, name: nameBytes(name) }, credOf(who), (reply, ticket) => {
+      const attr = existing(reply);
+      const isKept = core.entries.put({ dir, name }, attr?.ino ?? 0, reply.entryCached, ticket);
+      if (attr === undefined) return notFound(core, isKept);
+      return foundOf(core, core.inodes.take(attr, reply.cached, ticket), isKept);
+    });
+  }
+
+  mknod(who: Caller, at: At, made: { mode: number; rdev: number; umask: number }): Promise<Found> {
+    const type = (made.mode & S_IFMT) === 0 ? S_IFREG : 0;
+    return this.#make(who, at, { ...made, mode: made.mode | type, target: Buffer.alloc(0) });
+  }
+
+  mkdir(who: Caller, at: At, made: { mode: number; umask: number }): Promise<Found> {
+    const mode = (made.mode & ~S_IFMT) | S_IFDIR;
+    return this.#make(who, at, { mode, umask: made.umask, rdev: 0, target: Buffer.alloc(0) });
+  }
+
+  symlink(who: Caller, at: At, target: Buffer): Promise<Found> {
+    if (target.length === 0) fail("ENOENT");
+    if (target.length > LIMITS.targetMax) fail("ENAMETOOLONG");
+    return this.#make(who, at, { mode: S_IFLNK | 0o777, umask: 0, rdev: 0, target: Buffer.from(target) });
+  }
+
+  readlink(who: Caller, ino: number): Maybe<Buffer> {
+    const inode = this.core.inodes.get(ino);
+    if (inode?.target !== undefined) return inode.target;
+    return this.core.ask("readlink", { ino }, credOf(who), ({ target }) => {
+      if (inode !== undefined) inode.target = target;
+      return target;
+    });
+  }
+
+  link(who: Caller, ino: number, at: At): Promise<Found> {
+    const { core } = this;
+    core.mustBeWritable();
+    const args = { ino, dir: at.dir, name: nameBytes(at.name) };
+    return this.#making(at, () =>
+      core.ask("link", args, credOf(who), (reply, ticket) => this.#arrived(at, reply, ticket)),
+    );
+  }
+
+  unlink(who: Caller, at: At): Promise<void> {
+    const { core } = this;
+    core.mustBeWritable();
+    const args = { dir: at.dir, name: nameBytes(at.name) };
+    return this.#dropping([at], () => core.ask("unlink", args, credOf(who), () => undefined));
+  }
+
+  rmdir(who: Caller, at: At): Promise<void> {
+    const { core } = this;
+    core.mustBeWritable();
+    const args = { dir: at.dir, name: nameBytes(at.name) };
+    return this.#dropping([at], () => core.ask("rmdir", args, credOf(who), () => undefined));
+  }
+
+  async rename(who: Caller, move: Move): Promise<void> {
+    const { core } = this;
+    core.mustBeWritable();
+    const { fromDir, fromName, intoDir, intoName, noReplace, exchange } = move;
+    if (!noReplace && !exchange) await this.#settleBeforeReplacing(move);
+    const args = {
+      fromDir,
+      intoDir,
+      noReplace,
+      exchange,
+      fromName: nameBytes(fromName),
+      intoName: nameBytes(intoName),
+    };
+    const places = [
+      { dir: fromDir, name: fromName },
+      { dir: intoDir, name: intoName },
+    ];
+    await this.#dropping(places, () => core.ask("rename", args, credOf(who), () => undefined));
+  }
+
+  /**
+   * The new content of a name must be durable before it takes the place of the old: programs that save by "write a new
+   * file, rename it over" do not all call fsync, and after a power cut the name must lead to one of both, whole.
+   */
+  async #settleBeforeReplacing({ fromDir, fromName, intoDir, intoName }: Move): Promise<void> {
+    const { core } = this;
+    const replaced = await this.#resolve({ dir: intoDir, name: intoName });
+    if (replaced === undefined || !isRegular(replaced)) return;
+    const source = await this.#resolve({ dir: fromDir, name: fromName });
+    if (source === undefined || !isRegular(source) || source.ino === replaced.ino) return;
+    const inode = core.inodes.get(source.ino);
+    const heard = inode?.errors.count;
+    await inode?.file?.writer.flush(true);
+    // Who wrote it is told by its own handle; the old content stays.
+    if (inode?.errors.count !== heard) throw new FsError("EIO", "the new content was not stored");
+    await core.ask("fsync", { ino: source.ino }, SELF, () => undefined);
+  }
+
+  /** What the name leads to, without a reference for the kernel. */
+  async #resolve({ dir, name }: At): Promise<Attr | undefined> {
+    const { core } = this;
+    const ino = core.entries.get(dir, name);
+    if (ino === 0) return undefined;
+    const known = ino === undefined ? undefined : core.inodes.get(ino);
+    if (known !== undefined) return known.attr;
+    return core.ask("lookup", { dir, name: nameBytes(name) }, SELF, (reply, ticket) => {
+      const attr = existing(reply);
+      if (attr !== undefined) core.inodes.absorb(attr, reply.cached, ticket);
+      return attr;
+    });
+  }
+
+  #make(who: Caller, at: At, made: { mode: number; umask: number; rdev: number; target: Buffer }): Promise<Found> {
+    const { core } = this;
+    core.mustBeWritable();
+    const args = { ...made, dir: at.dir, name: nameBytes(at.name), open: false };
+    const request = { ...args, exclusive: true, truncate: false, access: 0 };
+    return this.#making(at, () =>
+      core.ask("make", request, credOf(who), (reply, ticket) => {
+        const found = this.#arrived(at, reply, ticket);
+        const inode = found.attr === undefined ? undefined : core.inodes.get(found.attr.ino);
+        if (inode !== undefined && made.target.length > 0) inode.target = made.target;
+        return found;
+      }),
+    );
+  }
+
+  /** A name that was made leads here now. */
+  #arrived(at: At, reply: EntryReply, ticket: Ticket): Found {
+    const { core } = this;
+    const attr = mustAttr(reply.attr);
+    const inode = core.inodes.take(attr, reply.cached, ticket);
+    const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
+    core.answers.inodeChanged(attr.ino);
+    return foundOf(core, inode, isKept);
+  }
+
+  /** Names that are made: what they lead to, and their folders, are not what they were. */
+  async #making<T>(at: At, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      // It may have been done although no answer came.
+      this.core.entries.invalidate(at.dir, at.name);
+      throw error;
+    } finally {
+      this.core.inodes.invalidate(at.dir);
+    }
+  }
+
+  /**
+   * Names that go, and names that may be replaced: whatever comes of it, what was known of them, of what they led to and
+   * of their folders is void.
+   */
+  async #dropping<T>(places: readonly At[], work: () => Promise<T>): Promise<T> {
+    const { entries, inodes } = this.core;
+    try {
+      return await work();
+    } finally {
+      for (const { dir, name } of places) {
+        const ino = entries.guess(dir, name);
+        entries.invalidate(dir, name);
+        inodes.invalidate(dir);
+        if (ino === undefined) inodes.invalidateAll();
+        else if (ino !== 0) inodes.invalidate(ino);
+      }
+    }
+  }
+}
+
+function existing(reply: EntryReply): Attr | undefined {
+  return reply.attr === undefined || reply.attr.ino === 0 ? undefined : reply.attr;
+}

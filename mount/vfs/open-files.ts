@@ -1,0 +1,133 @@
+import type { Attr, OpenFile, OpenReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { type Name, nameBytes } from "../../proto/name.js";
+import type { Ticket } from "./answers.js";
+import { cutTo } from "./attributes.js";
+import { type Core, credOf, mustAttr } from "./core.js";
+import { FileState, type FileStateParts } from "./file-state.js";
+import type { Caller, Found, OpenFlags, Opened } from "./filesystem.js";
+import { Handles } from "./handles.js";
+import type { Inode } from "./inodes.js";
+import { foundOf } from "./found.js";
+import { ReadPattern } from "./reader/read-ahead.js";
+import type { Hearer } from "./write-errors.js";
+
+const R_OK = 4;
+const W_OK = 2;
+
+/** An open file description. */
+export interface FileHandle extends Hearer {
+  readonly handle: number;
+  readonly file: FileState;
+  readonly flags: OpenFlags;
+  readonly pattern: ReadPattern;
+}
+
+/** Opens and closes files; knows what is open. The metadata daemon is told of every open and of every release. */
+export class OpenFiles {
+  readonly #handles = new Handles<FileHandle>();
+
+  constructor(
+    private readonly core: Core,
+    private readonly parts: FileStateParts,
+  ) {}
+
+  get count(): number {
+    return this.#handles.size;
+  }
+
+  get(handle: number): FileHandle {
+    return this.#handles.get(handle);
+  }
+
+  async open(who: Caller, ino: number, flags: OpenFlags): Promise<Opened> {
+    if (flags.write || flags.truncate) this.core.mustBeWritable();
+    const file = this.core.inodes.get(ino)?.file;
+    if (!flags.truncate || file === undefined) return this.#open(who, ino, flags);
+    return file.gate.run(() => file.writer.exclusive(() => this.#open(who, ino, flags)));
+  }
+
+  create(
+    who: Caller,
+    at: { dir: number; name: Name },
+    made: { mode: number; umask: number },
+    flags: OpenFlags & { exclusive: boolean },
+  ): Promise<Found & Opened> {
+    const { core } = this;
+    core.mustBeWritable();
+    const { exclusive, truncate } = flags;
+    const args = { dir: at.dir, name: nameBytes(at.name), rdev: 0, target: Buffer.alloc(0), open: true };
+    const request = { ...args, ...made, exclusive, truncate, access: accessOf(flags) };
+    return core.ask("make", request, credOf(who), (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      core.inodes.invalidate(at.dir);
+      const inode = core.inodes.add(attr);
+      const opened = this.#admit(inode, attr, flags, ticket);
+      core.inodes.take(attr, reply.cached, ticket);
+      const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
+      return { ...foundOf(core, inode, isKept), ...opened };
+    });
+  }
+
+  /** Those of the inodes (all without) that are open, with their numbers of handles. */
+  declared(inos?: ReadonlySet<number>): OpenFile[] {
+    const open: OpenFile[] = [];
+    for (const inode of this.core.inodes.all()) {
+      const count = inode.file?.handles ?? 0;
+      if (count > 0 && inos?.has(inode.ino) !== false) open.push({ ino: inode.ino, count });
+    }
+    return open;
+  }
+
+  async release(handle: number): Promise<void> {
+    const { file } = this.#handles.get(handle);
+    try {
+      // Written through a mapping after the last close, say.
+      if (file.writer.isDirty && file.handles === 1) await file.writer.flush();
+    } finally {
+      this.#handles.remove(handle);
+      file.handles -= 1;
+      this.core.parts.meta.tell("close", { ino: file.ino, count: 1 });
+      this.core.inodes.retire(file.inode);
+    }
+  }
+
+  #open(who: Caller, ino: number, flags: OpenFlags): Promise<Opened> {
+    const { core } = this;
+    const request = { ino, access: accessOf(flags), truncate: flags.truncate };
+    return core.ask("open", request, credOf(who), (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      const inode = core.inodes.add(attr);
+      const opened = this.#admit(inode, attr, flags, ticket);
+      core.inodes.absorb(attr, reply.cached, ticket);
+      this.#takeSlots(inode, reply, ticket);
+      return opened;
+    });
+  }
+
+  #admit(inode: Inode, attr: Attr, flags: OpenFlags, ticket: Ticket): Opened {
+    const file = (inode.file ??= new FileState(this.parts, inode));
+    if (flags.truncate) {
+      cutTo(file, 0, attr.truncSeq);
+      file.reshaped(attr, ticket);
+    }
+    const keepCache = inode.pagesVersion !== 0 && inode.pagesVersion === attr.version;
+    if (!keepCache && inode.pagesVersion !== 0) file.changed();
+    inode.pagesVersion = attr.version;
+    file.handles += 1;
+    const pattern = new ReadPattern(this.core.parts.meta.volume.chunkSize);
+    const heard = inode.errors.sample();
+    const { handle } = this.#handles.add((id) => ({ handle: id, file, flags, pattern, heard }));
+    return { handle, keepCache, direct: false };
+  }
+
+  #takeSlots(inode: Inode, reply: OpenReply, ticket: Ticket): void {
+    const { slots } = reply;
+    const { file } = inode;
+    if (slots?.attr === undefined || file === undefined || !ticket.isFreshInode(inode.ino)) return;
+    if (slots.cached && slots.attr.version >= file.minVersion) file.slots.put(slots);
+  }
+}
+
+function accessOf(flags: OpenFlags): number {
+  return (flags.read ? R_OK : 0) | (flags.write ? W_OK : 0);
+}

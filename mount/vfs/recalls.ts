@@ -1,0 +1,74 @@
+import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
+import { nameOf } from "../../proto/name.js";
+import type { Core } from "./core.js";
+import type { OpenFiles } from "./open-files.js";
+import { within } from "./waiting.js";
+
+/**
+ * What the metadata daemon takes back. A recall is answered when nothing of it is cached here or in the kernel, with
+ * two exceptions: the kernel is not waited for when it may itself be waiting for an answer of ours about that inode or
+ * folder; and nothing is waited for beyond a third of the lease, or the daemon would have to give this mount up.
+ */
+export class Recalls {
+  constructor(
+    private readonly core: Core,
+    private readonly files: OpenFiles,
+  ) {}
+
+  async recall(recall: Recall): Promise<OpenFile[]> {
+    const waits = [
+      ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
+      ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
+    ];
+    const { clock, log } = this.core.parts;
+    await within(clock, this.core.opts.deadlines.leaseMs / 3, Promise.all(waits)).catch((error: unknown) =>
+      log.warn({ err: error }, "a recall was answered before the kernel had confirmed it, or data was stored"),
+    );
+    return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
+  }
+
+  /** The session was given up: others may have changed anything, and what was not committed never will be. */
+  fenced(): void {
+    const { core } = this;
+    core.answers.everythingChanged();
+    core.inodes.invalidateAll();
+    core.entries.invalidateAll();
+    for (const inode of core.inodes.all()) {
+      const { file } = inode;
+      inode.pagesVersion = 0;
+      if (file === undefined) continue;
+      if (file.writer.isDirty) file.writer.fail("EIO");
+      file.changed();
+      core.notify(core.kernel.dropData(inode.ino, 0, 0));
+    }
+    // Elsewhere the times that the kernel was given are over together with the lease.
+    core.kernel.dropAllEntries();
+  }
+
+  async #recallInode(ino: number, data: boolean): Promise<void> {
+    const { core } = this;
+    core.inodes.invalidate(ino);
+    const inode = core.inodes.get(ino);
+    if (inode === undefined) return;
+    if (!data) return this.#wait(ino, core.kernel.dropAttributes(ino));
+    inode.pagesVersion = 0;
+    inode.file?.changed();
+    // Somebody cuts or copies the file: what was written here comes before that.
+    const stored = inode.file?.writer.flush();
+    await Promise.all([stored, this.#wait(ino, core.kernel.dropData(ino, 0, 0))]);
+  }
+
+  #recallEntry(dir: number, bytes: Buffer): Promise<void> {
+    const { core } = this;
+    const name = nameOf(bytes);
+    core.entries.invalidate(dir, name);
+    if (core.inodes.get(dir) === undefined) return Promise.resolve();
+    return this.#wait(dir, core.kernel.dropEntry(dir, name));
+  }
+
+  #wait(ino: number, done: Promise<void>): Promise<void> {
+    if (!this.core.busy.has(ino)) return done;
+    this.core.notify(done);
+    return Promise.resolve();
+  }
+}

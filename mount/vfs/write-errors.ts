@@ -1,0 +1,40 @@
+import { FsError, type Errno } from "../../proto/errno.js";
+
+/** Who has heard of the write errors of a file. */
+export interface Hearer {
+  /** Errors that this handle has been told, by WriteErrors' count. */
+  heard: number;
+}
+
+/**
+ * Errors of writes that had been accepted. Each is told once to every handle that is open when it happens; if none hears
+ * of it, to the first that is opened afterwards.
+ */
+export class WriteErrors {
+  #count = 0;
+  #errno: Errno = "EIO";
+  #wasHeard = true;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(errno: Errno): void {
+    this.#count += 1;
+    this.#errno = errno;
+    this.#wasHeard = false;
+  }
+
+  /** What a new handle counts as having heard. */
+  sample(): number {
+    return this.#wasHeard ? this.#count : this.#count - 1;
+  }
+
+  /** Throws what this handle has not heard yet. */
+  tell(handle: Hearer): void {
+    if (handle.heard === this.#count) return;
+    handle.heard = this.#count;
+    this.#wasHeard = true;
+    throw new FsError(this.#errno, "data written earlier was not stored");
+  }
+}

@@ -1,0 +1,51 @@
+import { fail } from "../../proto/errno.js";
+import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
+import { LIMITS } from "../../proto/limits.js";
+import { type Name, nameBytes } from "../../proto/name.js";
+import { type Core, SELF, credOf } from "./core.js";
+import type { Caller, Maybe } from "./filesystem.js";
+
+/** Extended attributes, kept together with the attributes of the inode. */
+export class ExtendedAttributes {
+  constructor(private readonly core: Core) {}
+
+  get(ino: number, name: Name): Maybe<Buffer> {
+    const known = this.list(ino);
+    return known instanceof Promise ? known.then((xattrs) => valueOf(xattrs, name)) : valueOf(known, name);
+  }
+
+  list(ino: number): Maybe<readonly Xattr[]> {
+    const { core } = this;
+    const inode = core.inodes.get(ino);
+    if (inode?.xattrs !== undefined && core.inodes.isCached(inode)) return inode.xattrs;
+    return core.ask("getxattrs", { ino }, SELF, ({ xattrs }, ticket) => {
+      if (inode !== undefined && core.inodes.isCached(inode) && ticket.isFreshInode(ino)) inode.xattrs = xattrs;
+      return xattrs;
+    });
+  }
+
+  set(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Promise<void> {
+    if (value.length > LIMITS.xattrValueMax) fail("ENOSPC");
+    const args = { ino, name: nameBytes(name), value: Buffer.from(value), flags };
+    return this.#change(ino, () => this.core.ask("setxattr", args, credOf(who), () => undefined));
+  }
+
+  remove(who: Caller, ino: number, name: Name): Promise<void> {
+    const args = { ino, name: nameBytes(name) };
+    return this.#change(ino, () => this.core.ask("removexattr", args, credOf(who), () => undefined));
+  }
+
+  async #change(ino: number, work: () => Promise<void>): Promise<void> {
+    this.core.mustBeWritable();
+    try {
+      await work();
+    } finally {
+      this.core.inodes.invalidate(ino);
+    }
+  }
+}
+
+function valueOf(xattrs: readonly Xattr[], name: Name): Buffer {
+  const bytes = nameBytes(name);
+  return xattrs.find((xattr) => xattr.name.equals(bytes))?.value ?? fail("ENODATA");
+}
