@@ -9,7 +9,7 @@ import type { Tx } from "../tx.js";
 import { isSynced, preloadChunks } from "./replicas.js";
 import { volumeOf } from "./volume.js";
 
-/** Entries that one call looks at. */
+/** Entries that a commit looks at. */
 const LOOKED_AT = 64;
 
 /** More than this in one file, and commits wait (EAGAIN) until storage has synced. */
@@ -27,7 +27,10 @@ export function noteUnsynced(tx: Tx, file: { ino: number; version: number }, chu
   });
   if (fresh.length === 0) return;
   const version = file.version + 1;
-  const row = looked(tx, tx.get(key.unsynced(file.ino)), version);
+  const known = tx.get(key.unsynced(file.ino));
+  // A place that moves, so that one chunk that stays unsynced does not hide those behind it.
+  const size = known?.chunks.length ?? 0;
+  const row = looked(tx, known, { from: size > LOOKED_AT ? version % size : 0, count: LOOKED_AT });
   if (row.chunks.length + fresh.length > UNSYNCED_MAX) fail("EAGAIN", `inode ${file.ino}: too much is not synced`);
   tx.put(key.unsynced(file.ino), {
     chunks: [...row.chunks, ...fresh],
@@ -35,24 +38,36 @@ export function noteUnsynced(tx: Tx, file: { ino: number; version: number }, chu
   });
 }
 
-/** Drops what is synced among the oldest entries; the version of the oldest that is left, undefined when none is. */
-export function pruneUnsynced(tx: Tx, ino: number): number | undefined {
-  const before = tx.get(key.unsynced(ino));
-  if (before === undefined) return undefined;
-  const row = looked(tx, before, 0);
-  if (row.chunks.length === 0) tx.del(key.unsynced(ino));
-  else if (row.chunks.length < before.chunks.length) tx.put(key.unsynced(ino), row);
-  return row.versions[0];
+/** What an fsync of this file has to wait for: its chunks that are not synced on M nodes. The others are dropped. */
+export function unsyncedOf(tx: Tx, ino: number): readonly number[] {
+  return prune(tx, ino, UNSYNCED_MAX).chunks;
 }
 
-/** The row without what is synced among LOOKED_AT entries from a place that moves with `turn`. */
-function looked(tx: Tx, row: Readonly<UnsyncedRow> | undefined, turn: number): UnsyncedRow {
+/**
+ * Drops what is synced among the oldest entries; the version of the oldest that is left, undefined when none is. (Called
+ * for every file that has a row, now and then, it keeps those rows few.)
+ */
+export function pruneUnsynced(tx: Tx, ino: number): number | undefined {
+  return prune(tx, ino, LOOKED_AT).versions[0];
+}
+
+function prune(tx: Tx, ino: number, count: number): Readonly<UnsyncedRow> {
+  const before = tx.get(key.unsynced(ino));
+  const row = looked(tx, before, { from: 0, count });
+  if (before === undefined || row.chunks.length === before.chunks.length) return row;
+  if (row.chunks.length === 0) tx.del(key.unsynced(ino));
+  else tx.put(key.unsynced(ino), row);
+  return row;
+}
+
+/** The row without what is synced among `count` entries. */
+function looked(tx: Tx, row: Readonly<UnsyncedRow> | undefined, at: { from: number; count: number }): UnsyncedRow {
   if (row === undefined) return { chunks: [], versions: [] };
   const { minReplicas } = volumeOf(tx);
-  const start = row.chunks.length <= LOOKED_AT ? 0 : turn % row.chunks.length;
-  preloadChunks(tx, row.chunks.slice(start, start + LOOKED_AT));
+  const end = at.from + at.count;
+  preloadChunks(tx, row.chunks.slice(at.from, end));
   const keep = row.chunks.map((id, i) => {
-    if (i < start || i >= start + LOOKED_AT) return true;
+    if (i < at.from || i >= end) return true;
     const chunk = tx.get(key.chunk(id));
     return chunk !== undefined && chunk.refs > 0 && !isSynced(chunk, minReplicas);
   });

@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { key } from "../../../../daemon/meta/keys.js";
 import { LIMITS } from "../../../../proto/limits.js";
+import { UNSYNCED_MAX, pruneUnsynced, unsyncedOf } from "../../../../daemon/meta/rules/unsynced.js";
 import { ROOT, World } from "./world.js";
 
 const text = (s: string): Buffer => Buffer.from(s);
@@ -178,5 +179,41 @@ test("chunks of a file that are not synced are remembered until they are, and ho
   t.equal(world.beginDelete(old), undefined);
   for (const node of [1, 2]) world.synced(node, fresh);
   t.same(world.beginDelete(old), [1, 2, 3]);
+  t.end();
+});
+
+test("an fsync waits for what is not synced on M nodes, and for nothing twice", (t) => {
+  const world = new World();
+  const ino = world.make("f");
+  for (let i = 0; i < 100; i++) world.write(ino, i * 8, text(`${i}`));
+  const unsynced = (): readonly number[] => world.rows.run((tx) => unsyncedOf(tx, ino));
+  const all = unsynced();
+  t.equal(all.length, 100);
+  for (const chunk of all.slice(10)) world.synced(1, chunk);
+  t.same(unsynced(), all, "one copy is not enough");
+  for (const chunk of all.slice(10)) world.synced(2, chunk);
+  t.same(unsynced(), all.slice(0, 10));
+  world.truncate(ino, 0);
+  t.same(unsynced(), []);
+  t.equal(world.rows.get(key.unsynced(ino)), undefined);
+  t.end();
+});
+
+test("commits wait when storage is too far behind with syncing", (t) => {
+  const world = new World({ chunkSize: 65536 });
+  const ino = world.make("f");
+  for (let i = 0; i < UNSYNCED_MAX; i += 256) {
+    const slices = Array.from({ length: 256 }, (_, n) => world.chunkAt(i + n, text("x")));
+    world.commit(ino, { slices: slices.flat() });
+  }
+  t.equal(
+    world.errno(() => world.write(ino, UNSYNCED_MAX, text("x"))),
+    "EAGAIN",
+  );
+  const [first] = world.rows.run((tx) => unsyncedOf(tx, ino));
+  for (const node of [1, 2]) world.synced(node, first ?? 0);
+  world.rows.run((tx) => pruneUnsynced(tx, ino));
+  world.write(ino, UNSYNCED_MAX, text("x"));
+  t.equal(world.inode(ino).size, UNSYNCED_MAX + 1);
   t.end();
 });
