@@ -41,6 +41,7 @@ typedef struct {
 typedef struct {
   pthread_mutex_t lock;
   lane_t lanes[LANES];
+  int alive; /* threads of all lanes */
   bool stopping;
   napi_threadsafe_function done;
 } workers_t;
@@ -77,8 +78,15 @@ static void *work(void *argument) {
   free(argument);
   for (job_t *job; (job = take(place.workers, place.lane)) != NULL;) {
     job->result = run(job);
-    if (napi_call_threadsafe_function(place.workers->done, job, napi_tsfn_nonblocking) != napi_ok) free(job);
+    napi_status told = napi_call_threadsafe_function(place.workers->done, job, napi_tsfn_nonblocking);
+    if (told == napi_ok) continue;
+    free(job);
+    /* The process is ending, and this thread's hold on the function has ended with it. */
+    if (told == napi_closing) return NULL;
   }
+  pthread_mutex_lock(&place.workers->lock);
+  place.workers->alive--;
+  pthread_mutex_unlock(&place.workers->lock);
   napi_release_threadsafe_function(place.workers->done, napi_tsfn_release);
   return NULL;
 }
@@ -109,6 +117,7 @@ static bool add_thread(workers_t *workers, lane_t *lane) {
     return false;
   }
   lane->threads++;
+  workers->alive++;
   return true;
 }
 
@@ -150,6 +159,12 @@ static void finalize(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   workers_t *workers = data;
+  pthread_mutex_lock(&workers->lock);
+  workers->stopping = true;
+  bool used = workers->alive > 0;
+  pthread_mutex_unlock(&workers->lock);
+  /* At the end of the process there may be threads still, which go with it. */
+  if (used) return;
   for (int i = 0; i < LANES; i++) pthread_cond_destroy(&workers->lanes[i].wake);
   pthread_mutex_destroy(&workers->lock);
   free(workers);
