@@ -1,12 +1,12 @@
 import type { Duplex } from "node:stream";
-import { Client, Metadata, credentials, type StatusObject } from "@grpc/grpc-js";
+import { Client, Metadata, type StatusObject } from "@grpc/grpc-js";
 import { FsError, errnoOf } from "../../../proto/errno.js";
 import type { Clock } from "../clock.js";
 import { greet } from "./handshake.js";
 import type { Link, StreamKind } from "./link.js";
 import { fromStatus } from "./status.js";
 import { StreamLink } from "./stream-link.js";
-import { CLIENT_OPTIONS, checkVersion } from "./transport.js";
+import { CLIENT_OPTIONS, checkVersion, plainConnection } from "./transport.js";
 
 /** How long the other side has to end a stream that was closed here. */
 const FAREWELL_MS = 1_000;
@@ -50,7 +50,8 @@ export async function dial<Req, Rep>(
 }
 
 function connect<Req, Rep>(kind: StreamKind<Req, Rep>, address: string, clock: Clock): StreamLink<Req, Rep> {
-  const client = new Client(`dns:${address}`, credentials.createInsecure(), CLIENT_OPTIONS);
+  const connection = plainConnection();
+  const client = new Client(`dns:${address}`, connection.credentials, CLIENT_OPTIONS);
   // Both ways bytes: what is written answers what grpc-js asks of a Buffer (see Outgoing).
   const identity = (bytes: Buffer) => bytes;
   const stream = client.makeBidiStreamRequest(kind.path, identity, identity, new Metadata(), {});
@@ -79,6 +80,7 @@ function connect<Req, Rep>(kind: StreamKind<Req, Rep>, address: string, clock: C
   stream.on("status", (status: StatusObject) => {
     lost({ code: status.code, details: status.details || "the stream was ended" });
     client.close();
+    connection.cut();
   });
   return link;
 }

@@ -1,9 +1,12 @@
 import { createRequire } from "node:module";
 import type { Http2Server, ServerHttp2Session } from "node:http2";
+import type { Socket } from "node:net";
 import {
   Server,
+  credentials,
   logVerbosity,
   setLogVerbosity,
+  type ChannelCredentials,
   type ChannelOptions,
   type ServerCredentials,
   type ServerOptions,
@@ -79,6 +82,36 @@ function widen(session: ServerHttp2Session): void {
   if (effectiveLocalWindowSize !== WINDOW_BYTES) {
     throw new Error(`the HTTP/2 window is ${effectiveLocalWindowSize} bytes, not ${WINDOW_BYTES}`);
   }
+}
+
+/**
+ * Credentials for one client, in the clear, and the way to end its connection at once: grpc-js would leave one open that
+ * still waits for the first word of a frozen peer.
+ */
+export function plainConnection(): { readonly credentials: ChannelCredentials; cut(): void } {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const plain = credentials.createInsecure();
+  const create = plain._createSecureConnector.bind(plain);
+  plain._createSecureConnector = (...args) => {
+    const connector = create(...args);
+    return {
+      connect: (socket) => {
+        if (isCut) socket.destroy();
+        sockets.add(socket);
+        socket.once("close", () => sockets.delete(socket));
+        return connector.connect(socket);
+      },
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
+    };
+  };
+  const cut = () => {
+    isCut = true;
+    for (const socket of sockets) socket.destroy();
+  };
+  return { credentials: plain, cut };
 }
 
 let isVersionChecked = false;
