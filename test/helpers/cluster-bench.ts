@@ -138,6 +138,26 @@ export class ClusterBench {
   }
 }
 
+/** A gate for MemoryStoreOptions that holds commits back while it is shut. */
+export class CommitGate {
+  #open: (() => void) | undefined;
+  #isShut = false;
+
+  readonly gate = (call: string, when: string): Promise<void> | undefined => {
+    if (!this.#isShut || call !== "commit" || when !== "before") return undefined;
+    return new Promise((resolve) => (this.#open = resolve));
+  };
+
+  shut(): void {
+    this.#isShut = true;
+  }
+
+  open(): void {
+    this.#isShut = false;
+    this.#open?.();
+  }
+}
+
 /** What a primary says of a chunk whose copies stand on these nodes. */
 export function stored(chunk: number, nodes: readonly number[], fields: Partial<StoredChunk> = {}): StoredChunk {
   return { chunk, len: 1000, crc: chunk % 2 ** 32, nodes: [...nodes], synced: [], pending: [], ...fields };

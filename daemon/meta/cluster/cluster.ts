@@ -252,7 +252,6 @@ export class Cluster {
     this.#syncs.forgetNode(member.id);
     this.#removals.forgetNode(member.id);
     if (member.link === undefined) this.#reports.disconnected(member.id);
-    if (kind === "DOWN") this.#pending.hurry(member.id);
     if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) {

@@ -66,14 +66,6 @@ export class PendingCopies {
     return due;
   }
 
-  /** That node will not confirm anything: its copies are due. */
-  hurry(node: number): void {
-    for (const copies of this.#byChunk.values()) {
-      const copy = copies.get(node);
-      if (copy !== undefined) copy.dueMs = -Infinity;
-    }
-  }
-
   /** The node was asked once more. */
   askedAgain(copy: PendingCopy): void {
     copy.retries++;

@@ -1,7 +1,7 @@
 import { test, type Test } from "tap";
 import { key } from "../../../daemon/meta/keys.js";
 import { makeGarbage } from "../../../daemon/meta/rules/chunks.js";
-import { ClusterBench, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
+import { ClusterBench, CommitGate, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
 import { settle, until } from "../../helpers/fake-clock.js";
 import type { ScriptedNode } from "../../helpers/scripted-node.js";
 
@@ -59,17 +59,23 @@ test("garbage is removed after the delay, in two phases, and its rows go with th
 });
 
 test("nodes are told only when DELETING is on disk", async (t) => {
-  const { bench, a, b, first } = await serving(t);
+  const commits = new CommitGate();
+  const { bench, a, b, first } = await serving(t, { store: commits });
   await a.register([stored(first, [a.id, b.id])]);
   await drop(bench, first);
-  let atPush: Promise<string[]> | undefined;
-  a.onPush = (push) => {
-    if (push.$case !== "remove") return;
-    const crashed = bench.store.crash();
-    atPush = ClusterBench.make({}, crashed).then((other) => other.copies(first).finally(() => other.stop()));
-  };
-  await bench.clock.advance(60_000);
-  t.same(await atPush, [`${a.id}:D`, `${b.id}:D`]);
+  await bench.clock.advance(34_000);
+  t.match(await bench.row(key.garbage(first)), { deleting: false });
+  await bench.change(key.volume, (volume) => ({ ...volume, servedSec: volume.servedSec + 60 }));
+  commits.shut();
+  const pass = bench.cluster.tasks.cleaning.runOnce();
+  await until(async () => (await bench.row(key.garbage(first)))?.deleting === true);
+  await settle(20);
+  t.same(a.pushed("remove"), []);
+  commits.open();
+  await pass;
+  await settle();
+  t.same(a.pushed("remove"), [{ chunks: [first] }]);
+  t.same(await bench.copies(first), [`${a.id}:D`, `${b.id}:D`]);
 });
 
 test("D35: garbage stays until what replaced it is synced on M nodes", async (t) => {

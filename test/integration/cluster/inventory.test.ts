@@ -97,6 +97,17 @@ test("known chunks that were not listed are confirmed, synced ones as synced", a
   t.same(await bench.copies(chunk), [`${a.id}:A`, `${b.id}:A`, `${c.id}:S`]);
 });
 
+test("a node need not wait for the answer to its join before it lists what it has", async (t) => {
+  const { bench, a, chunks } = await returned(t, 1);
+  const c = bench.connect("c");
+  const joined = c.join("none");
+  const chunk = chunks[0] ?? 0;
+  const reply = await c.inventory([stored(chunk, [a.id + 2])], true);
+  await joined;
+  t.equal(reply.errno, "");
+  t.ok(await isListed(bench, chunk, c));
+});
+
 test("a copy with other bytes is quarantined and not listed", async (t) => {
   const { bench, a, b, chunks } = await returned(t, 1);
   const chunk = chunks[0] ?? 0;

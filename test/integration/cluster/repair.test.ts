@@ -1,5 +1,5 @@
 import { test, type Test } from "tap";
-import { ClusterBench, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
+import { ClusterBench, CommitGate, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
 import { settle, until } from "../../helpers/fake-clock.js";
 import type { ScriptedNode } from "../../helpers/scripted-node.js";
 
@@ -54,18 +54,37 @@ test("when a node stays away, what it held is copied from the others; not while 
 });
 
 test("a copy is PENDING in a durable row before its node is told", async (t) => {
-  const { bench, nodes, first } = await serving(t, "abc");
+  const commits = new CommitGate();
+  const { bench, nodes, first } = await serving(t, "abc", { store: commits });
   const [a, b, c] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode];
   await a.register([stored(first, [a.id, b.id])]);
-  let atPush: Promise<string[]> | undefined;
-  c.onPush = (push) => {
-    if (push.$case !== "replicate") return;
-    const crashed = bench.store.crash();
-    atPush = ClusterBench.make({}, crashed).then((other) => other.copies(first).finally(() => other.stop()));
-  };
-  await b.failed([first], true);
-  await until(() => atPush !== undefined);
-  t.same(await atPush, [`${a.id}:A`, `${c.id}:P`]);
+  commits.shut();
+  void b.failed([first], true);
+  await until(() => bench.cluster.status().pending === 1);
+  await settle(20);
+  t.same(c.pushed("replicate"), []);
+  commits.open();
+  await until(() => c.pushed("replicate").length > 0);
+  t.same(await bench.copies(first), [`${a.id}:A`, `${c.id}:P`]);
+});
+
+test("copies that are assigned to a node that goes DOWN are assigned elsewhere at once", async (t) => {
+  const opts = { replicas: 3, minReplicas: 2, deadlines: { confirmMs: 600_000 } };
+  const { bench, nodes, first } = await serving(t, "abcd", opts);
+  const [a, b, c, d] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode, ScriptedNode];
+  copying(d);
+  await a.register([stored(first, [a.id, b.id], { pending: [c.id] })]);
+  await c.ask({ $case: "leave", value: {} });
+  await until(() => bench.cluster.status().underReplicated === 0);
+  t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`, `${d.id}:S`]);
+});
+
+test("a replication that failed takes no copy that is confirmed off the list", async (t) => {
+  const { bench, nodes, first } = await serving(t, "abc");
+  const [a, b] = nodes as [ScriptedNode, ScriptedNode];
+  await a.register([stored(first, [a.id, b.id])]);
+  await b.failed([first], false, "ETIMEDOUT");
+  t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`]);
 });
 
 test("the chunks with the fewest live copies are copied first", async (t) => {

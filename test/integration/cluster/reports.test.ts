@@ -1,29 +1,21 @@
 import { test } from "tap";
 import { key } from "../../../daemon/meta/keys.js";
-import { ClusterBench, stored } from "../../helpers/cluster-bench.js";
+import { ClusterBench, CommitGate, stored } from "../../helpers/cluster-bench.js";
 import { settle } from "../../helpers/fake-clock.js";
 
 test("a registration is answered when it is durable, and names the copies", async (t) => {
-  let release = () => {};
-  let isHeld = false;
-  const bench = await ClusterBench.make({
-    store: {
-      gate: (call, when) => {
-        if (call !== "commit" || when !== "before" || !isHeld) return;
-        return new Promise<void>((resolve) => (release = resolve));
-      },
-    },
-  });
+  const commits = new CommitGate();
+  const bench = await ClusterBench.make({ store: commits });
   t.teardown(() => bench.stop());
   const [a, b] = [await bench.node("a"), await bench.node("b")];
   const chunk = await bench.session(77);
-  isHeld = true;
+  await bench.executor.drained();
+  commits.shut();
   let isAnswered = false;
   const answer = a.register([stored(chunk, [a.id, b.id], { synced: [b.id] })]).finally(() => (isAnswered = true));
   await settle(20);
   t.notOk(isAnswered, "not before the commit");
-  isHeld = false;
-  release();
+  commits.open();
   t.equal((await answer).errno, "");
   t.same(await bench.copies(chunk), [`${a.id}:A`, `${b.id}:S`]);
   t.match(await bench.chunk(chunk), { session: 77, refs: 0, garbage: false });

@@ -26,7 +26,7 @@ type Step =
   | { readonly do: "store"; readonly on: number }
   | { readonly do: "drop"; readonly pick: number }
   | { readonly do: "down" | "up" | "lazy" | "busy"; readonly on: number }
-  | { readonly do: "lose"; readonly pick: number; readonly on: number }
+  | { readonly do: "lose" | "power cut"; readonly pick: number; readonly on: number }
   | { readonly do: "end session" | "crash" }
   | { readonly do: "pass"; readonly ms: number };
 
@@ -45,7 +45,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       on: node,
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("lose" as const), pick: fc.nat(), on: node }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom("lose" as const, "power cut" as const), pick: fc.nat(), on: node }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("end session" as const, "crash" as const) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("pass" as const), ms: fc.integer({ min: 100, max: 4000 }) }) },
 );
@@ -114,14 +117,11 @@ class World {
       case "busy":
         at(step.on).isLazy = step.do === "lazy";
         return;
-      case "lose": {
-        const disk = at(step.on);
-        const chunk = [...disk.disk.keys()][step.pick % Math.max(1, disk.disk.size)];
-        // Losing the last copy is the world's fault and proves nothing.
-        const others = this.disks.filter((other) => other !== disk && other.disk.has(chunk ?? -1));
-        if (chunk !== undefined && others.length > 0) await disk.lose(chunk);
-        return;
-      }
+      case "lose":
+        return this.#lose(at(step.on), step.pick);
+      case "power cut":
+        await at(step.on).down();
+        return this.#lose(at(step.on), step.pick);
       case "end session":
         await this.bench.endSession(this.#session++);
         this.#next = await this.bench.session(this.#session);
@@ -144,6 +144,14 @@ class World {
     if (reply.errno !== "" || !commit) return;
     await this.bench.refer(chunk);
     this.named.add(chunk);
+  }
+
+  /** Losing the last copy is the world's fault and proves nothing. */
+  async #lose(disk: DiskNode, pick: number): Promise<void> {
+    const held = [...disk.disk.keys()].filter((chunk) => this.named.has(chunk));
+    const chunk = held[pick % Math.max(1, held.length)];
+    if (chunk === undefined) return;
+    if (this.disks.some((other) => other !== disk && other.disk.has(chunk))) await disk.lose(chunk);
   }
 
   async #drop(pick: number): Promise<void> {
