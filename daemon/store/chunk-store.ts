@@ -117,6 +117,11 @@ export class ChunkStore {
     return this.index.get(id);
   }
 
+  /** ENOSPC when there is no room for a chunk of that many bytes. Promises nothing. */
+  mustHaveRoom(len: number): Promise<void> {
+    return this.parts.space.mustHaveRoom(format.fileBytes(len));
+  }
+
   /** Looks anew at how much the disk can take. */
   refreshSpace(): Promise<void> {
     return this.parts.space.refresh();
@@ -168,10 +173,10 @@ export class ChunkStore {
     return { len: entry.len, crc: entry.crc };
   }
 
-  /** Reads in full what was left unverified at the start; bad ones go to quarantine. */
-  async verifyUnverified(signal: AbortSignal): Promise<void> {
-    await eachOf([...this.#unverified], 2, async (id) => {
-      if (!signal.aborted) await this.#verifyNow(id);
+  /** Reads in full what was left unverified at the start, of those chunks or of all; bad ones go to quarantine. */
+  async verifyUnverified(signal: AbortSignal, ids: Iterable<number> = this.#unverified): Promise<void> {
+    await eachOf([...ids], 2, async (id) => {
+      if (!signal.aborted && this.#unverified.has(id)) await this.#verifyNow(id);
     });
   }
 

@@ -47,14 +47,19 @@ export class Space {
     this.#used += blocks(bytes);
   }
 
-  /** Promises space for a file; ENOSPC. */
-  async take(bytes: number): Promise<void> {
+  /** ENOSPC when a file of that many bytes has no room. */
+  async mustHaveRoom(bytes: number): Promise<void> {
     const need = blocks(bytes);
     if (this.#room < need) await this.refresh();
     if (this.#room < need) fail("ENOSPC", "the disk is full up to its reserve");
     if (this.#used + need > (this.opts.capacity ?? Infinity)) fail("ENOSPC", "the capacity of this node is used up");
-    this.#used += need;
-    this.#room -= need;
+  }
+
+  /** Promises space for a file; ENOSPC. */
+  async take(bytes: number): Promise<void> {
+    await this.mustHaveRoom(bytes);
+    this.#used += blocks(bytes);
+    this.#room -= blocks(bytes);
   }
 
   /** The file is gone, or was not written after all. */

@@ -1,0 +1,157 @@
+import type { Logger } from "pino";
+import type { ChunkMessage } from "../../proto/chunk-codec.js";
+import { FsError, errnoOf, fail, type Errno } from "../../proto/errno.js";
+import type { ChunkReply, ChunkRequest, GetChunk, PutChunk } from "../../proto/gen/bigfs/v1/store.js";
+import { LIMITS } from "../../proto/limits.js";
+import type { Clock } from "../common/clock.js";
+import type { OperationTimes } from "../common/metrics.js";
+import type { Link } from "../common/rpc/link.js";
+import type { ChunkStore } from "./chunk-store.js";
+import { Intake } from "./intake.js";
+import { Budget } from "./parallel.js";
+import { TooFewCopies, type Puts } from "./puts.js";
+import type { Reports } from "./reports.js";
+
+export type ChunkLink = Link<ChunkMessage<ChunkReply>, ChunkMessage<ChunkRequest>>;
+
+export interface ChunkServerParts {
+  readonly store: ChunkStore;
+  readonly puts: Puts;
+  readonly reports: Reports;
+  readonly times: OperationTimes;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface ChunkServerOptions {
+  /** Bytes of the largest chunk; undefined: this node has not joined yet. */
+  readonly chunkSize: () => number | undefined;
+  /** A client that takes nothing for so long is hung up on. */
+  readonly stuckMs: number;
+}
+
+/** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
+const INTAKE_BYTES = 24 * 1024 * 1024;
+/** Bytes that are being read for answers, in all. */
+const READ_BYTES = 32 * 1024 * 1024;
+/** Bytes of answers that one stream may have waiting. */
+const ANSWER_BYTES = 8 * 1024 * 1024;
+/** What a request without payload counts for. */
+const REQUEST_BYTES = 8 * 1024;
+
+/** Answers the Chunks streams of clients and of other nodes. */
+export class ChunkServer {
+  readonly #clients = new Intake(INTAKE_BYTES);
+  readonly #nodes = new Intake(INTAKE_BYTES);
+  readonly #reads = new Budget(READ_BYTES);
+  readonly #running = new Set<Promise<void>>();
+  #isStopping = false;
+
+  constructor(
+    private readonly parts: ChunkServerParts,
+    private readonly opts: ChunkServerOptions,
+  ) {}
+
+  serve(link: ChunkLink): void {
+    const intake = link.peer.role === "store" ? this.#nodes : this.#clients;
+    const answers = new Budget(ANSWER_BYTES);
+    intake.add(link);
+    link.open({
+      message: (request) => {
+        const run = this.#handle(link, request, { intake, answers }).finally(() => this.#running.delete(run));
+        this.#running.add(run);
+      },
+      closed: () => intake.remove(link),
+    });
+  }
+
+  /** Refuses what comes from now on; resolves when what came before is answered. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await Promise.all(this.#running);
+  }
+
+  /** Never rejects. */
+  async #handle(
+    link: ChunkLink,
+    request: ChunkMessage<ChunkRequest>,
+    bounds: { intake: Intake; answers: Budget },
+  ): Promise<void> {
+    const { id, op } = request.header;
+    const weight = REQUEST_BYTES + request.payload.length;
+    const release = (): void => bounds.intake.gave(weight);
+    // A put gives the bytes back itself: copies may be under way when it is answered, or long before.
+    let isLent = false;
+    const lend = (): (() => void) => {
+      isLent = true;
+      return release;
+    };
+    bounds.intake.took(weight);
+    try {
+      if (this.#isStopping) fail("EIO", "this node is stopping");
+      if (op === undefined) fail("EOPNOTSUPP", "this node does not know that request");
+      await this.parts.times.timed(nameOf(op), async () => {
+        if (op.$case === "get") await this.#get(link, id, op.value, bounds.answers);
+        else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
+        else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
+      });
+    } catch (error) {
+      this.#refuse(link, id, error);
+    } finally {
+      if (!isLent) release();
+    }
+  }
+
+  /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
+  async #put(put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
+    const { store, puts, reports } = this.parts;
+    const most = this.opts.chunkSize() ?? fail("EIO", "this node has not joined its volume yet");
+    if (data.length > most) fail("EINVAL", `${data.length} bytes, a chunk has at most ${most}`);
+    if (put.copy) {
+      await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
+      // The primary may have stopped waiting; then nobody but this node says that the copy is here.
+      void reports.confirm(put.chunk);
+      return [];
+    }
+    const standing = await puts.primary(put, data, lend());
+    await reports.register(standing);
+    return [reports.self, ...standing.others];
+  }
+
+  async #get(link: ChunkLink, id: number, get: GetChunk, answers: Budget): Promise<void> {
+    const { store } = this.parts;
+    const length = store.entry(get.chunk)?.len ?? 0;
+    const bytes = Math.min(get.len, Math.max(0, length - get.off), LIMITS.chunkSizeMax);
+    await answers.run(bytes, async () => {
+      const data = await this.#reads.run(bytes, () => store.get(get.chunk, get.off, get.len));
+      this.#answer(link, id, { len: data.length }, data);
+      await this.#taken(link);
+    });
+  }
+
+  /** Resolves when the other side has taken enough of what it was sent, or is gone. */
+  async #taken(link: ChunkLink): Promise<void> {
+    if (!link.congested) return;
+    const cancel = this.parts.clock.after(this.opts.stuckMs, () =>
+      link.close(new FsError("ETIMEDOUT", "the other side takes no answers")),
+    );
+    await link.drained();
+    cancel();
+  }
+
+  #answer(link: ChunkLink, id: number, answer: Partial<ChunkReply>, payload: Buffer = Buffer.alloc(0)): void {
+    link.send({ header: { id, errno: "", detail: "", nodes: [], len: 0, crc: 0, ...answer }, payload });
+  }
+
+  #refuse(link: ChunkLink, id: number, error: unknown): void {
+    const errno: Errno = errnoOf(error);
+    const detail = error instanceof FsError ? error.detail : "internal error";
+    if (!(error instanceof FsError)) this.parts.log.error({ err: error }, "a request could not be handled");
+    const nodes = error instanceof TooFewCopies ? [...error.stood] : [];
+    this.#answer(link, id, { errno, detail, nodes });
+  }
+}
+
+function nameOf(op: NonNullable<ChunkRequest["op"]>): string {
+  return op.$case === "put" && op.value.copy ? "copy" : op.$case;
+}

@@ -1,0 +1,112 @@
+import type { Logger } from "pino";
+import { errnoOf, fail, FsError } from "../../proto/errno.js";
+import type { Replicate } from "../../proto/gen/bigfs/v1/node.js";
+import type { ChunkStore } from "./chunk-store.js";
+import type { Push } from "./node-link.js";
+import { Budget } from "./parallel.js";
+import type { Peers } from "./peers.js";
+import type { Reports } from "./reports.js";
+
+export interface PushesParts {
+  readonly store: ChunkStore;
+  readonly peers: Peers;
+  readonly reports: Reports;
+  readonly log: Logger;
+}
+
+/** Copies that are fetched at one time. */
+const FETCHES = 4;
+
+/** Does what the metadata daemon tells this node to do, and reports it. */
+export class Pushes {
+  readonly #fetches = new Budget(FETCHES);
+  readonly #abort = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(
+    private readonly parts: PushesParts,
+    /** One try to get a chunk from another node. */
+    private readonly opts: { readonly chunkMs: number },
+  ) {}
+
+  /** Never throws. */
+  handle(push: Push): void {
+    const run = this.#do(push)
+      .catch((error: unknown) => {
+        this.parts.log.error({ err: error, push: push.$case }, "what the metadata daemon asked for could not be done");
+      })
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  /** Resolves when nothing is being done any more. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await Promise.all(this.#running);
+  }
+
+  async #do(push: Push): Promise<void> {
+    switch (push.$case) {
+      case "replicate":
+        return this.#fetches.run(1, () => this.#replicate(push.value));
+      case "sync":
+        return this.#sync(push.value.chunks);
+      case "remove":
+        return this.parts.reports.removed(await this.parts.store.remove(push.value.chunks));
+      case "quarantine":
+        return this.#quarantine(push.value.chunks);
+      case "map":
+      case "joined":
+        return undefined;
+    }
+  }
+
+  async #sync(chunks: readonly number[]): Promise<void> {
+    const { store, reports } = this.parts;
+    await store.verifyUnverified(this.#abort.signal, chunks);
+    const { synced, lost } = await store.sync(chunks);
+    await Promise.all([reports.synced(synced), ...lost.map((chunk) => reports.lost(chunk, "ENOENT"))]);
+  }
+
+  async #quarantine(chunks: readonly number[]): Promise<void> {
+    const { store, reports } = this.parts;
+    for (const chunk of chunks) {
+      if (await store.quarantine(chunk, "the metadata daemon cannot explain it")) await reports.lost(chunk, "ESTALE");
+    }
+  }
+
+  async #replicate(order: Replicate): Promise<void> {
+    const { store, reports, log } = this.parts;
+    if (this.#abort.signal.aborted) return;
+    try {
+      const entry = store.entry(order.chunk);
+      if (entry === undefined || entry.crc !== order.crc || entry.len !== order.len) await this.#fetch(order);
+      else await this.#sync([order.chunk]);
+      // From the disk again: the copy is what others will be made from.
+      await store.verify(order.chunk);
+      await reports.confirm(order.chunk);
+    } catch (error) {
+      log.warn({ err: error, chunk: order.chunk }, "a copy could not be made");
+      await reports.notReplicated(order.chunk, errnoOf(error));
+    }
+  }
+
+  /** Takes the chunk from the first node that gives it whole. */
+  async #fetch(order: Replicate): Promise<void> {
+    const { store, peers } = this.parts;
+    await store.mustHaveRoom(order.len);
+    let last = new FsError("EIO", "no node is named that has it");
+    for (const from of order.from) {
+      try {
+        const op = { $case: "get" as const, value: { chunk: order.chunk, off: 0, len: order.len } };
+        const { payload } = await peers.ask(from, op, Buffer.alloc(0), this.opts.chunkMs);
+        if (payload.length !== order.len) fail("EBADMSG", `node ${from.node} gave ${payload.length} bytes`);
+        return await store.put({ id: order.chunk, crc: order.crc, data: payload, sync: true });
+      } catch (error) {
+        last = error instanceof FsError ? error : new FsError("EIO", String(error));
+        if (last.errno === "ENOSPC" || last.errno === "EEXIST") throw last;
+      }
+    }
+    throw last;
+  }
+}

@@ -1,0 +1,145 @@
+import { cp, readdir, rm, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "tap";
+import { StartupError } from "../../../daemon/common/running.js";
+import { isLockName } from "../../../daemon/common/lock-file.js";
+import { startStore } from "../../../daemon/store/daemon.js";
+import { sendInventory } from "../../../daemon/store/inventory.js";
+import { FakeMeta } from "./fake-meta.js";
+import { Client, dataOf, optionsFor, startNode, startNodes } from "./lab.js";
+
+test("a node starts without a metadata daemon and joins it when it is there", async (t) => {
+  const meta = await FakeMeta.start(t);
+  await meta.stop();
+  const node = await startStore(optionsFor(meta, join(t.testdir({}), "disk")));
+  t.teardown(() => node.stop());
+  await meta.listen();
+  await meta.until(() => meta.all("inventory").length > 0);
+  t.match(meta.all("join"), [{ volume: "", node: 0, address: node.listen, name: node.listen, used: 0 }]);
+  t.match(meta.all("heartbeat")[0], { chunks: 0 });
+  t.match(meta.all("inventory"), [{ chunks: [], last: true }]);
+});
+
+test("a node of another volume does not start, and leaves nothing running", async (t) => {
+  const data = join(t.testdir({}), "disk");
+  const meta = await FakeMeta.start(t);
+  await (await startNode(t, meta, { data })).running.stop();
+  const other = await FakeMeta.start(t, { volume: "4f1d7a52-5d0e-4a8e-b7ab-1f3f0b6b7a11" });
+  await t.rejects(startStore(optionsFor(other, data)), StartupError);
+  t.same((await readdir(data)).filter(isLockName), [], "the folder is free again");
+  const again = await startNode(t, meta, { data });
+  t.equal(again.id, 1);
+});
+
+test("a node that the metadata daemon refuses, or that has another key, does not start", async (t) => {
+  const root = t.testdir({});
+  const meta = await FakeMeta.start(t);
+  meta.verdict = ({ $case }) => ($case === "join" ? "EINVAL" : "");
+  await t.rejects(startStore(optionsFor(meta, join(root, "a"))), {
+    name: "StartupError",
+    message: /as the test wants/,
+  });
+  const key = Buffer.alloc(32, 8);
+  const refused = startStore({ ...optionsFor(meta, join(root, "b")), key });
+  await t.rejects(refused, { name: "StartupError", hint: /--key/ } as object);
+});
+
+test("a port that is taken is one clear error, and the folder is free again", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a] = await startNodes(t, meta, 1);
+  const data = join(t.testdir({}), "disk");
+  await t.rejects(startStore({ ...optionsFor(meta, data), listen: a!.running.listen }), StartupError);
+  t.same((await readdir(data)).filter(isLockName), []);
+});
+
+test("after a clean stop everything is reported as synced, without being read again", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a] = await startNodes(t, meta, 1);
+  const client = new Client(t);
+  for (const chunk of [3, 1, 2]) await client.put(a!, chunk, dataOf(chunk, 1000));
+  await a!.running.stop();
+  t.same(
+    meta
+      .all("synced")
+      .flatMap(({ chunks }) => chunks)
+      .sort(),
+    [1, 2, 3],
+  );
+  t.equal(meta.all("leave").length, 1);
+  const before = meta.heard.length;
+  await startNode(t, meta, { data: a!.data });
+  t.match(meta.heard[before], { op: { value: { node: a!.id, used: 3 * 4096 } } });
+  const [, listed] = meta.all("inventory");
+  t.match(listed, {
+    last: true,
+    chunks: [1, 2, 3].map((chunk) => ({ chunk, nodes: [a!.id], synced: [a!.id], len: 1000 })),
+  });
+});
+
+test("after an unclean stop only what was verified is reported, and what is bad is kept aside (D33)", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a] = await startNodes(t, meta, 1);
+  const client = new Client(t);
+  for (const chunk of [1, 2, 3, 4]) await client.put(a!, chunk, dataOf(chunk, 100_000));
+  // What a power cut would leave: the folder as it is now, some files without their bytes.
+  const crashed = join(t.testdir({}), "crashed");
+  await cp(a!.data, crashed, { recursive: true });
+  await a!.running.stop();
+  const { layout } = await startNode(t, meta, { data: a!.data });
+  t.equal(layout.root, a!.data);
+  for (const name of (await readdir(crashed)).filter(isLockName)) await truncate(join(crashed, name), 0);
+  const files = (chunk: number): string => layout.pathOf(chunk).replace(a!.data, crashed);
+  await truncate(files(2), 0);
+  await truncate(files(3), 50_000);
+  await t.rejects(startStore(optionsFor(meta, crashed)), StartupError, "its lock names a living process");
+  for (const name of (await readdir(crashed)).filter(isLockName)) await rm(join(crashed, name));
+  const before = meta.chunks("inventory").length;
+  const back = await startNode(t, meta, { data: crashed });
+  const listed = meta.chunks("inventory").slice(before);
+  t.match(listed, [
+    { chunk: 1, synced: [] },
+    { chunk: 4, synced: [] },
+  ]);
+  t.equal((await readdir(back.layout.quarantine)).length, 2);
+  t.ok((await client.get(back, 4)).equals(dataOf(4, 100_000)));
+});
+
+test("a stream that is lost is joined again with a full inventory, and reports go on", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a] = await startNodes(t, meta, 1);
+  const client = new Client(t);
+  await client.put(a!, 1, dataOf(1, 100));
+  meta.cut(a!.id);
+  await meta.until(() => meta.all("join").length === 2 && meta.all("inventory").length === 2);
+  t.match(meta.all("join")[1], { node: a!.id });
+  t.match(meta.all("inventory")[1], { chunks: [{ chunk: 1 }], last: true });
+  await client.put(a!, 2, dataOf(2, 100));
+  t.same(
+    meta.chunks("register").map(({ chunk }) => chunk),
+    [1, 2],
+  );
+});
+
+test("an inventory comes in pages in order of the ids, each after the one before was answered", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const ids = Float64Array.from({ length: 4001 }, (_, n) => n * 3);
+  let open = 0;
+  const pages: { chunks: { chunk: number }[]; last: boolean }[] = [];
+  const say = async (op: { $case: string; value: unknown }): Promise<void> => {
+    t.equal(open++, 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    pages.push(op.value as (typeof pages)[0]);
+    open--;
+  };
+  const held = (chunk: number) => (chunk === 3 ? [] : [{ chunk, len: 1, crc: 1, nodes: [1], synced: [], pending: [] }]);
+  await sendInventory({ ids, held, say }, new AbortController().signal);
+  t.same(
+    pages.map(({ last }) => last),
+    [false, false, true],
+  );
+  t.same(
+    pages.flatMap(({ chunks }) => chunks.map(({ chunk }) => chunk)),
+    [...ids].filter((id) => id !== 3),
+  );
+  await meta.stop();
+});
