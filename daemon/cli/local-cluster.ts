@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { FsError } from "../../proto/errno.js";
@@ -88,7 +89,7 @@ export async function stopProcess(member: Member, clock: Clock = systemClock): P
         hint: "see its log; 'kill -9' ends it, what it had acknowledged is safe",
       });
     }
-    await pause(clock, 20);
+    await pause(20);
   }
 }
 
@@ -109,17 +110,6 @@ export async function waitForNodes(file: ClusterFile, data: string, stores: numb
       );
     }
     log?.debug({ nodes: status.nodes.length }, "waiting for storage daemons");
-    await pause(systemClock, 50);
+    await pause(50);
   }
-}
-
-export function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    // Only this timer may be all that the process waits for, so it must keep it alive.
-    const keep = setInterval(() => {}, 1 << 30);
-    clock.after(ms, () => {
-      clearInterval(keep);
-      resolve();
-    });
-  });
 }

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import { lockFolder } from "../../common/lock-file.js";
 import { StartupError } from "../../common/running.js";
-import { readCluster } from "../cluster-file.js";
+import { isAlive, readCluster, type Member } from "../cluster-file.js";
 import { EXIT } from "../exit.js";
 import { stopProcess } from "../local-cluster.js";
 
@@ -31,13 +31,19 @@ export async function takeDown(data: string, force: boolean): Promise<void> {
   }
   const lock = await lockFolder(data);
   try {
-    const { isMounted, unmountPath } = await import("../../../mount/kernel/unmount.js");
     for (const member of [...file.processes].reverse()) {
-      if (member.role === "mount" && (await isMounted(member.listen)))
-        await unmountPath(member.listen, { lazy: force });
+      if (member.role === "mount") await takeOff(member, force);
       await stopProcess(member);
     }
   } finally {
     await lock.release();
   }
+}
+
+/** Unmounts where this process mounted; a mount whose process has died is freed whoever still stands in it. */
+export async function takeOff(member: Member, lazy: boolean): Promise<void> {
+  const { isMounted, unmountPath } = await import("../../../mount/kernel/unmount.js");
+  if (!(await isMounted(member.listen))) return;
+  const dead = !isAlive(member);
+  await unmountPath(member.listen, dead ? { lazy: true, force: process.geteuid?.() === 0 } : { lazy });
 }

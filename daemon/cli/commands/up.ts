@@ -1,16 +1,16 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { clearInterval, setInterval } from "node:timers";
 import type { ArgumentsCamelCase, Argv } from "yargs";
-import { createKey } from "../../common/key.js";
+import { createKey, readKey } from "../../common/key.js";
 import { lockFolder } from "../../common/lock-file.js";
 import { fetchStatus } from "../admin.js";
 import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
 import { EXIT, UsageError } from "../exit.js";
 import { LocalCluster, waitForNodes } from "../local-cluster.js";
 import { deadlinesWith } from "../shared-options.js";
-import { takeDown } from "./down.js";
+import { takeDown, takeOff } from "./down.js";
 import { volumeShape } from "./meta.js";
-import { readKey } from "../../common/key.js";
 
 export const command = "up";
 export const describe = "start a whole cluster on this machine, or what is missing of it";
@@ -115,10 +115,9 @@ async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args
     ]);
   }
   await waitForNodes(cluster.current, data, plan.storage);
-  await mkdir(plan.mount, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    // A mount point left from a crash cannot be looked at; the mount itself frees it or says what is wrong.
-    if (error.code !== "EEXIST" && error.code !== "ENOTCONN") throw error;
-  });
+  const before = cluster.member("mount");
+  if (before !== undefined && !isAlive(before)) await takeOff(before, true);
+  await mkdir(plan.mount, { recursive: true });
   await cluster.ensure("mount", "mount", plan.mount, [
     ...[plan.mount, "--foreground", "--meta", meta.listen, ...key],
     ...(args.allowOther ? ["--allow-other"] : []),
@@ -126,6 +125,7 @@ async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args
 }
 
 async function untilSignal(): Promise<void> {
+  // Waiting for a signal alone would not keep the process.
   const keep = setInterval(() => {}, 1 << 30);
   await new Promise<void>((done) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => done());
