@@ -1,5 +1,5 @@
 import { overlay } from "../../daemon/common/overlay.js";
-import { FsError, fail } from "../../proto/errno.js";
+import { fail } from "../../proto/errno.js";
 import type { AttrReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { Ticket } from "./answers.js";
@@ -49,15 +49,10 @@ export class Extents {
     if (source.file !== target.file) await source.file.writer.flush();
     return target.file.gate.run(async () => {
       await this.#store(target);
-      try {
-        return await core.ask("copyrange", args, SELF, (reply, ticket) => {
-          this.#reshaped(target.file, reply, ticket);
-          return reply.copied;
-        });
-      } catch (error) {
-        // What cannot be shared is copied byte by byte: the kernel does that when it hears EXDEV.
-        throw error instanceof FsError && error.errno === "EINVAL" ? new FsError("EXDEV") : error;
-      }
+      return core.ask("copyrange", args, SELF, (reply, ticket) => {
+        this.#reshaped(target.file, reply, ticket);
+        return reply.copied;
+      });
     });
   }
 

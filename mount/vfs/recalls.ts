@@ -22,7 +22,7 @@ export class Recalls {
     ];
     const { clock, log } = this.core.parts;
     await within(clock, this.core.opts.deadlines.leaseMs / 3, Promise.all(waits)).catch((error: unknown) =>
-      log.warn({ err: error }, "a recall was answered before the kernel had confirmed it, or data was stored"),
+      log.warn({ err: error }, "a recall was answered before the kernel had confirmed it"),
     );
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
@@ -53,9 +53,10 @@ export class Recalls {
     if (!data) return this.#wait(ino, core.kernel.dropAttributes(ino));
     inode.pagesVersion = 0;
     inode.file?.changed();
-    // Somebody cuts or copies the file: what was written here comes before that.
-    const stored = inode.file?.writer.flush();
-    await Promise.all([stored, this.#wait(ino, core.kernel.dropData(ino, 0, 0))]);
+    // Others see what was written here the sooner. The commit must not be waited for: it may in turn wait for a recall
+    // that the other session answers no earlier than this one is answered.
+    inode.file?.writer.start();
+    await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
   }
 
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {

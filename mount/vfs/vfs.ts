@@ -155,8 +155,8 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([ino], () => this.#xattrs.get(ino, name));
   }
 
-  listxattr(_who: Caller, ino: number): Maybe<readonly Xattr[]> {
-    return this.#core.busy.during([ino], () => this.#xattrs.list(ino));
+  listxattr(who: Caller, ino: number): Maybe<readonly Xattr[]> {
+    return this.#core.busy.during([ino], () => this.#xattrs.list(who, ino));
   }
 
   setxattr(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Maybe<void> {

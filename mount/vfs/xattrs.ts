@@ -1,7 +1,6 @@
 import { fail } from "../../proto/errno.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
-import { LIMITS } from "../../proto/limits.js";
-import { type Name, nameBytes } from "../../proto/name.js";
+import { type Name, nameBytes, nameOf } from "../../proto/name.js";
 import { type Core, SELF, credOf } from "./core.js";
 import type { Caller, Maybe } from "./filesystem.js";
 
@@ -9,12 +8,19 @@ import type { Caller, Maybe } from "./filesystem.js";
 export class ExtendedAttributes {
   constructor(private readonly core: Core) {}
 
+  /** The kernel has checked that the caller may ask for this name. */
   get(ino: number, name: Name): Maybe<Buffer> {
-    const known = this.list(ino);
+    const known = this.#all(ino);
     return known instanceof Promise ? known.then((xattrs) => valueOf(xattrs, name)) : valueOf(known, name);
   }
 
-  list(ino: number): Maybe<readonly Xattr[]> {
+  /** The kernel does not check names in a list: trusted ones are root's. */
+  list(who: Caller, ino: number): Maybe<readonly Xattr[]> {
+    const known = this.#all(ino);
+    return known instanceof Promise ? known.then((xattrs) => visible(who, xattrs)) : visible(who, known);
+  }
+
+  #all(ino: number): Maybe<readonly Xattr[]> {
     const { core } = this;
     const inode = core.inodes.get(ino);
     if (inode?.xattrs !== undefined && core.inodes.isCached(inode)) return inode.xattrs;
@@ -25,7 +31,6 @@ export class ExtendedAttributes {
   }
 
   set(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Promise<void> {
-    if (value.length > LIMITS.xattrValueMax) fail("ENOSPC");
     const args = { ino, name: nameBytes(name), value: Buffer.from(value), flags };
     return this.#change(ino, () => this.core.ask("setxattr", args, credOf(who), () => undefined));
   }
@@ -48,4 +53,8 @@ export class ExtendedAttributes {
 function valueOf(xattrs: readonly Xattr[], name: Name): Buffer {
   const bytes = nameBytes(name);
   return xattrs.find((xattr) => xattr.name.equals(bytes))?.value ?? fail("ENODATA");
+}
+
+function visible(who: Caller, xattrs: readonly Xattr[]): readonly Xattr[] {
+  return who.uid === 0 ? xattrs : xattrs.filter(({ name }) => !nameOf(name).startsWith("trusted."));
 }

@@ -1,0 +1,340 @@
+import { FsError } from "../../proto/errno.js";
+import type { Attr, Cred, OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
+import type { NodeMap, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
+import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import { nameBytes } from "../../proto/name.js";
+import { type Key, type RowKind, type Rows, idIn, key, kindOf, nameIn } from "../../daemon/meta/keys.js";
+import { attrOf } from "../../daemon/meta/rules/inodes.js";
+import { readdirCheck } from "../../daemon/meta/rules/attributes.js";
+import { beginDelete, registerChunk, removedChunk, syncedChunk } from "../../daemon/meta/rules/chunks.js";
+import type { Context } from "../../daemon/meta/rules/context.js";
+import { reapOrphan } from "../../daemon/meta/rules/drop.js";
+import { OPERATIONS, type RuleName } from "../../daemon/meta/rules/operations.js";
+import { takeChunkRange } from "../../daemon/meta/rules/ranges.js";
+import { unsyncedOf } from "../../daemon/meta/rules/unsynced.js";
+import { createVolume } from "../../daemon/meta/rules/volume.js";
+import type { Tx } from "../../daemon/meta/tx.js";
+import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../../mount/vfs/ports.js";
+import type { Chance } from "./chance.js";
+import { FakeChunkClient, type FakeNodes } from "./fake-chunk-client.js";
+import { type FakeClock, settle } from "./fake-clock.js";
+import { MemoryRows } from "./memory-tx.js";
+
+type LeaseKey = Key<"I"> | Key<"E">;
+
+export interface FakeClusterParts {
+  readonly clock: FakeClock;
+  readonly nodes: FakeNodes;
+  readonly chance: Chance;
+}
+
+export interface FakeClusterOptions {
+  readonly chunkSize: number;
+  readonly replicas?: number;
+  readonly minReplicas?: number;
+}
+
+/**
+ * A metadata daemon in memory: the real rules, and leases in their simplest form. A change recalls them from the other
+ * sessions before it is answered; nobody gets one while it is being recalled.
+ */
+export class FakeCluster {
+  readonly rows = new MemoryRows();
+  readonly volume: VolumeInfo;
+  readonly sessions: FakeMetaClient[] = [];
+  /** Nodes that are not UP. */
+  readonly down = new Set<number>();
+  #nextIno = 2 ** 41;
+
+  constructor(
+    readonly parts: FakeClusterParts,
+    opts: FakeClusterOptions,
+  ) {
+    const { chunkSize, replicas = 2, minReplicas = replicas } = opts;
+    this.volume = { volume: "fake", chunkSize, replicas, minReplicas };
+    const made = { uuid: "fake", chunkSize, replicas, minReplicas, uid: 0, gid: 0, now: parts.clock.now() };
+    this.rows.run((tx) => createVolume(tx, made));
+  }
+
+  get map(): NodeMap {
+    const nodes = this.parts.nodes.nodes.map(({ id }) => ({
+      id,
+      name: `node${id}`,
+      address: "",
+      zone: `zone${id}`,
+      weight: 1,
+      state: this.down.has(id) ? "DOWN" : "UP",
+      capacity: 0,
+      used: 0,
+      chunks: 0,
+      load: undefined,
+      uuid: "",
+    }));
+    return { version: 1, nodes };
+  }
+
+  /** A new session with its two clients. */
+  connect(): { meta: FakeMetaClient; chunks: FakeChunkClient } {
+    const meta = new FakeMetaClient(this, this.sessions.length + 1);
+    this.sessions.push(meta);
+    const register = (stored: StoredChunk): void => void this.rows.run((tx) => registerChunk(tx, stored));
+    return { meta, chunks: new FakeChunkClient({ ...this.parts, register }) };
+  }
+
+  inode(ino: number): Readonly<InodeRow> | undefined {
+    return this.rows.get(key.inode(ino));
+  }
+
+  freshIno(): number {
+    return this.#nextIno++;
+  }
+
+  isOpen(ino: number): boolean {
+    return this.sessions.some((session) => session.opens.has(ino));
+  }
+
+  /** What nothing names any more is removed from the nodes at once. */
+  clean(): void {
+    for (const [, { chunk }] of this.rows.of("G")) {
+      this.#sync(chunk);
+      const nodes = this.rows.run((tx) => beginDelete(tx, chunk, Infinity)) ?? [];
+      for (const id of nodes) {
+        this.parts.nodes.node(id).chunks.delete(chunk);
+        this.rows.run((tx) => removedChunk(tx, id, chunk));
+      }
+    }
+  }
+
+  /** As Fsync does: every chunk of the file is synced. */
+  fsync(ino: number): void {
+    for (const chunk of this.rows.run((tx) => unsyncedOf(tx, ino))) this.#sync(chunk);
+  }
+
+  #sync(chunk: number): void {
+    for (const { node } of this.rows.get(key.chunk(chunk))?.replicas ?? []) {
+      this.rows.run((tx) => syncedChunk(tx, node, chunk));
+    }
+  }
+}
+
+/** One session of a FakeCluster. Requests and answers are late by chance, so that they overtake each other. */
+export class FakeMetaClient implements MetaClient {
+  readonly leases = new Set<LeaseKey>();
+  readonly opens = new Map<number, number>();
+  readonly calls = new Map<string, number>();
+  readonly forgotten: number[] = [];
+  /** What is left of the lease. */
+  leaseMs = 10_000;
+  /** No answer may be kept. */
+  uncached = false;
+  /** Before a request is carried out; may wait, or throw what the request shall fail with. */
+  before: (op: string, args: unknown) => Promise<void> | void = () => {};
+  /** After a request was carried out, before its answer travels. */
+  after: (op: string, args: unknown) => Promise<void> | void = () => {};
+  events: MetaEvents | undefined;
+  readonly #recalling = new Set<LeaseKey>();
+  #recalls = 0;
+  #range = { first: 0, left: 0 };
+
+  constructor(
+    private readonly cluster: FakeCluster,
+    readonly session: number,
+  ) {
+    this.newSessionRow();
+  }
+
+  get volume(): VolumeInfo {
+    return this.cluster.volume;
+  }
+
+  get map(): NodeMap {
+    return this.cluster.map;
+  }
+
+  leaseLeftMs(): number {
+    return this.leaseMs;
+  }
+
+  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>> {
+    this.calls.set(op, (this.calls.get(op) ?? 0) + 1);
+    await this.before(op, args);
+    await this.#late();
+    const { result, changed } = this.#execute(op, args, who);
+    await Promise.all(this.cluster.sessions.map((other) => other.#recall(this, changed)));
+    await this.after(op, args);
+    await this.#late();
+    return result as OpResult<C>;
+  }
+
+  tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void {
+    if (op === "forget") {
+      const { inos } = args as OpArgs<"forget">;
+      this.forgotten.push(...inos);
+      for (const ino of inos) this.leases.delete(key.inode(ino));
+      return;
+    }
+    const { ino, count } = args as OpArgs<"close">;
+    const left = (this.opens.get(ino) ?? 0) - count;
+    if (left > 0) this.opens.set(ino, left);
+    else this.opens.delete(ino);
+    if (!this.cluster.isOpen(ino)) this.cluster.rows.run((tx) => reapOrphan(tx, ino));
+  }
+
+  async durable(): Promise<void> {}
+
+  listen(events: MetaEvents): void {
+    this.events = events;
+  }
+
+  async stop(): Promise<void> {}
+
+  newSessionRow(): void {
+    const { clock } = this.cluster.parts;
+    const row = { id: this.session, name: "", started: clock.now(), readOnly: false, ended: false, endedServedSec: 0 };
+    this.cluster.rows.run((tx) => {
+      tx.put(key.session(this.session), row);
+    });
+  }
+
+  #execute(op: OpName, args: unknown, who: Cred): { result: unknown; changed: ReadonlyMap<LeaseKey, boolean> } {
+    const { rows } = this.cluster;
+    const nothing: ReadonlyMap<LeaseKey, boolean> = new Map();
+    if (op === "alloc") return { result: this.#alloc((args as OpArgs<"alloc">).count), changed: nothing };
+    if (op === "statfs") return { result: { capacity: 1, free: 1, inodes: 1 }, changed: nothing };
+    if (op === "readdir") return { result: this.#readdir(args as OpArgs<"readdir">, who), changed: nothing };
+    if (op === "fsync") {
+      this.cluster.fsync((args as OpArgs<"fsync">).ino);
+      return { result: {}, changed: nothing };
+    }
+    if (!Object.hasOwn(OPERATIONS, op)) throw new FsError("ENOSYS", op);
+    let watch: Watch | undefined;
+    const result = rows.run((tx) => {
+      watch = new Watch(tx);
+      const rule = OPERATIONS[op as RuleName] as (tx: Tx, ctx: Context, args: unknown) => object;
+      return rule(watch, this.#context(who), args);
+    });
+    this.#note(op, result, args);
+    return { result, changed: watch?.changed() ?? nothing };
+  }
+
+  /** Counts opens and gives leases. */
+  #note(op: OpName, result: object, args: unknown): void {
+    const reply = result as { attr?: Attr; cached?: boolean; entryCached?: boolean; slots?: { cached?: boolean } };
+    const opened = op === "open" || (op === "make" && (args as OpArgs<"make">).open);
+    if (opened && reply.attr !== undefined) this.opens.set(reply.attr.ino, (this.opens.get(reply.attr.ino) ?? 0) + 1);
+    if (reply.attr !== undefined && "cached" in reply) reply.cached = this.#grant(key.inode(reply.attr.ino));
+    if (op === "open" && reply.slots !== undefined) reply.slots.cached = reply.cached === true;
+    if ("entryCached" in reply) {
+      const at = args as { dir: number; name: Buffer };
+      reply.entryCached = this.#grant(key.entry(at.dir, at.name.toString("latin1") as never));
+    }
+  }
+
+  #readdir(args: OpArgs<"readdir">, who: Cred): OpResult<"readdir"> {
+    const { rows } = this.cluster;
+    const { parent } = rows.run((tx) => readdirCheck(tx, this.#context(who), args));
+    const all = rows.of("C").filter(([at]) => idIn(at) === args.dir && idIn(at, 1) > args.after);
+    const page = all.slice(0, args.limit);
+    const entries = page.map(([at, row]) => {
+      const inode = this.cluster.inode(row.ino);
+      const attr = args.withAttrs && inode !== undefined ? attrOf(inode) : undefined;
+      return { name: row.name, ino: row.ino, type: row.type, cookie: idIn(at, 1), attr };
+    });
+    const keys = page.flatMap(([, row]) => [
+      key.inode(row.ino),
+      key.entry(args.dir, row.name.toString("latin1") as never),
+    ]);
+    const cached = args.withAttrs && keys.every((k) => this.#grant(k));
+    return { entries, end: page.length === all.length, parent, cached, entryCached: cached };
+  }
+
+  #alloc(count: number): OpResult<"alloc"> {
+    if (this.#range.left < count) {
+      const row = this.cluster.rows.run((tx) => takeChunkRange(tx, this.session));
+      this.#range = { first: row.first, left: row.count };
+    }
+    const { first } = this.#range;
+    this.#range = { first: first + count, left: this.#range.left - count };
+    return { first, count, map: this.map };
+  }
+
+  #context(who: Cred): Context {
+    const { cluster, session } = this;
+    return {
+      who,
+      now: cluster.parts.clock.now(),
+      session,
+      readOnly: false,
+      freshIno: () => cluster.freshIno(),
+      isOpen: (ino) => cluster.isOpen(ino),
+      isLive: (node) => !cluster.down.has(node),
+      volume: cluster.volume,
+    };
+  }
+
+  #grant(k: LeaseKey): boolean {
+    if (this.uncached || this.leaseMs <= 0) return false;
+    if (this.cluster.sessions.some((session) => session.#recalling.has(k))) return false;
+    this.leases.add(k);
+    return true;
+  }
+
+  async #recall(by: FakeMetaClient, changed: ReadonlyMap<LeaseKey, boolean>): Promise<void> {
+    if (by === this) return;
+    const keys = [...changed.keys()].filter((k) => this.leases.has(k) || this.#recalling.has(k));
+    if (keys.length === 0 || this.events === undefined) return;
+    const recall: Recall = { number: ++this.#recalls, inodes: [], entries: [] };
+    for (const k of keys) {
+      this.leases.delete(k);
+      this.#recalling.add(k);
+      if (kindOf(k) === "I") recall.inodes.push({ ino: idIn(k), data: changed.get(k) === true });
+      else recall.entries.push({ dir: idIn(k), name: nameBytes(nameIn(k as Key<"E">)) });
+    }
+    await this.#late();
+    await this.events.recall(recall);
+    await this.#late();
+    for (const k of keys) this.#recalling.delete(k);
+  }
+
+  #late(): Promise<void> {
+    return settle(this.cluster.parts.chance.below(3));
+  }
+}
+
+/** Notes what a rule changes that others may cache: whether of an inode also its data. */
+class Watch implements Tx {
+  readonly #changed = new Map<LeaseKey, boolean>();
+
+  constructor(private readonly tx: Tx) {}
+
+  get<K extends RowKind>(k: Key<K>): Readonly<Rows[K]> | undefined {
+    return this.tx.get(k);
+  }
+
+  put<K extends RowKind>(k: Key<K>, row: Rows[K]): void {
+    if (kindOf(k) === "I") {
+      const before = this.tx.get(k as Key<"I">);
+      const after = row as InodeRow;
+      this.#note(k as Key<"I">, before?.size !== after.size || before.truncSeq !== after.truncSeq);
+    }
+    if (kindOf(k) === "S") this.#note(key.inode(idIn(k)), true);
+    if (kindOf(k) === "E") this.#note(k as Key<"E">, false);
+    this.tx.put(k, row);
+  }
+
+  del(k: Key): void {
+    if (kindOf(k) === "I" || kindOf(k) === "E") this.#note(k as LeaseKey, true);
+    if (kindOf(k) === "S") this.#note(key.inode(idIn(k)), true);
+    this.tx.del(k);
+  }
+
+  changed(): ReadonlyMap<LeaseKey, boolean> {
+    return this.#changed;
+  }
+
+  #note(k: LeaseKey, data: boolean): void {
+    this.#changed.set(k, data || this.#changed.get(k) === true);
+  }
+}
+
+export type { OpenFile };

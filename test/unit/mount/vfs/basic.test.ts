@@ -1,0 +1,22 @@
+import { test } from "tap";
+import { CHUNK, Lab, WHO, flags, name, pattern } from "./lab.js";
+
+void test("what was written is read back before and after it is stored, here and on another mount", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  const data = pattern(3 * CHUNK + 1234, 1);
+  await lab.write(a, handle, 0, data);
+  t.same(await lab.end(a.vfs.read(handle, 100, 5000)), data.subarray(100, 5100));
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.size, data.length);
+  await lab.close(a, handle);
+  t.same(await lab.content(a, ino), data);
+
+  const b = lab.mount();
+  const there = await lab.lookup(b, "f");
+  t.equal(there, ino);
+  t.same(await lab.content(b, there), data);
+  t.same(await lab.end(b.vfs.open(WHO, there, flags())).then((o) => o.direct), false);
+  t.equal(await lab.lookup(b, "g"), 0);
+  t.equal(await lab.errno(() => b.vfs.unlink(WHO, 1, name("g"))), "ENOENT");
+});
