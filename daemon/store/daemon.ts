@@ -165,9 +165,9 @@ class StoreDaemon implements Running {
       if (signal.aborted) return;
       cancel = this.opts.clock.after(ms, () => void beat());
       try {
-        await this.store.refreshSpace();
         const { capacity, used, chunks, busy } = this.store.stats;
         await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load: loadOf(busy) } });
+        await this.store.refreshSpace();
       } catch (error) {
         if (!signal.aborted) this.opts.log.warn({ err: error }, "a heartbeat failed");
       }

@@ -2,12 +2,11 @@ import { FsError, errnoOf, fail } from "../../proto/errno.js";
 import type { PutChunk, Target } from "../../proto/gen/bigfs/v1/store.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Peers } from "./peers.js";
-import type { Reports, Standing } from "./reports.js";
+import type { Standing } from "./reports.js";
 
 export interface PutsParts {
   readonly store: ChunkStore;
-  readonly peers: Peers;
-  readonly reports: Reports;
+  readonly peers: Pick<Peers, "ask">;
   /** This node's id. */
   readonly self: () => number;
 }

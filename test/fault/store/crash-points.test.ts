@@ -130,14 +130,14 @@ async function live(disk: MemoryDisk, model: Model, ops: readonly Op[], isParall
   }
   // At once, but what is asked of one chunk comes in order: its end would not be known otherwise.
   const last = new Map<number, Promise<void>>();
-  await Promise.all(
-    ops.map((op) => {
-      if (!("id" in op)) return op.kind === "verify" ? quietly(store, op) : undefined;
-      const next = (last.get(op.id) ?? Promise.resolve()).then(() => quietly(store, op));
-      last.set(op.id, next);
-      return next;
-    }),
-  );
+  for (const op of ops) {
+    const turn = "id" in op ? op.id : -1;
+    last.set(
+      turn,
+      (last.get(turn) ?? Promise.resolve()).then(() => quietly(store, op)),
+    );
+  }
+  await Promise.all(last.values());
 }
 
 /** What is reported after verification is whole and right; what is not went to quarantine; the sums agree. */

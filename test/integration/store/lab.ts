@@ -40,12 +40,12 @@ export function optionsFor(meta: FakeMeta | string, data: string): StoreOptions 
 /** Starts a storage daemon that has joined; stopped with the test. */
 export async function startNode(t: Test, meta: FakeMeta, opts: Partial<StoreOptions> = {}): Promise<Node> {
   const data = opts.data ?? join(t.testdir({}), "disk");
-  const joins = meta.all("join").length;
+  const before = meta.heard.length;
   const running = await startStore({ ...optionsFor(meta, data), ...opts });
   t.teardown(() => running.stop());
-  await meta.until(() => meta.all("join").length > joins && meta.heard.some(({ op }) => op.$case === "inventory"));
-  const id = meta.heard.findLast(({ op }) => op.$case === "join")?.node ?? 0;
-  await meta.until(() => meta.all("inventory", id).some(({ last }) => last));
+  const since = () => meta.heard.slice(before);
+  await meta.until(() => since().some(({ op }) => op.$case === "inventory" && op.value.last));
+  const id = since().find(({ op }) => op.$case === "inventory")?.node ?? 0;
   return { id, data, layout: new Layout(data), running, target: { node: id, address: running.listen } };
 }
 
