@@ -142,6 +142,11 @@ export class Executor {
     return this.#committer.failed;
   }
 
+  /** EIO once a commit has failed; set before anybody who waits is told. */
+  get failure(): FsError | undefined {
+    return this.#committer.failure;
+  }
+
   /** Resolves when every change so far is durable. */
   drained(): Promise<void> {
     return this.#committer.drained();

@@ -42,6 +42,9 @@ interface Idle extends Known {
 
 const NOBODY: readonly Writer[] = [];
 
+/** Stored replies are written, almost never read, and soon deleted: they would only push out others. */
+const FLEETING: RowKind = "Q";
+
 /** So many bytes of a stored row count as one row of the bound. */
 const BYTES_PER_ROW = 512;
 
@@ -151,7 +154,8 @@ export class RowCache {
   #settle(key: Key, held: Held): void {
     if (held.pins > 0 || held.batch > 0) return;
     this.#held.delete(key);
-    if (held.isLoaded) this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, bytes: held.bytes });
+    if (held.isLoaded && kindOf(key) !== FLEETING)
+      this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, bytes: held.bytes });
   }
 
   #markDirty(key: Key): void {

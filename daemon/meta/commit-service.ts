@@ -1,0 +1,63 @@
+import { FsError } from "../../proto/errno.js";
+import type { Commit } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Clock } from "../common/clock.js";
+import type { Cluster } from "./cluster/cluster.js";
+import type { Executor } from "./executor.js";
+import { key } from "./keys.js";
+import type { OperationsService } from "./operations-service.js";
+import type { Call, Outcome } from "./requests.js";
+import { UNSYNCED_MAX, pruneUnsynced } from "./rules/unsynced.js";
+
+export interface CommitServiceParts {
+  readonly executor: Executor;
+  readonly cluster: Pick<Cluster, "chunkAvailable" | "ensureSynced">;
+  readonly clock: Clock;
+  readonly operations: OperationsService;
+}
+
+/** What is synced first when a file has too many chunks that are not. */
+const SYNCED_AT_ONCE = 512;
+/** Entries that one pruneUnsynced() drops. */
+const PRUNED_AT_ONCE = 64;
+/** What a commit lacks was there when looked for, and then was not: nothing wakes it, so it looks again. */
+const PAUSE_MS = 50;
+
+/** Commits of slices, which wait until their chunks stand. */
+export class CommitService {
+  constructor(
+    private readonly parts: CommitServiceParts,
+    private readonly opts: { readonly ioDeadlineMs: number },
+  ) {}
+
+  async handle(call: Call): Promise<Outcome> {
+    if (call.op.$case !== "commit") throw new Error(call.op.$case);
+    const { operations, clock } = this.parts;
+    const fixed = await operations.fix(call);
+    const untilMs = call.startedMs + this.opts.ioDeadlineMs;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await operations.run(call, fixed);
+      } catch (error) {
+        if (!(error instanceof FsError) || error.errno !== "EAGAIN") throw error;
+        if (clock.monotonicMs() >= untilMs) throw new FsError("EIO", error.detail, { cause: error });
+      }
+      if (tries > 1) await new Promise<void>((resolve) => clock.after(PAUSE_MS, resolve));
+      await this.#improve(call.op.value);
+    }
+  }
+
+  /** Waits for whatever may be the reason. */
+  async #improve(commit: Commit): Promise<void> {
+    const { executor, cluster } = this.parts;
+    const chunks = new Set(
+      commit.slices.flatMap(({ slice }) => (slice === undefined || !slice.chunk ? [] : slice.chunk)),
+    );
+    await cluster.chunkAvailable([...chunks]);
+    const { value: unsynced } = await executor.execute(0, (tx) => tx.get(key.unsynced(commit.ino))?.chunks ?? []);
+    if (unsynced.length + chunks.size <= UNSYNCED_MAX) return;
+    await cluster.ensureSynced(unsynced.slice(0, SYNCED_AT_ONCE));
+    for (let done = 0; done < SYNCED_AT_ONCE; done += PRUNED_AT_ONCE) {
+      await executor.execute(0, (tx) => pruneUnsynced(tx, commit.ino));
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { serveHttp, type HttpServer } from "../common/http.js";
+import { lockFolder } from "../common/lock-file.js";
+import { processRegistry } from "../common/metrics.js";
+import { ADMIN, NODE, SESSION } from "../common/rpc/kinds.js";
+import { RpcServer } from "../common/rpc/server.js";
+import { StartupError, type Running } from "../common/running.js";
+import { Task } from "../common/tasks.js";
+import { Cluster } from "./cluster/cluster.js";
+import { Executor } from "./executor.js";
+import type { MetaOptions } from "./options.js";
+import { Serving } from "./serving.js";
+import { knownSessions } from "./sessions.js";
+import { SpaceWatch } from "./space-watch.js";
+import { onlyDeletionsWhen } from "./space.js";
+import { openSqlite } from "./sqlite/sqlite-store.js";
+import { openVolume } from "./volume-start.js";
+
+const SPACE_MS = 5_000;
+
+/**
+ * Starts the metadata daemon on its data folder. StartupError: the folder is in use or not usable, the store is damaged
+ * or newer, or the port is taken; nothing is left running then.
+ *
+ * When a commit fails nothing is acknowledged any more: every stream is closed, and `ended` says why.
+ */
+export async function startMeta(opts: MetaOptions): Promise<Running> {
+  const undo = new Undo(opts.log);
+  try {
+    return await start(opts, undo);
+  } catch (error) {
+    await undo.all();
+    throw error;
+  }
+}
+
+async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
+  const { deadlines, log, clock } = opts;
+  await makeFolder(opts.data);
+  const lock = await lockFolder(opts.data);
+  undo.add(() => lock.release());
+  const store = opts.store ?? (await openSqlite(join(opts.data, "meta.db")));
+  undo.add(() => store.close());
+  const registry = processRegistry();
+  const space = new SpaceWatch({ log }, opts.data);
+  await space.look();
+  const executor = new Executor(
+    { store, log },
+    {
+      ...(opts.cacheRows === undefined ? {} : { cacheRows: opts.cacheRows }),
+      admit: onlyDeletionsWhen(() => space.isLow),
+    },
+  );
+  const { volume, isNew } = await openVolume({ executor, clock }, opts.create);
+  const known = await knownSessions(executor);
+  const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume });
+  await cluster.load();
+  undo.add(() => cluster.stop());
+  const serving = new Serving({ executor, cluster, clock, log, registry, volume }, { deadlines, known });
+  cluster.onMap((map) => serving.service.mapChanged(map));
+  const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
+  spaceTask.start();
+  undo.add(() => spaceTask.stop());
+  undo.add(() => drained(executor));
+  undo.add(() => serving.stop());
+  const rpc = new RpcServer({
+    key: opts.key,
+    log,
+    clock,
+    volume: () => ({ uuid: volume.uuid, incarnation: volume.incarnation }),
+  });
+  rpc.handle(SESSION, (link) => serving.service.accept(link));
+  rpc.handle(NODE, (link) => cluster.serve(link));
+  rpc.handle(ADMIN, (link) => serving.admin.accept(link));
+  const health = () => ({
+    ok: executor.failure === undefined && !serving.phases.isStopping,
+    detail: { phase: serving.phases.phase.kind, volume: volume.uuid, durable: executor.failure === undefined },
+  });
+  undo.add(() => rpc.stop());
+  const http = opts.http === undefined ? undefined : await serveHttp({ listen: opts.http, registry, health });
+  undo.add(() => stopHttp(http));
+  const listen = await rpc.listen(opts.listen);
+  serving.start();
+  log.info({ listen, http: http?.listen, volume: volume.uuid, isNew, sessions: known.rows.length }, "serving metadata");
+  return running(listen, executor, serving, undo, log);
+}
+
+function running(listen: string, executor: Executor, serving: Serving, undo: Undo, log: Logger): Running {
+  let tellEnded!: (error: Error | undefined) => void;
+  const ended = new Promise<Error | undefined>((resolve) => (tellEnded = resolve));
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    serving.phases.stop();
+    return (stopping ??= undo.all());
+  };
+  void executor.failed.then(async (error) => {
+    log.fatal({ err: error }, "metadata could not be saved: the daemon stops");
+    await stop();
+    tellEnded(error);
+  });
+  return {
+    listen,
+    ended,
+    async stop() {
+      await stop();
+      tellEnded(undefined);
+    },
+  };
+}
+
+/** What must be undone, last first; what fails does not keep the rest. */
+class Undo {
+  readonly #steps: (() => Promise<void>)[] = [];
+
+  constructor(private readonly log: Logger) {}
+
+  add(step: () => Promise<void>): void {
+    this.#steps.push(step);
+  }
+
+  async all(): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      await step().catch((error: unknown) => this.log.error({ err: error }, "did not stop cleanly"));
+    }
+  }
+}
+
+async function makeFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true });
+  } catch (cause) {
+    throw new StartupError(`cannot make the data folder ${dir}: ${(cause as Error).message}`, {
+      hint: "name a folder that this user may write to",
+      cause,
+    });
+  }
+}
+
+/** After a failed commit there is nothing to wait for. */
+async function drained(executor: Executor): Promise<void> {
+  if (executor.failure === undefined) await executor.drained();
+}
+
+async function stopHttp(http: HttpServer | undefined): Promise<void> {
+  await http?.stop();
+}

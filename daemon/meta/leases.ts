@@ -1,0 +1,210 @@
+/**
+ * Who may cache what. A lease is for one row: an inode's attributes and data, or what a name in a folder leads to (also
+ * that there is no such name).
+ *
+ * Invariants:
+ * - A lease is given in the same turn in which its row was read, and taken away in the same turn in which its row is
+ *   changed; so whoever has one that is not being recalled has seen the row as it is.
+ * - A lease that is being recalled counts until its holder has confirmed: whoever changes the row meanwhile waits too.
+ * - One session's leases are bounded: the oldest are recalled.
+ */
+import type { Recall } from "../../proto/gen/bigfs/v1/meta.js";
+import { nameBytes } from "../../proto/name.js";
+import { idIn, kindOf, nameIn, type Key } from "./keys.js";
+import type { Change } from "./observed.js";
+
+export type LeaseKey = Change["key"];
+
+/** The object is the lease: a later one for the same row is another object. */
+export interface Lease {
+  readonly session: number;
+  readonly key: LeaseKey;
+  /** Id of the latest request whose answer tells of it. */
+  request: number;
+  recall: number;
+}
+
+/** A recall that its session has not confirmed. */
+export interface PendingRecall {
+  readonly number: number;
+  readonly session: number;
+  readonly message: Recall;
+  readonly sinceMs: number;
+  readonly leases: readonly Lease[];
+}
+
+export interface LeaseOptions {
+  /** Of one session. */
+  readonly leasesMax: number;
+  /** After a recall, nobody may cache that folder or inode for so long. */
+  readonly contendedMs: number;
+}
+
+/** Leases that one eviction takes. */
+const EVICTED = 1024;
+/** So many contended inodes are remembered before those whose time is over are looked for. */
+const CONTENDED_MIN = 10_000;
+
+export class Leases {
+  readonly #holders = new Map<LeaseKey, Lease[]>();
+  /** Leases that are not being recalled, oldest first. */
+  readonly #bySession = new Map<number, Map<LeaseKey, Lease>>();
+  readonly #pending = new Map<number, PendingRecall>();
+  readonly #contended = new Map<number, number>();
+  #contendedMax = CONTENDED_MIN;
+  #recalls = 0;
+
+  constructor(private readonly opts: LeaseOptions) {}
+
+  get size(): number {
+    let size = 0;
+    for (const leases of this.#bySession.values()) size += leases.size;
+    return size;
+  }
+
+  get pending(): Iterable<PendingRecall> {
+    return this.#pending.values();
+  }
+
+  /** Several sessions use and change this folder or inode: caching it costs more than it saves. */
+  isContended(ino: number, nowMs: number): boolean {
+    return (this.#contended.get(ino) ?? -Infinity) > nowMs;
+  }
+
+  grant(session: number, key: LeaseKey, request: number): Lease {
+    const own = this.#of(session);
+    const known = own.get(key);
+    if (known !== undefined) {
+      known.request = Math.max(known.request, request);
+      return known;
+    }
+    const lease = { session, key, request, recall: 0 };
+    own.set(key, lease);
+    const holders = this.#holders.get(key);
+    if (holders === undefined) this.#holders.set(key, [lease]);
+    else holders.push(lease);
+    return lease;
+  }
+
+  /** Whether it may still be told of. */
+  holds(lease: Lease): boolean {
+    return this.#bySession.get(lease.session)?.get(lease.key) === lease;
+  }
+
+  /**
+   * A session (0: the daemon) has changed these rows. Returns the recalls to send, and those under way that the change
+   * has to wait for as well. The session's own leases go on, but answers from before the change do not tell of them.
+   */
+  changed(
+    changes: readonly Change[],
+    by: number,
+    nowMs: number,
+  ): { readonly fresh: PendingRecall[]; readonly joined: PendingRecall[] } {
+    const taken = new Map<number, { lease: Lease; data: boolean }[]>();
+    const joined = new Set<PendingRecall>();
+    for (const { key, data, gone } of changes) {
+      const holders = this.#holders.get(key);
+      if (holders === undefined) continue;
+      for (const lease of [...holders]) {
+        if (lease.session === by) this.#renew(lease, gone && kindOf(key) === "I");
+        else if (lease.recall !== 0) joinTo(joined, this.#pending.get(lease.recall));
+        else push(taken, lease.session, { lease, data });
+        if (lease.session !== by) this.#contend(key, nowMs);
+      }
+    }
+    const fresh = [...taken].map(([session, leases]) => this.#recall(session, leases, nowMs));
+    return { fresh, joined: [...joined] };
+  }
+
+  /** The oldest leases of a session that has too many, to be recalled. */
+  evict(session: number, nowMs: number): PendingRecall | undefined {
+    const own = this.#of(session);
+    if (own.size <= this.opts.leasesMax) return undefined;
+    const oldest: { lease: Lease; data: boolean }[] = [];
+    for (const lease of own.values()) {
+      oldest.push({ lease, data: true });
+      if (oldest.length >= EVICTED) break;
+    }
+    return this.#recall(session, oldest, nowMs);
+  }
+
+  /** The session has dropped what the recall names. undefined: there is no such recall. */
+  confirm(session: number, number: number): PendingRecall | undefined {
+    const recall = this.#pending.get(number);
+    if (recall?.session !== session) return undefined;
+    this.#pending.delete(number);
+    for (const lease of recall.leases) this.#remove(lease);
+    return recall;
+  }
+
+  /** The client caches nothing of the row, and had received all answers to requests below `answered`. */
+  forget(session: number, key: Key<"I">, answered: number): void {
+    const lease = this.#bySession.get(session)?.get(key);
+    if (lease !== undefined && lease.request < answered) this.#drop(lease);
+  }
+
+  /** The session is over; what it was asked for is as good as confirmed. */
+  end(session: number): PendingRecall[] {
+    const over = [...this.#pending.values()].filter((recall) => recall.session === session);
+    for (const recall of over) this.confirm(session, recall.number);
+    for (const lease of this.#bySession.get(session)?.values() ?? []) this.#remove(lease);
+    this.#bySession.delete(session);
+    return over;
+  }
+
+  #of(session: number): Map<LeaseKey, Lease> {
+    const known = this.#bySession.get(session);
+    if (known !== undefined) return known;
+    const own = new Map<LeaseKey, Lease>();
+    this.#bySession.set(session, own);
+    return own;
+  }
+
+  #renew(lease: Lease, isGone: boolean): void {
+    if (lease.recall !== 0) return;
+    this.#drop(lease);
+    if (!isGone) this.grant(lease.session, lease.key, lease.request);
+  }
+
+  #recall(session: number, taken: readonly { lease: Lease; data: boolean }[], nowMs: number): PendingRecall {
+    const number = ++this.#recalls;
+    const message: Recall = { number, inodes: [], entries: [] };
+    for (const { lease, data } of taken) {
+      lease.recall = number;
+      this.#bySession.get(session)?.delete(lease.key);
+      if (kindOf(lease.key) === "I") message.inodes.push({ ino: idIn(lease.key), data });
+      else message.entries.push({ dir: idIn(lease.key), name: nameBytes(nameIn(lease.key as Key<"E">)) });
+    }
+    const recall = { number, session, message, sinceMs: nowMs, leases: taken.map(({ lease }) => lease) };
+    this.#pending.set(number, recall);
+    return recall;
+  }
+
+  #contend(key: LeaseKey, nowMs: number): void {
+    this.#contended.set(idIn(key), nowMs + this.opts.contendedMs);
+    if (this.#contended.size < this.#contendedMax) return;
+    for (const [ino, until] of this.#contended) if (until <= nowMs) this.#contended.delete(ino);
+    this.#contendedMax = Math.max(CONTENDED_MIN, 2 * this.#contended.size);
+  }
+
+  #drop(lease: Lease): void {
+    this.#bySession.get(lease.session)?.delete(lease.key);
+    this.#remove(lease);
+  }
+
+  #remove(lease: Lease): void {
+    const left = this.#holders.get(lease.key)?.filter((other) => other !== lease) ?? [];
+    if (left.length === 0) this.#holders.delete(lease.key);
+    else this.#holders.set(lease.key, left);
+  }
+}
+
+function push<T>(lists: Map<number, T[]>, at: number, item: T): void {
+  const list = lists.get(at);
+  if (list === undefined) lists.set(at, [item]);
+  else list.push(item);
+}
+
+function joinTo(joined: Set<PendingRecall>, recall: PendingRecall | undefined): void {
+  if (recall !== undefined) joined.add(recall);
+}

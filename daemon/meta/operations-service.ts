@@ -1,0 +1,197 @@
+/**
+ * Requests that are answered by a rule.
+ *
+ * What happens in the turn in which the rule has run belongs to the operation: its stored reply is in its transaction;
+ * opens, leases and recalls are recorded before anything else can run. So no other operation falls between the change of
+ * a row and the recall of whoever has it cached, nor between an open and the unlink that has to know of it.
+ */
+import { FsError } from "../../proto/errno.js";
+import { ServerFrame, type Stamp } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Clock } from "../common/clock.js";
+import type { Cluster } from "./cluster/cluster.js";
+import type { AnswerOp } from "./connection.js";
+import type { Executed, Executor } from "./executor.js";
+import { flagged, inodeOf, type Grant, type Grants } from "./grants.js";
+import type { InodeIds } from "./ids.js";
+import { key } from "./keys.js";
+import { Observed } from "./observed.js";
+import type { Opens } from "./opens.js";
+import type { Phases } from "./phases.js";
+import type { Reaper } from "./reaper.js";
+import type { Recalls } from "./recalls.js";
+import { credOf, type Call, type Outcome } from "./requests.js";
+import type { Context } from "./rules/context.js";
+import { OPERATIONS, type RuleName } from "./rules/operations.js";
+import type { Tx } from "./tx.js";
+
+export interface OperationsParts {
+  readonly executor: Executor;
+  readonly clock: Clock;
+  readonly cluster: Pick<Cluster, "isLive">;
+  readonly grants: Grants;
+  readonly ids: InodeIds;
+  readonly opens: Opens;
+  readonly phases: Phases;
+  readonly reaper: Reaper;
+  readonly recalls: Recalls;
+  readonly sweepSoon: () => void;
+  readonly volume: Context["volume"];
+}
+
+/** What was fixed when the operation arrived, and stays over re-runs. */
+export interface Fixed {
+  readonly now: Time;
+  readonly inos: readonly number[];
+}
+
+/** `grant` undefined: the reply that an earlier run has stored. */
+interface Ran {
+  readonly answer: AnswerOp;
+  readonly stamp: Stamp | undefined;
+  readonly grant: Grant | undefined;
+  readonly used: number;
+  readonly recalled: Promise<void> | undefined;
+  readonly opened: number | undefined;
+  readonly sweeps: boolean;
+}
+
+type AnyRule = (tx: Tx, ctx: Context, args: unknown) => unknown;
+
+export function isRuleName(name: string): name is RuleName {
+  return Object.hasOwn(OPERATIONS, name);
+}
+
+export class OperationsService {
+  constructor(private readonly parts: OperationsParts) {}
+
+  /** Time and ids of a request: those of its first run when it is sent again. */
+  async fix({ frame, op }: Call): Promise<Fixed> {
+    const { clock, ids } = this.parts;
+    const { replay } = frame;
+    const now = replay?.now ?? clock.now();
+    if (op.$case !== "make") return { now, inos: [] };
+    return { now, inos: replay !== undefined && replay.inos.length > 0 ? replay.inos : [await ids.take()] };
+  }
+
+  async handle(call: Call): Promise<Outcome> {
+    return this.run(call, await this.fix(call));
+  }
+
+  /** Rejects with the rule's FsError: nothing was changed. */
+  async run(call: Call, fixed: Fixed): Promise<Outcome> {
+    if (!call.connection.isOpen) throw new FsError("ESTALE", "the stream is gone");
+    let ran: Ran | undefined;
+    let executed: Executed<Ran>;
+    try {
+      executed = await call.session.execute((tx) => (ran = this.#rule(tx, call, fixed)), { input: call.op });
+    } catch (error) {
+      if (ran?.opened !== undefined) await this.#undoOpen(call, ran.opened);
+      throw error;
+    }
+    if (executed.value.sweeps) this.parts.sweepSoon();
+    return this.#outcome(call, fixed, executed);
+  }
+
+  #rule(tx: Tx, call: Call, fixed: Fixed): Ran {
+    const { session, frame, op } = call;
+    if (frame.again && frame.id !== 0) {
+      const stored = tx.get(key.reply(session.id, frame.id));
+      if (stored !== undefined) return this.#again(call, stored.frame);
+    }
+    const seen = new Observed(tx);
+    let used = 0;
+    const freshIno = () => {
+      const ino = fixed.inos[used++];
+      if (ino === undefined) throw new Error(`${op.$case} wants more inode ids than it was given`);
+      if (frame.replay !== undefined && seen.get(key.inode(ino)) !== undefined) throw new FsError("EIO", "id in use");
+      return ino;
+    };
+    const rule = OPERATIONS[op.$case as RuleName] as unknown as AnyRule;
+    const answer = { $case: op.$case, value: rule(seen, this.#context(call, fixed, freshIno), op.value) } as AnswerOp;
+    if (seen.hasChanged && frame.id !== 0) {
+      this.#store(tx, call, { id: frame.id, op: answer, now: fixed.now, inos: fixed.inos.slice(0, used) });
+    }
+    return { answer, stamp: undefined, used, ...this.#effects(call, answer, seen) };
+  }
+
+  /** In the transaction: the reply, so that the operation does not run twice; old ones go. */
+  #store(tx: Tx, { session }: Call, reply: { id: number; op: AnswerOp; now: Time; inos: number[] }): void {
+    const { id, op, now, inos } = reply;
+    const stamp = { now, inos, order: 0, batch: 0 };
+    const frame = ServerFrame.encode({ id, errno: "", durable: 0, echoMs: 0, stamp, op }).finish();
+    tx.put(key.reply(session.id, id), { frame: Buffer.from(frame) });
+    const old = session.oldReplies();
+    for (const oldId of old) tx.del(key.reply(session.id, oldId));
+    session.repliesDropped(old);
+    session.replyStored(id);
+  }
+
+  /** In the turn of the change, with nothing after it that can fail but the executor itself. */
+  #effects(call: Call, answer: AnswerOp, seen: Observed): Omit<Ran, "answer" | "stamp" | "used"> {
+    const { grants, recalls, reaper } = this.parts;
+    const { session, frame, op } = call;
+    const recalled = recalls.changed(seen.changes(), session.id);
+    for (const orphan of seen.orphans) reaper.orphaned(orphan);
+    const opened = this.#countOpen(call, answer);
+    const grant = grants.give(session.id, frame.id, op, answer);
+    return { recalled, opened, grant, sweeps: seen.sweeps };
+  }
+
+  /** It has run before: the same answer, and only what is not in rows is done once more. */
+  #again(call: Call, stored: Buffer): Ran {
+    const { op, stamp } = ServerFrame.decode(stored);
+    if (op?.$case !== call.op.$case) throw new FsError("EIO", `request ${call.frame.id} was another one before`);
+    const opened = this.#countOpen(call, op);
+    return { answer: op, stamp, grant: undefined, used: 0, recalled: undefined, opened, sweeps: false };
+  }
+
+  /** An open that was answered before a reconnect has been declared with it. */
+  #countOpen({ session, frame, op }: Call, answer: AnswerOp): number | undefined {
+    const opens = op.$case === "open" || (op.$case === "make" && op.value.open);
+    const ino = opens && frame.replay === undefined ? inodeOf(answer) : undefined;
+    if (ino !== undefined) this.parts.opens.open(session.id, ino);
+    return ino;
+  }
+
+  async #undoOpen({ session }: Call, ino: number): Promise<void> {
+    if (this.parts.opens.close(session.id, ino)) await this.parts.reaper.unopened([ino]);
+  }
+
+  #outcome(call: Call, fixed: Fixed, executed: Executed<Ran>): Outcome {
+    const { executor, grants, phases } = this.parts;
+    const { value: ran, batch, order } = executed;
+    const { frame, op } = call;
+    if (ran.stamp !== undefined) {
+      const { stamp } = ran;
+      return { waits: [executor.drained()], answer: () => ({ op: ran.answer, stamp }) };
+    }
+    // Whoever has not come back may have it cached.
+    const isUntold = frame.again && frame.replay === undefined && batch !== 0 && !phases.isServing;
+    const durable = op.$case === "commit" && batch !== 0 ? executor.whenDurable(batch) : undefined;
+    const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
+    return {
+      waits: [ran.recalled, isUntold ? phases.served : undefined, durable],
+      answer: () => ({
+        op: flagged(ran.answer, grants.isHeld(ran.grant?.inode), grants.isHeld(ran.grant?.entry)),
+        ...(batch === 0 ? {} : { stamp }),
+      }),
+    };
+  }
+
+  #context(call: Call, { now }: Fixed, freshIno: () => number): Context {
+    const { opens, phases, cluster, volume } = this.parts;
+    const { id: session, readOnly } = call.session;
+    return {
+      who: credOf(call),
+      now,
+      session,
+      readOnly,
+      freshIno,
+      // Before all are back, nobody knows what they have open.
+      isOpen: (ino) => !phases.isServing || opens.isOpen(ino),
+      isLive: (node) => cluster.isLive(node),
+      volume,
+    };
+  }
+}

@@ -1,0 +1,180 @@
+import type { Logger } from "pino";
+import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Clock } from "../common/clock.js";
+import type { Deadlines } from "../common/deadlines.js";
+import { OperationTimes, type Registry } from "../common/metrics.js";
+import { Task } from "../common/tasks.js";
+import { Admin } from "./admin.js";
+import type { Cluster } from "./cluster/cluster.js";
+import { CommitService } from "./commit-service.js";
+import type { Executor } from "./executor.js";
+import { FilesService } from "./files-service.js";
+import { Grants } from "./grants.js";
+import { InodeIds } from "./ids.js";
+import { Leases } from "./leases.js";
+import { ListingService, looking } from "./listing-service.js";
+import { showMetaFigures } from "./meta-metrics.js";
+import { Opens } from "./opens.js";
+import { OperationsService } from "./operations-service.js";
+import { Phases } from "./phases.js";
+import { Reaper } from "./reaper.js";
+import { Recalls } from "./recalls.js";
+import { Requests, type Handler, type RequestCase } from "./requests.js";
+import { OPERATIONS, type RuleName } from "./rules/operations.js";
+import { Service } from "./service.js";
+import { Sessions, type KnownSessions } from "./sessions.js";
+import { Sweeper } from "./sweeper.js";
+
+export interface ServingParts {
+  readonly executor: Executor;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly volume: Readonly<VolumeRow>;
+}
+
+export interface ServingOptions {
+  readonly deadlines: Deadlines;
+  readonly known: KnownSessions;
+}
+
+/** Names and inodes that one session may cache. */
+const LEASES_MAX = 100_000;
+const CONTENDED_MS = 2_000;
+const SWEEP_MS = 30_000;
+const REAP_MS = 30_000;
+
+/** Everything of the metadata daemon that clients talk to, put together. */
+export class Serving {
+  readonly phases: Phases;
+  readonly sessions: Sessions;
+  readonly service: Service;
+  readonly admin: Admin;
+  readonly leases: Leases;
+  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task };
+  readonly #reaper: Reaper;
+  readonly #parts: ServingParts;
+
+  constructor(parts: ServingParts, opts: ServingOptions) {
+    this.#parts = parts;
+    const { executor, cluster, clock, log, volume } = parts;
+    const { deadlines, known } = opts;
+    const opens = new Opens();
+    const phases = (this.phases = new Phases(
+      { log },
+      known.rows.map((row) => row.id),
+    ));
+    const leases = (this.leases = new Leases({ leasesMax: LEASES_MAX, contendedMs: CONTENDED_MS }));
+    const recalls: Recalls = new Recalls({
+      leases,
+      clock,
+      send: (session, recall) => this.sessions.get(session)?.connection?.push({ $case: "recall", value: recall }),
+    });
+    const shared = { executor, cluster, clock, log, opens, phases, recalls, volume, leases };
+    const sweepSoon = () => this.tasks.sweep.wake();
+    const reaper = (this.#reaper = new Reaper({ ...shared, sweepSoon }));
+    const sweeper = new Sweeper(shared);
+    const sessions = (this.sessions = new Sessions(
+      { ...shared, unopened: (inos) => this.#unopened(inos) },
+      opts,
+      known,
+    ));
+    const grants = new Grants({ leases, recalls, clock });
+    const operations = new OperationsService({
+      ...shared,
+      grants,
+      reaper,
+      sweepSoon,
+      ids: new InodeIds({ executor }),
+    });
+    const times = new OperationTimes(parts, "meta");
+    const requests = new Requests({ ...shared, times }, this.#handlers(operations, grants, opens, deadlines));
+    const all = { ...shared, reaper, requests, sessions };
+    this.service = new Service(all, deadlines);
+    this.admin = new Admin(all);
+    const expireMs = Math.max(10, deadlines.leaseMs / 20);
+    this.tasks = {
+      expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),
+      reap: new Task(parts, { name: "reap-orphans", periodMs: REAP_MS, run: (signal) => reaper.pass(signal) }),
+      sweep: new Task(parts, { name: "sweep-files", periodMs: SWEEP_MS, run: (signal) => sweeper.pass(signal) }),
+    };
+    this.#show({ opens, recalls, requests });
+  }
+
+  /** Waits for known sessions, then serves. Streams must be accepted by then. */
+  start(): void {
+    this.tasks.expire.start();
+    void this.phases.served.then(() => this.#serve());
+    this.phases.start();
+  }
+
+  /** Ends the background work; sessions live on. */
+  async stop(): Promise<void> {
+    this.phases.stop();
+    await Promise.all(Object.values(this.tasks).map((task) => task.stop()));
+  }
+
+  /** Reaping and cleaning begin. */
+  async #serve(): Promise<void> {
+    const { cluster, log } = this.#parts;
+    cluster.start();
+    try {
+      await this.#reaper.load();
+    } catch (error) {
+      log.error({ err: error }, "orphans could not be read");
+    }
+    if (this.phases.isStopping) return;
+    this.tasks.reap.start();
+    this.tasks.sweep.start();
+    this.tasks.reap.wake();
+    this.tasks.sweep.wake();
+  }
+
+  #unopened(inos: readonly number[]): void {
+    this.#reaper.unopened(inos).catch((error: unknown) => {
+      this.#parts.log.warn({ err: error }, "a file without a name was not removed; it will be tried again");
+    });
+  }
+
+  #handlers(
+    operations: OperationsService,
+    grants: Grants,
+    opens: Opens,
+    deadlines: Deadlines,
+  ): Map<RequestCase, Handler> {
+    const { executor, cluster, clock, volume } = this.#parts;
+    const base = { isLive: (node: number) => cluster.isLive(node), isOpen: (ino: number) => opens.isOpen(ino), volume };
+    const files = new FilesService({ executor, cluster });
+    const commits = new CommitService({ executor, cluster, clock, operations }, deadlines);
+    const listings = new ListingService({
+      executor,
+      grants,
+      context: (call) => looking(call, { ...base, now: clock.now() }),
+    });
+    const handlers = new Map<RequestCase, Handler>();
+    for (const name of Object.keys(OPERATIONS) as RuleName[]) handlers.set(name, (call) => operations.handle(call));
+    handlers.set("commit", (call) => commits.handle(call));
+    handlers.set("readdir", (call) => listings.handle(call));
+    handlers.set("alloc", (call) => files.alloc(call));
+    handlers.set("fsync", (call) => files.fsync(call));
+    handlers.set("statfs", () => files.statfs());
+    return handlers;
+  }
+
+  #show(parts: { opens: Opens; recalls: Recalls; requests: Requests }): void {
+    const { executor, clock, registry } = this.#parts;
+    let durableMs = clock.monotonicMs();
+    executor.onDurable(() => (durableMs = clock.monotonicMs()));
+    showMetaFigures(registry, {
+      sessions: () => this.sessions.size,
+      leases: () => this.leases.size,
+      recalls: () => parts.recalls.sent,
+      requestsWaiting: () => parts.requests.waiting,
+      orphans: () => this.#reaper.size,
+      rowsCached: () => executor.rows.cached,
+      rowsDirty: () => executor.rows.dirty,
+      durableLagSec: () => (executor.rows.dirty === 0 ? 0 : (clock.monotonicMs() - durableMs) / 1000),
+    });
+  }
+}
