@@ -22,6 +22,11 @@ export interface MetaEvents {
   recall(recall: Recall): Promise<OpenFile[]>;
   /** Inodes open here with their handle counts, to declare again after a reconnect. */
   openFiles(): OpenFile[];
+  /**
+   * The stream broke and the session goes on, perhaps with a daemon that was restarted and does not know what is cached
+   * here: every cache is void from now on; resolves when the kernel's are too. Nothing is lost.
+   */
+  uncached(): Promise<void>;
   /** The session was fenced: every cache is void, what was not durable is lost. A new session is already there. */
   fenced(): void;
 }

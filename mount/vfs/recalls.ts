@@ -16,33 +16,44 @@ export class Recalls {
   ) {}
 
   async recall(recall: Recall): Promise<OpenFile[]> {
-    const waits = [
+    await this.#confirmed([
       ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
       ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
-    ];
-    const { clock, log } = this.core.parts;
-    await within(clock, this.core.opts.deadlines.leaseMs / 3, Promise.all(waits)).catch((error: unknown) =>
-      log.warn({ err: error }, "a recall was answered before the kernel had confirmed it"),
-    );
+    ]);
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
 
-  /** The session was given up: others may have changed anything, and what was not committed never will be. */
-  fenced(): void {
+  /** Nothing that is cached may be used any more. Resolves when that is so for the kernel too. */
+  async uncached(): Promise<void> {
     const { core } = this;
     core.answers.everythingChanged();
     core.inodes.invalidateAll();
+    const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.cached()];
     core.entries.invalidateAll();
+    const now = core.parts.clock.monotonicMs();
+    const waits = entries.map(({ dir, name }) => this.#wait(dir, core.kernel.dropEntry(dir, name)));
     for (const inode of core.inodes.all()) {
-      const { file } = inode;
+      const { ino, file } = inode;
+      file?.changed();
+      if (file !== undefined || inode.pagesVersion !== 0) waits.push(this.#wait(ino, core.kernel.dropData(ino, 0, 0)));
+      else if (inode.keptUntilMs > now) waits.push(this.#wait(ino, core.kernel.dropAttributes(ino)));
       inode.pagesVersion = 0;
-      if (file === undefined) continue;
-      if (file.writer.isDirty) file.writer.fail("EIO");
-      file.changed();
-      core.notify(core.kernel.dropData(inode.ino, 0, 0));
     }
-    // Elsewhere the times that the kernel was given are over together with the lease.
-    core.kernel.dropAllEntries();
+    await this.#confirmed(waits);
+  }
+
+  /** The session was given up: what was not committed never will be. */
+  fenced(): void {
+    const { core } = this;
+    for (const inode of core.inodes.all()) inode.file?.writer.fail("EIO");
+    core.notify(this.uncached());
+  }
+
+  async #confirmed(waits: readonly Promise<void>[]): Promise<void> {
+    const { clock, log } = this.core.parts;
+    await within(clock, this.core.opts.deadlines.leaseMs / 3, Promise.all(waits)).catch((error: unknown) =>
+      log.warn({ err: error }, "caches were given up before the kernel had confirmed it"),
+    );
   }
 
   async #recallInode(ino: number, data: boolean): Promise<void> {

@@ -90,6 +90,10 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#files.declared();
   }
 
+  uncached(): Promise<void> {
+    return this.#recalls.uncached();
+  }
+
   fenced(): void {
     this.#uploader.ids.burn();
     this.#recalls.fenced();

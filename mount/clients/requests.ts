@@ -1,0 +1,258 @@
+import { FsError, errnoFromWire } from "../../proto/errno.js";
+import type { ClientFrame, Cred, ServerFrame, Stamp } from "../../proto/gen/bigfs/v1/meta.js";
+
+export type Op = NonNullable<ClientFrame["op"]>;
+export type Answer = NonNullable<ServerFrame["op"]>;
+
+/** Answered changes that are not on disk, at most; further requests wait. */
+const RETAINED_MAX = 8192;
+const RETAINED_BYTES = 16 * 1024 * 1024;
+
+/** Unanswered requests, at most. */
+const OPEN_MAX = 16_384;
+
+/** What may be asked again in another session without harm. */
+const READS: ReadonlySet<Op["$case"]> = new Set([
+  "lookup",
+  "getattr",
+  "access",
+  "readlink",
+  "readdir",
+  "statfs",
+  "getxattrs",
+  "slots",
+  "alloc",
+]);
+
+export interface Request {
+  readonly op: Op;
+  readonly cred: Cred | undefined;
+  readonly startMs: number;
+  readonly bytes: number;
+  /** 0: never sent in this session. */
+  id: number;
+  /** Who waits for the answer; undefined when it was told, or given up. */
+  waiter: { resolve(answer: Answer): void; reject(error: FsError): void } | undefined;
+  /** From the first answer: where it stands in the order of execution. */
+  first: { readonly stream: number; readonly stamp: Stamp } | undefined;
+  /** Durable when the watermark of the present stream has reached it; undefined: not answered on this stream. */
+  batch: number | undefined;
+}
+
+export interface Resend {
+  readonly request: Request;
+  readonly replay: Stamp | undefined;
+}
+
+/**
+ * The requests of one session.
+ *
+ * Invariants:
+ * - `#open` holds every request that was sent and is not both answered and durable, by ascending id; so its first key is
+ *   what the daemon must still know (oldest_open).
+ * - `#retained` holds those of them that were answered, in the order of the answers. They are kept because a daemon that
+ *   dies forgets what was not durable; the next one hears them again.
+ * - Batch numbers belong to one life of the daemon: those of an earlier stream are void when a new one begins, and a
+ *   retained request is released only by an answer and a watermark of the present stream.
+ */
+export class Requests {
+  #nextId = 1;
+  #stream = 0;
+  #durable = 0;
+  #waiting: Request[] = [];
+  readonly #open = new Map<number, Request>();
+  #retained: Request[] = [];
+  #retainedBytes = 0;
+  /** How many were ever retained, and ever released. */
+  #retainedCount = 0;
+  #releasedCount = 0;
+  #durableWaiters: { until: number; resolve(): void; reject(error: FsError): void }[] = [];
+
+  /** So much is open that what is new has to wait. */
+  get isFull(): boolean {
+    const { length } = this.#retained;
+    return length >= RETAINED_MAX || this.#retainedBytes >= RETAINED_BYTES || this.#open.size >= OPEN_MAX;
+  }
+
+  /** Answered and not durable. */
+  get retained(): number {
+    return this.#retained.length;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** The next id, for a message of the stream itself, which is not kept. */
+  nextId(): number {
+    return this.#nextId++;
+  }
+
+  /** The lowest id whose answer the daemon has to keep. */
+  get oldestOpen(): number {
+    const first = this.#open.keys().next();
+    return first.done === true ? this.#nextId : first.value;
+  }
+
+  /** Waits to be sent. */
+  add(op: Op, cred: Cred | undefined, nowMs: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const waiter = { resolve, reject };
+      const common = { op, cred, startMs: nowMs, bytes: weightOf(op) };
+      this.#waiting.push({ ...common, id: 0, waiter, first: undefined, batch: undefined });
+    });
+  }
+
+  /** What may be sent now for the first time, with its ids. */
+  take(): Request[] {
+    const taken: Request[] = [];
+    while (!this.isFull) {
+      const request = this.#waiting.shift();
+      if (request === undefined) break;
+      request.id = this.#nextId++;
+      this.#open.set(request.id, request);
+      taken.push(request);
+    }
+    return taken;
+  }
+
+  /** Takes in an answer. "contradicted": a replay failed that had been answered with success. */
+  answered(frame: ServerFrame): "expected" | "unknown" | "contradicted" {
+    const request = this.#open.get(frame.id);
+    if (request === undefined) return "unknown";
+    const { stamp } = frame;
+    const isReplay = request.first !== undefined;
+    request.batch = stamp?.batch ?? 0;
+    if (!isReplay && stamp !== undefined && stamp.batch > this.#durable) this.#retain(request, stamp);
+    else if (!isReplay) this.#open.delete(request.id);
+    this.#tell(request, frame);
+    this.#release();
+    return isReplay && frame.errno !== "" ? "contradicted" : "expected";
+  }
+
+  /** Every batch up to this one is on disk. */
+  durableUpTo(batch: number): void {
+    if (batch <= this.#durable) return;
+    this.#durable = batch;
+    this.#release();
+  }
+
+  /** Resolves when everything that was answered until now is on disk; rejects if it never will be. */
+  whenDurable(): Promise<void> {
+    if (this.#retained.length === 0) return Promise.resolve();
+    const until = this.#retainedCount;
+    return new Promise((resolve, reject) => this.#durableWaiters.push({ until, resolve, reject }));
+  }
+
+  /** A new stream of the same session: what to send again, in this order. `durable`: the watermark there. */
+  resume(durable: number): Resend[] {
+    this.#stream++;
+    this.#durable = durable;
+    this.#retained.sort(byExecution);
+    for (const request of this.#retained) request.batch = undefined;
+    // They stand in another order now: whoever waits for some waits for all.
+    for (const waiter of this.#durableWaiters) waiter.until = this.#retainedCount;
+    const again = this.#retained.map((request) => ({ request, replay: request.first?.stamp }));
+    const unanswered = [...this.#open.values()].filter((request) => request.first === undefined);
+    return [...again, ...unanswered.map((request) => ({ request, replay: undefined }))];
+  }
+
+  /** Another session: what was sent is lost, except for questions, which can be asked there as well. */
+  fence(durable: number): void {
+    const lost = new FsError("EIO", "the metadata daemon gave this session up");
+    const again: Request[] = [];
+    for (const request of this.#open.values()) {
+      if (request.waiter !== undefined && isQuestion(request.op)) again.push(request);
+      else request.waiter?.reject(lost);
+    }
+    for (const request of again) request.id = 0;
+    this.#waiting = [...again, ...this.#waiting];
+    this.#forgetOpen(lost);
+    this.#nextId = 1;
+    this.#stream++;
+    this.#durable = durable;
+  }
+
+  /**
+   * Gives up what has waited since before `sinceMs`. What was sent stays open: it may have been done, and what follows
+   * may depend on it.
+   */
+  expire(sinceMs: number, error: FsError): void {
+    const isOver = (request: Request) => request.startMs <= sinceMs;
+    for (const request of this.#waiting) if (isOver(request)) request.waiter?.reject(error);
+    this.#waiting = this.#waiting.filter((request) => !isOver(request));
+    for (const request of this.#open.values()) {
+      if (!isOver(request)) continue;
+      request.waiter?.reject(error);
+      request.waiter = undefined;
+    }
+  }
+
+  /** Nothing will be sent any more. */
+  end(error: FsError): void {
+    for (const request of [...this.#waiting, ...this.#open.values()]) request.waiter?.reject(error);
+    this.#waiting = [];
+    this.#forgetOpen(error);
+  }
+
+  #forgetOpen(error: FsError): void {
+    this.#open.clear();
+    this.#retained = [];
+    this.#retainedBytes = 0;
+    this.#releasedCount = this.#retainedCount;
+    for (const { reject } of this.#durableWaiters.splice(0)) reject(error);
+  }
+
+  #tell(request: Request, frame: ServerFrame): void {
+    const { waiter } = request;
+    request.waiter = undefined;
+    if (waiter === undefined) return;
+    if (frame.errno !== "") waiter.reject(new FsError(errnoFromWire(frame.errno)));
+    else if (frame.op?.$case === request.op.$case) waiter.resolve(frame.op);
+    else waiter.reject(new FsError("EPROTO", `'${frame.op?.$case ?? "nothing"}' answers '${request.op.$case}'`));
+  }
+
+  #retain(request: Request, stamp: Stamp): void {
+    request.first = { stream: this.#stream, stamp };
+    this.#retained.push(request);
+    this.#retainedBytes += request.bytes;
+    this.#retainedCount++;
+  }
+
+  #release(): void {
+    let count = 0;
+    for (const request of this.#retained) {
+      if (request.batch === undefined || request.batch > this.#durable) break;
+      this.#open.delete(request.id);
+      this.#retainedBytes -= request.bytes;
+      count++;
+    }
+    if (count === 0) return;
+    this.#retained.splice(0, count);
+    this.#releasedCount += count;
+    const due = this.#durableWaiters.filter(({ until }) => until <= this.#releasedCount);
+    if (due.length === 0) return;
+    this.#durableWaiters = this.#durableWaiters.filter(({ until }) => until > this.#releasedCount);
+    for (const { resolve } of due) resolve();
+  }
+}
+
+function isQuestion(op: Op): boolean {
+  return READS.has(op.$case) || (op.$case === "open" && !op.value.truncate);
+}
+
+function byExecution(a: Request, b: Request): number {
+  if (a.first === undefined || b.first === undefined) throw new Error("a retained request was answered");
+  return a.first.stream - b.first.stream || a.first.stamp.order - b.first.stamp.order;
+}
+
+/** Roughly what keeping it costs. */
+function weightOf(op: Op): number {
+  const base = 512;
+  if (op.$case === "setxattr") return base + op.value.value.length;
+  if (op.$case === "make") return base + op.value.target.length;
+  if (op.$case === "commit") {
+    return op.value.slices.reduce((sum, { slice }) => sum + 128 + (slice?.inline.length ?? 0), base);
+  }
+  return base;
+}
