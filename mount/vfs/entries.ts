@@ -61,4 +61,12 @@ export class EntryCache {
   invalidateAll(): void {
     this.#entries.clear();
   }
+
+  /** Those that the kernel may know too. */
+  *cached(): Generator<{ dir: number; name: Name }> {
+    for (const [key, { cached }] of this.#entries.entries()) {
+      const slash = key.indexOf("/");
+      if (cached) yield { dir: Number(key.slice(0, slash)), name: key.slice(slash + 1) as Name };
+    }
+  }
 }

@@ -57,7 +57,8 @@ export class FileState implements FileWriterHost {
 
   /** Size with what was written here. */
   get size(): number {
-    return Math.max(this.inode.attr.size, this.writer.end);
+    const { size, truncSeq } = this.inode.attr;
+    return Math.max(size, this.writer.endSince(truncSeq));
   }
 
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void {

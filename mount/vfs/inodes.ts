@@ -25,6 +25,8 @@ export class Inode {
   /** Regular files that are open or have data that is not stored. */
   file: FileState | undefined;
   readonly errors = new WriteErrors();
+  /** Until then (monotonic) the kernel may answer from its own copy of the attributes. */
+  keptUntilMs = 0;
   /** Version of the file whose data the kernel's pages hold; 0: unknown. */
   pagesVersion = 0;
   /** Target of a symbolic link: it never changes. */
@@ -50,7 +52,7 @@ export class Inode {
     if (writer === undefined || !writer.isDirty) return this.attr;
     const { attr } = this;
     const mtime = writer.mtime ?? attr.mtime;
-    return { ...attr, size: Math.max(attr.size, writer.end), mtime, ctime: writer.mtime ?? attr.ctime };
+    return { ...attr, size: Math.max(attr.size, writer.endSince(attr.truncSeq)), mtime, ctime: writer.mtime ?? attr.ctime };
   }
 }
 
@@ -108,7 +110,9 @@ export class InodeTable {
   /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */
   attributes(inode: Inode): Attributes {
     const isDirty = inode.file?.writer.isDirty === true;
-    return { attr: inode.view(), attrMs: isDirty ? 0 : this.validMs(this.isCached(inode)) };
+    const attrMs = isDirty ? 0 : this.validMs(this.isCached(inode));
+    if (attrMs > 0) inode.keptUntilMs = this.parts.clock.monotonicMs() + attrMs;
+    return { attr: inode.view(), attrMs };
   }
 
   /** The same, with a reference for the kernel: adds the inode. */

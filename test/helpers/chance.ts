@@ -23,4 +23,9 @@ export class Chance {
   happens(share: number): boolean {
     return share > 0 && this.next() < share;
   }
+
+  /** Turns of the event loop that something takes: mostly few, now and then many. */
+  turns(): number {
+    return this.happens(0.15) ? this.below(60) : this.below(3);
+  }
 }

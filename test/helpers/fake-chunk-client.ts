@@ -111,7 +111,7 @@ export class FakeChunkClient implements ChunkClient {
   async stop(): Promise<void> {}
 
   async #late(signal: AbortSignal | undefined): Promise<void> {
-    await settle(this.parts.chance.below(3));
+    await settle(this.parts.chance.turns());
     if (signal?.aborted === true) throw new FsError("EINTR");
   }
 }

@@ -297,7 +297,7 @@ export class FakeMetaClient implements MetaClient {
   }
 
   #late(): Promise<void> {
-    return settle(this.cluster.parts.chance.below(3));
+    return settle(this.cluster.parts.chance.turns());
   }
 }
 

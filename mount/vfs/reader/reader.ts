@@ -52,7 +52,7 @@ export class Reader {
     const window = pattern.note(off, Math.max(1, size));
     const isSequential = window !== undefined;
     const map = this.usable(file, off, off + size);
-    if (map === undefined) return this.#readSlowly(file, off, size, isSequential);
+    if (map === undefined || file.writer.hasOlderThan(map.truncSeq)) return this.#readSlowly(file, off, size, isSequential);
     if (window !== undefined) this.#readAhead(map, pattern, off + size, window);
     const draft = this.#draft(file, map, off, size);
     return draft.wanted.length === 0 ? draft.bytes : this.#readSlowly(file, off, size, isSequential);
@@ -103,6 +103,11 @@ export class Reader {
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
     for (let lost = 0; ;) {
       const map = await this.slots(file, off, off + size);
+      if (file.writer.hasOlderThan(map.truncSeq)) {
+        // The file was cut since they were written: what is left of them only the metadata daemon knows.
+        await file.writer.flush();
+        continue;
+      }
       const { generation } = file;
       const draft = this.#draft(file, map, off, size);
       try {
@@ -129,7 +134,7 @@ export class Reader {
   }
 
   #draft(file: FileState, map: SlotMap, off: number, size: number): Draft {
-    const end = Math.min(off + size, Math.max(map.size, file.writer.end));
+    const end = Math.min(off + size, Math.max(map.size, file.writer.endSince(map.truncSeq)));
     if (end <= off) return { bytes: Buffer.alloc(0), wanted: [] };
     const direct = this.#direct(file, map, off, end);
     if (direct !== undefined) return { bytes: direct, wanted: [] };

@@ -15,6 +15,7 @@ const SLICES_MAX = 64;
 export class SlotMap {
   version = 0;
   size = 0;
+  truncSeq = 0;
   #slots = new Map<number, readonly Slice[]>();
   #places = new Map<number, ChunkPlace>();
 
@@ -28,6 +29,7 @@ export class SlotMap {
     if (attr.version !== this.version || isFull) this.clear();
     this.version = attr.version;
     this.size = attr.size;
+    this.truncSeq = attr.truncSeq;
     const end = Math.min(reply.first + reply.count, Math.ceil(attr.size / this.slotSize));
     for (let slot = reply.first; slot < end; slot++) this.#slots.set(slot, []);
     for (const { slot, slices } of reply.slots) this.#slots.set(slot, slices);
@@ -75,5 +77,6 @@ export class SlotMap {
     }
     this.version = Math.max(this.version, attr.version);
     this.size = attr.size;
+    this.truncSeq = attr.truncSeq;
   }
 }

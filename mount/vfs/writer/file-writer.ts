@@ -78,9 +78,17 @@ export class FileWriter {
     return this.#runs.count > 0 || this.#jobs.length > 0;
   }
 
-  /** One past the last byte that is not committed; 0 when there is none. */
-  get end(): number {
-    return this.#runs.end;
+  /**
+   * One past the last byte that is not committed, of those written under this trunc_seq or a later one; 0 when there is
+   * none. Whether older bytes make the file longer is not known before they are committed.
+   */
+  endSince(seq: number): number {
+    return this.#runs.endSince(seq);
+  }
+
+  /** Some of what is not committed was written before the file was cut to this trunc_seq. */
+  hasOlderThan(seq: number): boolean {
+    return this.#runs.hasOlderThan(seq);
   }
 
   /** Time of the latest write that is not committed, unless the time was set explicitly since. */

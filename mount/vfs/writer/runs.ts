@@ -37,10 +37,14 @@ export class Runs {
     return this.#list.length;
   }
 
-  /** One past the last byte; 0 when there is none. */
-  get end(): number {
-    const last = this.#list.at(-1);
+  /** One past the last byte that was written under this trunc_seq or a later one; 0 when there is none. */
+  endSince(seq: number): number {
+    const last = this.#list.findLast((run) => run.seq >= seq);
     return last === undefined ? 0 : last.pos + last.len;
+  }
+
+  hasOlderThan(seq: number): boolean {
+    return this.#list.some((run) => run.seq < seq);
   }
 
   /** Runs without a job that begin before `before`, in order. */

@@ -234,6 +234,6 @@ void test("a file is what was written to it, whatever its nodes do and however s
       for (const node of twin.lab.nodes.nodes) node.broken = undefined;
       await twin.finish();
     }),
-    { numRuns: runs },
+    { numRuns: runs, ...(process.env["BIGFS_SEED"] === undefined ? {} : { seed: Number(process.env["BIGFS_SEED"]) }) },
   );
 });
