@@ -1,0 +1,231 @@
+import { test } from "tap";
+import { MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
+import { FakeClock } from "../../helpers/fake-clock.js";
+
+const NO_CHANGE = { atime: undefined, mtime: undefined, atimeNow: false, mtimeNow: false };
+
+function chmod(client: RawClient, ino: number, mode: number): Promise<unknown> {
+  return client.call("setattr", { ino, mode, ...NO_CHANGE });
+}
+
+/** Time passes for the daemon while these clients go on renewing. */
+async function pass(clock: FakeClock, ms: number, alive: readonly RawClient[]): Promise<void> {
+  for (let left = ms; left > 0; left -= 1_000) {
+    await clock.advance(Math.min(left, 1_000));
+    for (const client of alive) await client.call("renew", { replayDone: false });
+  }
+}
+
+test("a change is answered when whoever cached what it changes has dropped it", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const writer = await harness.client();
+  const reader = await harness.client();
+  const ino = await writer.create(1, "f");
+  reader.confirms = false;
+  t.match(await reader.lookup(1, "f"), { cached: true, entryCached: true });
+  const changed = chmod(writer, ino, 0o600);
+  await reader.until(() => reader.recalls.length > 0);
+  t.match(reader.recalls, [{ inodes: [{ ino, data: false }], entries: [] }]);
+  t.equal(await stateOf(changed), "waiting");
+  t.equal((await reader.lookup(1, "f")).attr?.mode, 0o100600, "readers do not wait, and see the change");
+  reader.confirm(reader.recalls[0]?.number ?? 0);
+  await changed;
+});
+
+test("a second change waits for the recall that the first one sent", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [a, b, reader] = [await harness.client(), await harness.client(), await harness.client()];
+  const ino = await a.create(1, "f");
+  reader.confirms = false;
+  await reader.lookup(1, "f");
+  const first = chmod(a, ino, 0o600);
+  await reader.until(() => reader.recalls.length > 0);
+  const second = chmod(b, ino, 0o640);
+  t.equal(await stateOf(second), "waiting");
+  t.equal(reader.recalls.length, 1);
+  reader.confirm(reader.recalls[0]?.number ?? 0);
+  await Promise.all([first, second]);
+});
+
+test("names that do not exist are cached and recalled too", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [a, reader] = [await harness.client(), await harness.client()];
+  t.match(await reader.lookup(1, "f"), { attr: undefined, entryCached: true });
+  await a.create(1, "f");
+  t.match(reader.recalls, [{ entries: [{ dir: 1, name: Buffer.from("f") }] }]);
+});
+
+test("an answer that is overtaken by a change does not say that it may be cached", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [a, reader] = [await harness.client(), await harness.client()];
+  const ino = await a.create(1, "f");
+  await a.untilDurable();
+  harness.gates.close("before commit");
+  const first = chmod(a, ino, 0o600);
+  const looked = reader.send({ $case: "lookup", value: { dir: 1, name: Buffer.from("f") } });
+  await first;
+  t.equal(await stateOf(reader.answer(looked)), "waiting", "not durable, so not shown");
+  const second = chmod(a, ino, 0o640);
+  t.equal(await stateOf(second), "resolved", "the recall went out before the answer that it is about");
+  harness.gates.open();
+  const answer = resultOf("lookup", await reader.answer(looked));
+  t.equal(answer.attr?.mode, 0o100600);
+  t.equal(answer.cached, false);
+});
+
+test("who caches and is silent holds up a change until its lease is over, and is fenced", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const [writer, silent] = [await harness.client(), await harness.client()];
+  const ino = await writer.create(1, "f");
+  await silent.lookup(1, "f");
+  silent.confirms = false;
+  const changed = chmod(writer, ino, 0o600);
+  await silent.until(() => silent.recalls.length > 0);
+  await pass(clock, harness.deadlines.leaseMs, [writer]);
+  t.equal(await stateOf(changed), "waiting");
+  await pass(clock, harness.deadlines.leaseMarginMs + 1_000, [writer]);
+  await changed;
+  t.equal((await silent.untilClosed()).errno, "EIO");
+  const next = await harness.client(false);
+  t.not((await next.attach({ session: silent.session })).session, silent.session);
+});
+
+test("who renews and does not confirm is fenced as well", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const [writer, stubborn] = [await harness.client(), await harness.client()];
+  const ino = await writer.create(1, "f");
+  await stubborn.lookup(1, "f");
+  stubborn.confirms = false;
+  const changed = chmod(writer, ino, 0o600);
+  await stubborn.until(() => stubborn.recalls.length > 0);
+  await pass(clock, harness.deadlines.leaseMs, [writer, stubborn]);
+  t.equal(await stateOf(changed), "waiting");
+  await clock.advance(harness.deadlines.leaseMarginMs + 1_000);
+  await changed;
+});
+
+test("a broken stream does not end a session, and what it was asked for is asked again", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const [writer, reader] = [await harness.client(), await harness.client()];
+  const ino = await writer.create(1, "f", { open: true });
+  await reader.lookup(1, "f");
+  reader.close();
+  await reader.untilClosed();
+  const changed = chmod(writer, ino, 0o600);
+  await pass(clock, 5_000, [writer]);
+  t.equal(await stateOf(changed), "waiting");
+  const next = await harness.client({ session: reader.session, replayDone: true });
+  t.equal(next.session, reader.session);
+  await changed;
+  t.match(next.recalls, [{ inodes: [{ ino }] }]);
+});
+
+test("nobody is fenced for what the daemon did not read while it stood still", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const client = await harness.client();
+  clock.stall(60_000);
+  await clock.advance(1_000);
+  t.equal((await client.call("renew", { replayDone: false })) !== undefined, true);
+  await pass(clock, 20_000, [client]);
+  t.equal(client.closedBy, undefined);
+  await clock.advance(60_000);
+  t.equal((await client.untilClosed()).errno, "EIO", "but for real silence");
+});
+
+test("two sessions that work in one folder do so without a recall for each operation, and nobody is fenced", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const clients = [await harness.client(), await harness.client()];
+  const dir = await clients[0]?.create(1, "shared", { mode: 0o040777 });
+  const work = async (client: RawClient, tag: string) => {
+    for (let i = 0; i < 300; i++) {
+      const name = `${tag}${i}`;
+      const ino = await client.create(dir ?? 0, name);
+      const found = await client.lookup(dir ?? 0, name);
+      if (found.attr?.ino !== ino) throw new Error("its own file is another one");
+      await client.call("getattr", { ino: dir ?? 0 });
+      if (i % 2 === 0) resultOf("unlink", await client.unlink(dir ?? 0, name));
+    }
+  };
+  await Promise.all(clients.map((client, i) => work(client, `c${i}-`)));
+  t.equal((await clients[0]?.names(dir ?? 0))?.length, 300);
+  for (const client of clients) {
+    t.equal(client.closedBy, undefined);
+    t.ok(client.recalls.length < 30, `${client.recalls.length} recalls for 1,050 changes`);
+  }
+});
+
+test("goodbye ends a session at once, and its open files with it", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [one, two] = [await harness.client(), await harness.client()];
+  const ino = await one.create(1, "f", { open: true });
+  t.equal((await two.unlink(1, "f")).errno, "");
+  t.equal((await two.ask("getattr", { ino })).errno, "", "open elsewhere");
+  await one.call("goodbye", {});
+  for (;;) if ((await two.ask("getattr", { ino })).errno === "ESTALE") break;
+  const late = await harness.client(false);
+  t.not((await late.attach({ session: one.session })).session, one.session);
+  t.equal((await harness.status()).inodes, 1);
+});
+
+test("the last close of a file without a name removes it", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [one, two] = [await harness.client(), await harness.client()];
+  const ino = await one.create(1, "f", { open: true });
+  await two.call("open", { ino, access: 4, truncate: false });
+  await one.unlink(1, "f");
+  one.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  t.equal((await one.ask("getattr", { ino })).errno, "");
+  t.equal((await one.ask("open", { ino, access: 4, truncate: false })).errno, "", "by inode it opens still");
+  one.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  two.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  for (;;) if ((await two.ask("getattr", { ino })).errno === "ESTALE") break;
+  t.pass("gone");
+});
+
+test("the watermark is pushed to a session that waits for it, with the echo of its clock", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const client = await harness.client();
+  await client.create(1, "first");
+  harness.gates.close("before commit");
+  const made = await client.answer(client.send(client.make(1, "f"), { clockMs: 4711 }));
+  t.ok(made.stamp !== undefined && made.stamp.batch > made.durable);
+  t.equal(made.echoMs, 4711);
+  harness.gates.open();
+  await client.until(() => client.frames.some((frame) => frame.id === 0 && frame.durable >= (made.stamp?.batch ?? 0)));
+  t.pass("told");
+});
+
+test("fsync is answered when everything that the session was told is on disk", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const client = await harness.client();
+  const ino = await client.create(1, "f");
+  harness.gates.close("before commit");
+  const made = await client.answer(client.send(client.make(1, "g")));
+  const synced = client.ask("fsync", { ino });
+  t.equal(await stateOf(synced), "waiting");
+  harness.gates.open();
+  t.ok((await synced).durable >= (made.stamp?.batch ?? Infinity));
+});
+
+test("when a commit fails nothing is told any more, health is red, and the daemon ends with the reason", async (t) => {
+  const harness = await MetaHarness.start(t, { http: "127.0.0.1:0" });
+  const client = await harness.client();
+  await client.create(1, "first");
+  harness.gates.close("before commit");
+  const made = await client.answer(client.send(client.make(1, "f")));
+  const synced = client.send({ $case: "fsync", value: { ino: 1 } });
+  await stateOf(Promise.resolve());
+  harness.gates.failCommit = new Error("the disk is full");
+  harness.gates.open();
+  await client.untilClosed();
+  t.match(await harness.running.ended, { message: "the disk is full" });
+  t.notOk(
+    client.frames.some((frame) => frame.id === synced),
+    "neither success nor an error",
+  );
+  t.notOk(client.frames.some((frame) => frame.durable >= (made.stamp?.batch ?? 0)));
+});
