@@ -3,7 +3,7 @@ import { Registry } from "prom-client";
 import { test, type Test } from "tap";
 import { OperationTimes } from "../../../daemon/common/metrics.js";
 import type { LinkEvents } from "../../../daemon/common/rpc/link.js";
-import { ChunkServer, type ChunkLink } from "../../../daemon/store/chunk-server.js";
+import { ChunkServer } from "../../../daemon/store/chunk-server.js";
 import { Puts } from "../../../daemon/store/puts.js";
 import type { Reply } from "../../../daemon/store/peers.js";
 import { Reports } from "../../../daemon/store/reports.js";

@@ -188,3 +188,34 @@ test("what is not a chunk goes to quarantine at the start, and nothing but unfin
     ["remove /data/tmp/0000000000000007.chunk"],
   );
 });
+
+test("a synced put is on disk before its name is, so that no power cut can show the name without the bytes", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  disk.log.length = 0;
+  await store.put(chunkOf(5, 100, { sync: true }));
+  const temp = "/data/tmp/0000000000000005.chunk";
+  const path = layout.pathOf(5);
+  t.same(
+    disk.log.filter((call) => !call.startsWith("free")),
+    [
+      `write ${temp}`,
+      `sync ${temp}`,
+      `rename ${path}`,
+      `sync ${path}`,
+      `sync ${layout.folderOf(5)}`,
+      "append /data/journal",
+    ],
+  );
+  t.match(store.entry(5), { synced: true });
+});
+
+test("a synced chunk whose file has another size at the start is not reported", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  for (const id of [1, 2]) await store.put(chunkOf(id, 100, { sync: true }));
+  disk.poke(layout.pathOf(1), Buffer.alloc(0));
+  const again = await openStore(disk);
+  t.same([...again.ids()], [2]);
+  t.equal(again.stats.quarantined, 1);
+});
