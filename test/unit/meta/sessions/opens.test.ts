@@ -15,7 +15,7 @@ test("what is open, by whom and until when, is as a list of single opens says", 
     fc.tuple(fc.constant("drop"), SESSION),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
       const opens = new Opens();
       let naive: { session: number; ino: number }[] = [];
       const isOpen = (ino: number) => naive.some((open) => open.ino === ino);
