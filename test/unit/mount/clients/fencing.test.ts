@@ -1,0 +1,88 @@
+import { test } from "tap";
+import { ROOT, connected, mkdir, nameOfMake, turns } from "./scripted-meta.js";
+
+test("another session instead of ours: changes that were sent fail, questions and what was never sent go on", async (t) => {
+  const { meta, client, events } = await connected(t);
+  const told = mkdir(client, "told");
+  meta.done((await meta.some("make"))[0], 1, 9);
+  await told;
+  const sent = mkdir(client, "sent");
+  const question = client.call("getattr", { ino: 7 }, ROOT);
+  await meta.some("make", 2);
+  await meta.some("getattr");
+  const durable = client.durable();
+  await meta.stop();
+  const unsent = mkdir(client, "unsent");
+  meta.attach = () => ({ session: 12 });
+  const [sentFails, durableFails] = [
+    t.rejects(sent, { name: "FsError", errno: "EIO" }),
+    t.rejects(durable, { name: "FsError", errno: "EIO" }),
+  ];
+  await meta.start(t);
+  const frames = [...(await meta.some("make")), ...(await meta.some("getattr"))];
+  await Promise.all([sentFails, durableFails]);
+  t.same(events.log, ["fenced"]);
+  t.same(meta.of("make").map(nameOfMake), ["unsent"]);
+  t.ok(frames.every((frame) => !frame.again && frame.replay === undefined));
+  t.same(frames.map(({ id }) => id).sort(), [1, 2], "a new session counts from 1");
+  for (const frame of frames) meta.done(frame, 1, 0);
+  await Promise.all([unsent, question]);
+  await client.durable();
+});
+
+test("the session is fenced when that is known, before any answer of the new one", async (t) => {
+  const { meta, client, events } = await connected(t);
+  meta.attach = () => ({ session: 12 });
+  meta.cut();
+  const asked = client.call("getattr", { ino: 7 }, ROOT).then(() => events.log.push("answer"));
+  meta.done((await meta.some("getattr"))[0], 1, 0);
+  await asked;
+  t.same(events.log, ["fenced", "answer"]);
+});
+
+test("recalls are confirmed with what is open, on the stream that they came on and no other", async (t) => {
+  const { meta, events } = await connected(t);
+  const confirmations: ((open: { ino: number; count: number }[]) => void)[] = [];
+  events.confirm = () => new Promise((resolve) => confirmations.push(resolve));
+  const recall = (number: number) =>
+    meta.send({ op: { $case: "recall", value: { number, inodes: [{ ino: 5, data: true }], entries: [] } } });
+  recall(1);
+  recall(2);
+  while (confirmations.length < 2) await turns(1);
+  t.same(events.log, ["recall 1", "recall 2"]);
+  confirmations[0]?.([{ ino: 5, count: 1 }]);
+  const [first] = await meta.some("recalled");
+  t.match(first?.op, { value: { number: 1, open: [{ ino: 5, count: 1 }] } });
+  t.equal(first?.id, 0);
+  meta.attach = () => ({ session: 11, resumed: true });
+  meta.cut();
+  await meta.some("renew");
+  confirmations[1]?.([]);
+  await turns();
+  t.same(meta.of("recalled"), [], "the number belongs to the old stream");
+});
+
+test("a recall that fails is not confirmed", async (t) => {
+  const { meta, events } = await connected(t);
+  events.confirm = () => Promise.reject(new Error("bug"));
+  meta.send({ op: { $case: "recall", value: { number: 1, inodes: [], entries: [] } } });
+  while (events.log.length === 0) await turns(1);
+  await turns();
+  t.same(meta.of("recalled"), []);
+});
+
+test("maps that are pushed replace older ones only; goodbye ends the session", async (t) => {
+  const { meta, client } = await connected(t);
+  const map = (version: number) => meta.send({ op: { $case: "map", value: { version, nodes: [] } } });
+  map(4);
+  map(3);
+  const asked = mkdir(client, "a");
+  meta.done((await meta.some("make"))[0], 1, 0);
+  await asked;
+  t.equal(client.map.version, 4);
+  const stopped = client.stop();
+  const [goodbye] = await meta.some("goodbye");
+  meta.send({ id: goodbye?.id ?? 0, op: { $case: "goodbye", value: {} } });
+  await stopped;
+  await t.rejects(mkdir(client, "b"), { name: "FsError", errno: "EIO" });
+});
