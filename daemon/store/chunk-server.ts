@@ -7,7 +7,7 @@ import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
-import { Intake } from "./intake.js";
+import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
 import { TooFewCopies, type Puts } from "./puts.js";
 import type { Reports } from "./reports.js";
@@ -36,8 +36,20 @@ const INTAKE_BYTES = 24 * 1024 * 1024;
 const READ_BYTES = 32 * 1024 * 1024;
 /** Bytes of answers that one stream may have waiting. */
 const ANSWER_BYTES = 8 * 1024 * 1024;
-/** What a request without payload counts for. */
-const REQUEST_BYTES = 8 * 1024;
+/** Requests of one stream that may wait for an answer. */
+const REQUESTS = 1024;
+
+/** What one stream may make this node hold. */
+interface Bounds {
+  /** Chunks that have arrived, together with other streams of its kind. */
+  readonly chunks: Intake;
+  /** Its own requests without an answer. */
+  readonly requests: Intake;
+  /** Bytes of its answers. */
+  readonly answers: Budget;
+  /** The stream is closed: nobody waits for answers. */
+  isGone: boolean;
+}
 
 /** Answers the Chunks streams of clients and of other nodes. */
 export class ChunkServer {
@@ -53,15 +65,20 @@ export class ChunkServer {
   ) {}
 
   serve(link: ChunkLink): void {
-    const intake = link.peer.role === "store" ? this.#nodes : this.#clients;
-    const answers = new Budget(ANSWER_BYTES);
-    intake.add(link);
+    const chunks = link.peer.role === "store" ? this.#nodes : this.#clients;
+    const bounds = { chunks, requests: new Intake(REQUESTS), answers: new Budget(ANSWER_BYTES), isGone: false };
+    const valve = new Valve(link);
+    chunks.add(valve);
+    bounds.requests.add(valve);
     link.open({
       message: (request) => {
-        const run = this.#handle(link, request, { intake, answers }).finally(() => this.#running.delete(run));
+        const run = this.#handle(link, request, bounds).finally(() => this.#running.delete(run));
         this.#running.add(run);
       },
-      closed: () => intake.remove(link),
+      closed: () => {
+        bounds.isGone = true;
+        chunks.remove(valve);
+      },
     });
   }
 
@@ -72,26 +89,23 @@ export class ChunkServer {
   }
 
   /** Never rejects. */
-  async #handle(
-    link: ChunkLink,
-    request: ChunkMessage<ChunkRequest>,
-    bounds: { intake: Intake; answers: Budget },
-  ): Promise<void> {
+  async #handle(link: ChunkLink, request: ChunkMessage<ChunkRequest>, bounds: Bounds): Promise<void> {
     const { id, op } = request.header;
-    const weight = REQUEST_BYTES + request.payload.length;
-    const release = (): void => bounds.intake.gave(weight);
+    const weight = request.payload.length;
+    const release = (): void => bounds.chunks.gave(weight);
     // A put gives the bytes back itself: copies may be under way when it is answered, or long before.
     let isLent = false;
     const lend = (): (() => void) => {
       isLent = true;
       return release;
     };
-    bounds.intake.took(weight);
+    bounds.chunks.took(weight);
+    bounds.requests.took(1);
     try {
       if (this.#isStopping) fail("EIO", "this node is stopping");
       if (op === undefined) fail("EOPNOTSUPP", "this node does not know that request");
       await this.parts.times.timed(nameOf(op), async () => {
-        if (op.$case === "get") await this.#get(link, id, op.value, bounds.answers);
+        if (op.$case === "get") await this.#get(link, id, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
         else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
       });
@@ -99,6 +113,7 @@ export class ChunkServer {
       this.#refuse(link, id, error);
     } finally {
       if (!isLent) release();
+      bounds.requests.gave(1);
     }
   }
 
@@ -118,11 +133,12 @@ export class ChunkServer {
     return [reports.self, ...standing.others];
   }
 
-  async #get(link: ChunkLink, id: number, get: GetChunk, answers: Budget): Promise<void> {
+  async #get(link: ChunkLink, id: number, get: GetChunk, bounds: Bounds): Promise<void> {
     const { store } = this.parts;
     const length = store.entry(get.chunk)?.len ?? 0;
     const bytes = Math.min(get.len, Math.max(0, length - get.off), LIMITS.chunkSizeMax);
-    await answers.run(bytes, async () => {
+    await bounds.answers.run(bytes, async () => {
+      if (bounds.isGone) return;
       const data = await this.#reads.run(bytes, () => store.get(get.chunk, get.off, get.len));
       this.#answer(link, id, { len: data.length }, data);
       await this.#taken(link);

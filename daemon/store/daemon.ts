@@ -7,7 +7,7 @@ import { serveHttp } from "../common/http.js";
 import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
-import type { Running } from "../common/running.js";
+import { StartupError, type Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import { ChunkServer } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
@@ -48,8 +48,15 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
 
 async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
   const space = { capacity: opts.capacity, reserve: opts.reserve ?? RESERVE };
-  const store = await ChunkStore.open({ disk: nodeDisk, log: opts.log }, { data: opts.data, ...space });
-  return new StoreDaemon(opts, folder, store);
+  try {
+    const store = await ChunkStore.open({ disk: nodeDisk, log: opts.log }, { data: opts.data, ...space });
+    return new StoreDaemon(opts, folder, store);
+  } catch (error) {
+    throw new StartupError(`the chunks in ${opts.data} cannot be read: ${(error as Error).message}`, {
+      hint: "check the disk and the owner of its files; the other nodes have copies meanwhile",
+      cause: error,
+    });
+  }
 }
 
 class StoreDaemon implements Running {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readFile, readdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { z } from "zod";
-import { writeDurably } from "../common/durable.js";
+import { syncPath, writeDurably } from "../common/durable.js";
 import { lockFolder, type FolderLock } from "../common/lock-file.js";
 import { StartupError } from "../common/running.js";
 import { codeOf } from "./disk.js";
@@ -120,6 +121,8 @@ async function create(layout: Layout): Promise<Identity> {
   }
   const fresh: Identity = { format: FORMAT, uuid: randomUUID(), volume: "", node: 0 };
   await save(layout.identity, fresh);
+  // The folder may be new itself. Its parent may be closed to this user; then it was not made here.
+  await syncPath(dirname(layout.root)).catch(() => {});
   return fresh;
 }
 

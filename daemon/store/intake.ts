@@ -4,6 +4,21 @@ export interface Source {
   resume(): void;
 }
 
+/** One source that several intakes may pause: it is read from when none of them has it paused. */
+export class Valve implements Source {
+  #pauses = 0;
+
+  constructor(private readonly source: Source) {}
+
+  pause(): void {
+    if (++this.#pauses === 1) this.source.pause();
+  }
+
+  resume(): void {
+    if (--this.#pauses === 0) this.source.resume();
+  }
+}
+
 /**
  * Bounds what has arrived and is not yet dealt with: above the bound no source is read from, so that its sender waits.
  *
@@ -16,10 +31,6 @@ export class Intake {
   readonly #sources = new Set<Source>();
 
   constructor(private readonly most: number) {}
-
-  get amount(): number {
-    return this.#amount;
-  }
 
   add(source: Source): void {
     this.#sources.add(source);

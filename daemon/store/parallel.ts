@@ -54,11 +54,6 @@ export class Budget {
     return this.#taken;
   }
 
-  /** True when something is waiting. */
-  get isShort(): boolean {
-    return this.#waiting.length > 0;
-  }
-
   take(amount: number): Promise<void> {
     if (this.#waiting.length === 0 && this.#fits(amount)) {
       this.#taken += amount;

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { cp, readdir, rm, truncate } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "tap";
 import { StartupError } from "../../../daemon/common/running.js";
@@ -6,7 +8,7 @@ import { isLockName } from "../../../daemon/common/lock-file.js";
 import { startStore } from "../../../daemon/store/daemon.js";
 import { sendInventory } from "../../../daemon/store/inventory.js";
 import { Layout } from "../../../daemon/store/layout.js";
-import { FakeMeta } from "./fake-meta.js";
+import { FakeMeta, VOLUME } from "./fake-meta.js";
 import { Client, dataOf, optionsFor, startNode, startNodes } from "./lab.js";
 
 test("a node starts without a metadata daemon and joins it when it is there", async (t) => {
@@ -100,6 +102,30 @@ test("after an unclean stop only what was verified is reported, and what is bad 
   ]);
   t.equal((await readdir(back.layout.quarantine)).length, 2);
   t.ok((await client.get(back, 4)).equals(dataOf(4, 100_000)));
+});
+
+test("metrics and health tell what a node holds and whether it is joined", async (t) => {
+  const meta = await FakeMeta.start(t);
+  // A port that is free now; nobody else here takes one by number.
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  const [a] = await startNodes(t, meta, 1, { http: `${port}` });
+  await new Client(t).put(a!, 1, dataOf(1, 5000));
+  const health = await fetch(`http://127.0.0.1:${port}/healthz`);
+  t.equal(health.status, 200);
+  t.match(await health.json(), { joined: true, volume: VOLUME, node: a!.id, chunks: 1, used: 8192 });
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  for (const line of [
+    "bigfs_store_chunks 1",
+    "bigfs_store_joined 1",
+    'bigfs_store_operation_seconds_count{op="put"} 1',
+  ]) {
+    t.ok(metrics.includes(`${line}\n`), line);
+  }
+  await meta.stop();
+  while ((await fetch(`http://127.0.0.1:${port}/healthz`)).status !== 503);
 });
 
 test("a stream that is lost is joined again with a full inventory, and reports go on", async (t) => {

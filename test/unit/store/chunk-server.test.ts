@@ -193,6 +193,25 @@ test("a client that was slow gets the rest of its answers when it takes some", a
   for (const { header, payload } of slow.sent) t.ok(payload.equals(dataOf(header.id, MiB).subarray(5)));
 });
 
+test("a client that asks for ever more without taking answers is not read from, and the others are", async (t) => {
+  const { store, connect } = await lab(t);
+  await store.put(chunkOf(1, MiB / 16));
+  const [greedy, other] = [connect(), connect()];
+  greedy.takes = false;
+  const get = { $case: "get" as const, value: { chunk: 1, off: 0, len: MiB } };
+  let asked = 0;
+  for (; !greedy.isPaused && asked < 100_000; asked++) greedy.ask(get);
+  t.ok(asked < 5000, `${asked} requests were taken`);
+  t.notOk(other.isPaused);
+  other.ask(get);
+  await until(() => other.sent.length === 1);
+  const { length } = greedy.sent;
+  t.ok(length < 200);
+  greedy.close();
+  await settle(50);
+  t.equal(greedy.sent.length, length, "nothing is read for who is gone");
+});
+
 test("what this build does not know is refused, and so is everything while it stops", async (t) => {
   const { server, connect } = await lab(t);
   const client = connect();
