@@ -36,6 +36,8 @@ export interface PendingRecall {
 export interface LeaseOptions {
   /** Of one session. */
   readonly leasesMax: number;
+  /** Of all together, in equal shares. */
+  readonly leasesTotal: number;
   /** After a recall, nobody may cache that folder or inode for so long. */
   readonly contendedMs: number;
 }
@@ -119,7 +121,8 @@ export class Leases {
   /** The oldest leases of a session that has too many, to be recalled. */
   evict(session: number, nowMs: number): PendingRecall | undefined {
     const own = this.#of(session);
-    if (own.size <= this.opts.leasesMax) return undefined;
+    const share = this.opts.leasesTotal / this.#bySession.size;
+    if (own.size <= Math.min(this.opts.leasesMax, share)) return undefined;
     const oldest: { lease: Lease; data: boolean }[] = [];
     for (const lease of own.values()) {
       oldest.push({ lease, data: true });

@@ -171,7 +171,7 @@ export class OperationsService {
     const durable = op.$case === "commit" && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
-      waits: [ran.recalled, isUntold ? phases.served : undefined, durable],
+      waits: [ran.recalled, isUntold ? phases.served : undefined, durable].filter((wait) => wait !== undefined),
       answer: () => ({
         op: flagged(ran.answer, grants.isHeld(ran.grant?.inode), grants.isHeld(ran.grant?.entry)),
         ...(batch === 0 ? {} : { stamp }),

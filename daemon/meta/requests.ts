@@ -22,7 +22,7 @@ export interface Call {
 
 /** The rules have run. What the answer waits for, and the answer as it is then. */
 export interface Outcome {
-  readonly waits: readonly (Promise<unknown> | undefined)[];
+  readonly waits: readonly Promise<unknown>[];
   readonly answer: () => { readonly op: AnswerOp; readonly stamp?: Stamp };
 }
 

@@ -39,8 +39,9 @@ export interface ServingOptions {
   readonly known: KnownSessions;
 }
 
-/** Names and inodes that one session may cache. */
-const LEASES_MAX = 100_000;
+/** Names and inodes that sessions may cache: one session, and all; each takes about 350 bytes. */
+const LEASES_MAX = 50_000;
+const LEASES_TOTAL = 200_000;
 const CONTENDED_MS = 2_000;
 const SWEEP_MS = 30_000;
 const REAP_MS = 30_000;
@@ -65,7 +66,11 @@ export class Serving {
       { log },
       known.rows.map((row) => row.id),
     ));
-    const leases = (this.leases = new Leases({ leasesMax: LEASES_MAX, contendedMs: CONTENDED_MS }));
+    const leases = (this.leases = new Leases({
+      leasesMax: LEASES_MAX,
+      leasesTotal: LEASES_TOTAL,
+      contendedMs: CONTENDED_MS,
+    }));
     const recalls: Recalls = new Recalls({
       leases,
       clock,

@@ -35,7 +35,7 @@ interface Changing {
 
 /** Sessions that read, change, and confirm at their own pace; versions of rows stand for their content. */
 class World {
-  readonly leases = new Leases({ leasesMax: 2, contendedMs: 0 });
+  readonly leases = new Leases({ leasesMax: 2, leasesTotal: 100, contendedMs: 0 });
   readonly versions = new Map<LeaseKey, number>(KEYS.map((k) => [k, 0]));
   readonly clients = new Map<number, Client>(
     SESSIONS.map((id) => [id, { inbox: [], outbox: [], cache: new Map(), alive: true }]),
@@ -155,7 +155,7 @@ test("whatever the order of messages, nobody has an old row cached when its chan
 });
 
 test("an own change keeps the lease, but not for answers from before it", async (t) => {
-  const leases = new Leases({ leasesMax: 10, contendedMs: 0 });
+  const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 0 });
   const before = leases.grant(1, key.inode(5), 1);
   leases.changed([{ key: key.inode(5), data: false, gone: false }], 1, 0);
   t.notOk(leases.holds(before));
@@ -164,7 +164,7 @@ test("an own change keeps the lease, but not for answers from before it", async 
 });
 
 test("what is forgotten is kept when a later answer told of it", async (t) => {
-  const leases = new Leases({ leasesMax: 10, contendedMs: 0 });
+  const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 0 });
   leases.grant(1, key.inode(5), 7);
   leases.forget(1, key.inode(5), 7);
   t.equal(leases.size, 1, "the answer to 7 may be under way");
@@ -173,7 +173,7 @@ test("what is forgotten is kept when a later answer told of it", async (t) => {
 });
 
 test("after a recall nobody may cache that folder or inode for a while", async (t) => {
-  const leases = new Leases({ leasesMax: 10, contendedMs: 2000 });
+  const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 2000 });
   leases.grant(1, key.entry(9, nameOf(Buffer.from("a"))), 1);
   leases.changed([{ key: key.entry(9, nameOf(Buffer.from("a"))), data: false, gone: false }], 1, 100);
   t.notOk(leases.isContended(9, 100), "one session alone");

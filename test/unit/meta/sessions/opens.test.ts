@@ -26,15 +26,15 @@ test("what is open, by whom and until when, is as a list of single opens says", 
         const before = [10, 11].filter(isOpen);
         let told: number[] = [];
         if (what === "open") {
-          opens.open(session, arg as number, count);
-          add(session, arg as number, count ?? 0);
+          opens.open(session, arg, count);
+          add(session, arg, count ?? 0);
         } else if (what === "close") {
-          const last = opens.close(session, arg as number, count);
+          const last = opens.close(session, arg, count);
           for (let i = 0; i < (count ?? 0); i++) {
             const at = naive.findIndex((open) => open.session === session && open.ino === arg);
             if (at >= 0) naive.splice(at, 1);
           }
-          told = last ? [arg as number] : [];
+          told = last ? [arg] : [];
         } else {
           const declared = what === "drop" ? [] : (arg as { ino: number; count: number }[]);
           told = what === "drop" ? opens.drop(session) : opens.replace(session, declared);
