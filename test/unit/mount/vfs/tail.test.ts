@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { test } from "tap";
+import { settle } from "../../../helpers/fake-clock.js";
+import { CHUNK, Lab, type Mount, WHO, flags } from "./lab.js";
+
+/** Bytes from..to of the log, none of them zero. */
+function logBytes(from: number, to: number): Buffer {
+  return LOG.subarray(from, to);
+}
+
+const LOG = Buffer.from(Uint8Array.from({ length: 60 * CHUNK }, (_, at) => ((at * 7 + (at >> 9)) % 255) + 1));
+
+const step = fc.record({ len: fc.oneof(fc.nat(300), fc.nat(5000), fc.nat(CHUNK * 2)), fsync: fc.boolean() });
+
+interface Reader {
+  readonly mount: Mount;
+  readonly ino: number;
+  readonly handle: number;
+}
+
+/**
+ * As a program that follows the log does it: it learns the size in some way, then reads up to it. As the kernel does it,
+ * a short answer below a size that it was told since would be filled up with zeros.
+ */
+async function follow(reader: Reader, lab: Lab, isOver: () => boolean): Promise<number> {
+  const { vfs } = reader.mount;
+  let seen = 0;
+  while (!isOver()) {
+    const before = (await vfs.getattr(WHO, reader.ino)).attr.size;
+    assert.ok(before >= seen, "the log never gets shorter");
+    const off = Math.max(0, before - lab.chance.below(CHUNK * 2));
+    const bytes = await vfs.read(reader.handle, off, 128 * 1024);
+    assert.ok(off + bytes.length >= before, `size ${before} was told, read ends at ${off + bytes.length}`);
+    assert.ok(bytes.equals(logBytes(off, off + bytes.length)), `bytes from ${off} on were written like this`);
+    seen = off + bytes.length;
+    await settle(1);
+  }
+  return seen;
+}
+
+void test("D1, D2: who follows a growing file sees a prefix of it, never zeros", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(),
+      fc.array(step, { minLength: 3, maxLength: 25 }),
+      fc.boolean(),
+      async (seed, steps, uncached) => {
+        const lab = new Lab({ seed });
+        const a = lab.mount({ dirtyBytes: 3 * CHUNK });
+        const { ino, handle } = await lab.create(a, "log", { append: true });
+        const readers: Reader[] = [];
+        for (const mount of [lab.mount(), lab.mount({ cacheBytes: 0 })]) {
+          await lab.lookup(mount, "log");
+          mount.meta.uncached = uncached;
+          const opened = await lab.end(mount.vfs.open(WHO, ino, flags({ write: false })));
+          readers.push({ mount, ino, handle: opened.handle });
+        }
+        let isOver = false;
+        const following = readers.map((reader) => follow(reader, lab, () => isOver));
+        let end = 0;
+        const writing = async (): Promise<void> => {
+          for (const { len, fsync } of steps) {
+            await a.vfs.write(handle, end, logBytes(end, end + len));
+            end += len;
+            if (fsync) await a.vfs.fsync(handle);
+            // A slow node, a lost one.
+            for (const node of lab.nodes.nodes) node.broken = lab.chance.happens(0.1) ? "EIO" : undefined;
+            if (lab.nodes.nodes.filter((node) => node.broken !== undefined).length > 1) {
+              for (const node of lab.nodes.nodes) node.broken = undefined;
+            }
+          }
+          for (const node of lab.nodes.nodes) node.broken = undefined;
+          await a.vfs.flush(handle);
+          isOver = true;
+        };
+        await lab.end(Promise.all([writing(), ...following]).then(() => undefined));
+        for (const { mount } of readers) assert.deepEqual(await lab.content(mount, ino), logBytes(0, end));
+      },
+    ),
+    { numRuns: Number(process.env["BIGFS_RUNS"] ?? 15) },
+  );
+});
