@@ -13,17 +13,36 @@ const library = (name, owner) => ({
 });
 module.exports = {
   forbidden: [
-    { name: "no cycles", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    {
+      name: "no cycles",
+      severity: "error",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
     only("proto", []),
     only("daemon/common", ["proto"]),
     only("daemon/meta", ["daemon/common", "proto"]),
     only("daemon/store", ["daemon/common", "proto"]),
     only("daemon/cli", ["daemon", "mount", "proto"]),
     only("mount", ["daemon/common", "proto"]),
-    { name: "vfs knows no adapter", severity: "error", from: { path: "^mount/vfs/" }, to: { path: "^mount/(kernel|clients)/|^mount/[^/]+$", pathNot: "^mount/vfs/" } },
-    { name: "kernel knows the port only", severity: "error", from: { path: "^mount/kernel/" }, to: { path: "^mount/(clients|vfs)/", pathNot: "^mount/vfs/filesystem.ts$" } },
-    { name: "pure modules import no Node API", severity: "error",
-      from: { path: "^(daemon/meta/rules/|daemon/common/(overlay|placement)\\.ts|mount/kernel/codec/)" }, to: { dependencyTypes: ["core"] } },
+    {
+      name: "vfs knows no adapter",
+      severity: "error",
+      from: { path: "^mount/vfs/" },
+      to: { path: "^mount/(kernel|clients)/|^mount/[^/]+$", pathNot: "^mount/vfs/" },
+    },
+    {
+      name: "kernel knows the port only",
+      severity: "error",
+      from: { path: "^mount/kernel/" },
+      to: { path: "^mount/(clients|vfs)/", pathNot: "^mount/vfs/filesystem.ts$" },
+    },
+    {
+      name: "pure modules import no Node API",
+      severity: "error",
+      from: { path: "^(daemon/meta/rules/|daemon/common/(overlay|placement)\\.ts|mount/kernel/codec/)" },
+      to: { dependencyTypes: ["core"] },
+    },
     library("sqlite3", "daemon/meta/sqlite/"),
     library("@grpc/grpc-js", "daemon/common/rpc/"),
   ],

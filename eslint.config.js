@@ -28,7 +28,7 @@ export default tseslint.config(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
       "@typescript-eslint/no-unnecessary-type-assertion": "error",
       "@typescript-eslint/require-await": "off",
-      "@typescript-eslint/only-throw-error": "error",
+      "@typescript-eslint/only-throw-error": ["error", { allowThrowingUnknown: true }],
       "no-else-return": "error",
       "no-warning-comments": ["error", { terms: ["todo", "fixme", "xxx", "hack"] }],
       "max-lines": ["error", { max: 600 }],
