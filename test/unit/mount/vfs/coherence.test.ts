@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { test } from "tap";
+import { FsError } from "../../../../proto/errno.js";
+import { key } from "../../../../daemon/meta/keys.js";
+import { attrOf } from "../../../../daemon/meta/rules/inodes.js";
+import { Lab, type Mount, WHO, name } from "./lab.js";
+
+const NAMES = ["a", "b", "c"];
+const which = fc.nat(NAMES.length - 1);
+const who = fc.nat(1);
+
+const op = fc.oneof(
+  fc.record({
+    do: fc.constantFrom("mknod" as const, "mkdir" as const, "unlink" as const, "rmdir" as const),
+    who,
+    at: which,
+  }),
+  fc.record({
+    do: fc.constantFrom("rename" as const, "exchange" as const, "link" as const),
+    who,
+    at: which,
+    into: which,
+  }),
+  fc.record({ do: fc.constantFrom("chmod" as const, "xattr" as const, "list" as const), who, at: which }),
+  fc.record({ do: fc.constantFrom("lookup" as const, "getattr" as const, "forget" as const), who, at: which }),
+  fc.record({ do: fc.constantFrom("lookup" as const, "getattr" as const, "list" as const), who, at: which }),
+);
+
+type Op = typeof op extends fc.Arbitrary<infer T> ? T : never;
+
+/** What the kernel of a mount knows: names with their inodes, as it was told. */
+class Machine {
+  readonly known = new Map<string, number>();
+  readonly references = new Map<number, number>();
+  #count = 0;
+
+  constructor(
+    readonly lab: Lab,
+    readonly mount: Mount,
+  ) {}
+
+  async run(c: Op): Promise<void> {
+    const { vfs } = this.mount;
+    const at = name(NAMES[c.at] ?? "");
+    const ino = this.known.get(at);
+    const move = { fromDir: 1, fromName: at, intoDir: 1, noReplace: false };
+    switch (c.do) {
+      case "mknod":
+        return this.#found(at, vfs.mknod(WHO, 1, at, 0o644, 0, 0));
+      case "mkdir":
+        return this.#found(at, vfs.mkdir(WHO, 1, at, 0o755, 0));
+      case "unlink":
+        return vfs.unlink(WHO, 1, at);
+      case "rmdir":
+        return vfs.rmdir(WHO, 1, at);
+      case "rename":
+        return vfs.rename(WHO, { ...move, intoName: name(NAMES[c.into] ?? ""), exchange: false });
+      case "exchange":
+        return vfs.rename(WHO, { ...move, intoName: name(NAMES[c.into] ?? ""), exchange: true });
+      case "link":
+        return ino === undefined
+          ? undefined
+          : this.#found(name(NAMES[c.into] ?? ""), vfs.link(WHO, ino, 1, name(NAMES[c.into] ?? "")));
+      case "chmod":
+        if (ino !== undefined) await vfs.setattr(WHO, ino, { mode: 0o600 + (++this.#count % 8) });
+        return;
+      case "xattr":
+        if (ino !== undefined) await vfs.setxattr(WHO, ino, name("user.n"), Buffer.from(`${++this.#count}`), 0);
+        return;
+      case "lookup":
+        return this.#found(at, vfs.lookup(WHO, 1, at));
+      case "getattr":
+        if (ino !== undefined) await vfs.getattr(WHO, ino);
+        return;
+      case "forget":
+        if (ino !== undefined) this.forget(ino);
+        return;
+      case "list":
+        return this.#list();
+    }
+  }
+
+  forget(ino: number): void {
+    const count = this.references.get(ino) ?? 0;
+    if (count === 0) return;
+    this.references.delete(ino);
+    for (const [at, known] of this.known) if (known === ino) this.known.delete(at);
+    this.mount.vfs.forget(ino, count);
+  }
+
+  async #found(at: string, work: ReturnType<Mount["vfs"]["lookup"]>): Promise<void> {
+    const { attr } = await work;
+    if (attr === undefined) return;
+    this.known.set(at, attr.ino);
+    this.references.set(attr.ino, (this.references.get(attr.ino) ?? 0) + 1);
+  }
+
+  async #list(): Promise<void> {
+    const { vfs } = this.mount;
+    const { handle } = await vfs.opendir(WHO, 1);
+    for (let cookie = 0, more = true; more;) {
+      more = false;
+      let room = 2;
+      await vfs.readdir(handle, cookie, true, (entry) => {
+        more = true;
+        if (room-- === 0) return false;
+        cookie = entry.cookie;
+        if (entry.found?.attr !== undefined) {
+          this.known.set(entry.name, entry.ino);
+          this.references.set(entry.ino, (this.references.get(entry.ino) ?? 0) + 1);
+        }
+        return true;
+      });
+      if (room === 2) more = false;
+      await Promise.resolve();
+    }
+    await vfs.releasedir(handle);
+  }
+}
+
+/** Everything that a mount says must be what the metadata daemon has, whatever it says it from. */
+async function check(lab: Lab, machine: Machine): Promise<void> {
+  const { vfs } = machine.mount;
+  for (const text of NAMES) {
+    const entry = lab.cluster.rows.get(key.entry(1, name(text)));
+    const { attr } = await lab.end(vfs.lookup(WHO, 1, name(text)));
+    const inode = entry === undefined ? undefined : lab.cluster.inode(entry.ino);
+    assert.deepEqual(attr, inode && attrOf(inode), `lookup ${text}`);
+    if (attr !== undefined) vfs.forget(attr.ino, 1);
+  }
+  for (const ino of machine.references.keys()) {
+    const inode = lab.cluster.inode(ino);
+    if (inode === undefined) continue;
+    assert.deepEqual((await lab.end(vfs.getattr(WHO, ino))).attr, attrOf(inode), `getattr ${ino}`);
+    const stored = lab.cluster.rows.get(key.xattrs(ino))?.xattrs ?? [];
+    assert.deepEqual(await lab.end(vfs.listxattr(WHO, ino)), stored, `xattrs of ${ino}`);
+  }
+  const names: string[] = [];
+  const { handle } = await lab.end(vfs.opendir(WHO, 1));
+  await lab.end(vfs.readdir(handle, 0, false, (entry) => names.push(entry.name) > 0));
+  await lab.end(vfs.releasedir(handle));
+  const expected = lab.cluster.rows.of("C").map(([, row]) => row.name.toString());
+  assert.deepEqual(names, [".", "..", ...expected]);
+}
+
+void test("two mounts work in one folder at the same time, and neither ever answers from a stale cache", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(),
+      fc.array(fc.array(op, { minLength: 1, maxLength: 4 }), { maxLength: 15 }),
+      async (seed, rounds) => {
+        const lab = new Lab({ seed });
+        const machines = [new Machine(lab, lab.mount()), new Machine(lab, lab.mount())];
+        await lab.end(Promise.all(machines.map((machine) => machine.mount.vfs.getattr(WHO, 1))).then(() => undefined));
+        for (const round of rounds) {
+          const running = round.map(async (c) => {
+            try {
+              await machines[c.who]?.run(c);
+            } catch (error) {
+              // Whether it works depends on the others.
+              if (!(error instanceof FsError)) throw error;
+            }
+          });
+          await lab.end(Promise.all(running).then(() => undefined));
+          for (const machine of machines) await check(lab, machine);
+        }
+        for (const { mount, references } of machines) {
+          for (const [ino, count] of references) mount.vfs.forget(ino, count);
+          const inodes = await mount.registry.getSingleMetricAsString("bigfs_mount_inodes");
+          assert.match(
+            inodes,
+            /bigfs_mount_inodes [01]$/m,
+            "only the root is left when the kernel has forgotten everything",
+          );
+          await lab.clock.advance(2000);
+          assert.deepEqual(
+            [...mount.meta.leases].filter(
+              (lease) => lease.startsWith("I") && references.has(Number.parseInt(lease.slice(1), 16)),
+            ),
+            [],
+            "and the metadata daemon knows that",
+          );
+        }
+      },
+    ),
+    { numRuns: Number(process.env["BIGFS_RUNS"] ?? 60) },
+  );
+});
