@@ -57,13 +57,13 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   const known = await knownSessions(executor);
   const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume });
   await cluster.load();
+  undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
   const serving = new Serving({ executor, cluster, clock, log, registry, volume }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();
   undo.add(() => spaceTask.stop());
-  undo.add(() => drained(executor));
   undo.add(() => serving.stop());
   const rpc = new RpcServer({
     key: opts.key,

@@ -120,6 +120,12 @@ export class MetaHarness {
     this.#store = this.#store.crash();
   }
 
+  /** Keys of the stored rows of these kinds. */
+  async keysOf(kinds: string): Promise<string[]> {
+    const rows = await this.#store.scan({ from: "", to: "~", limit: Infinity });
+    return rows.map((row) => row.key).filter((key) => kinds.includes(key.charAt(0)));
+  }
+
   dial<Req, Rep>(kind: StreamKind<Req, Rep>, role: string): Promise<Link<Req, Rep>> {
     return dial(kind, this.address, { key: KEY, role, connectMs: 5_000, clock: systemClock });
   }
