@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "tap";
-import { CHUNK, Lab, type Mount, WHO, flags, pattern } from "./lab.js";
+import { CHUNK, Lab, type Mount, WHO, flags, pattern, runs } from "./lab.js";
 
 const SIZE = 5 * CHUNK;
 
@@ -225,7 +225,6 @@ class Twin {
 }
 
 void test("a file is what was written to it, whatever its nodes do and however small its memory is", async () => {
-  const runs = Number(process.env["BIGFS_RUNS"] ?? 40);
   await fc.assert(
     fc.asyncProperty(world, fc.array(command, { minLength: 1, maxLength: 25 }), async (opts, commands) => {
       const twin = new Twin(opts);
@@ -234,6 +233,6 @@ void test("a file is what was written to it, whatever its nodes do and however s
       for (const node of twin.lab.nodes.nodes) node.broken = undefined;
       await twin.finish();
     }),
-    { numRuns: runs, ...(process.env["BIGFS_SEED"] === undefined ? {} : { seed: Number(process.env["BIGFS_SEED"]) }) },
+    runs(40),
   );
 });

@@ -175,3 +175,9 @@ export function pattern(length: number, seed: number): Buffer {
   for (let i = 0; i < length; i++) data[i] = ((i * 31 + seed * 17 + (i >> 8)) % 255) + 1;
   return data;
 }
+
+/** How often a property is tried. BIGFS_RUNS asks for more, BIGFS_SEED repeats one (fast-check says which). */
+export function runs(few: number): { numRuns: number; seed?: number } {
+  const { BIGFS_RUNS: many, BIGFS_SEED: seed } = process.env;
+  return { numRuns: many === undefined ? few : Number(many), ...(seed === undefined ? {} : { seed: Number(seed) }) };
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "tap";
 import { settle } from "../../../helpers/fake-clock.js";
-import { CHUNK, Lab, type Mount, WHO, flags } from "./lab.js";
+import { CHUNK, Lab, type Mount, WHO, flags, runs } from "./lab.js";
 
 /** Bytes from..to of the log, none of them zero. */
 function logBytes(from: number, to: number): Buffer {
@@ -78,6 +78,6 @@ void test("D1, D2: who follows a growing file sees a prefix of it, never zeros",
         for (const { mount } of readers) assert.deepEqual(await lab.content(mount, ino), logBytes(0, end));
       },
     ),
-    { numRuns: Number(process.env["BIGFS_RUNS"] ?? 15) },
+    runs(15),
   );
 });
