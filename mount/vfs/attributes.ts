@@ -49,10 +49,10 @@ export class InodeAttributes {
   #change(who: Caller, ino: number, change: Change): Promise<Attributes> {
     const { core } = this;
     return core.ask("setattr", requestOf(ino, change), credOf(who), (reply, ticket) => {
-      const file = core.inodes.get(ino)?.file;
-      if (change.mtime !== undefined) file?.writer.forgetMtime();
-      if (change.size !== undefined) file?.changed();
-      else file?.touched(mustAttr(reply.attr), ticket);
+      const inode = core.inodes.get(ino);
+      if (change.mtime !== undefined) inode?.file?.writer.forgetMtime();
+      if (change.size === undefined) inode?.file?.touched(mustAttr(reply.attr), ticket);
+      else inode?.file?.reshaped(mustAttr(reply.attr));
       return this.#absorb(reply, ticket);
     });
   }
@@ -70,7 +70,7 @@ export class InodeAttributes {
         core.ask("setattr", requestOf(file.ino, change), credOf(who), (reply, ticket) => {
           const attr = mustAttr(reply.attr);
           cutTo(file, size, attr.truncSeq);
-          file.reshaped(attr, ticket);
+          file.reshaped(attr);
           return this.#absorb(reply, ticket);
         }),
       );
@@ -80,6 +80,8 @@ export class InodeAttributes {
   #absorb(reply: AttrReply, ticket: Ticket): Attributes {
     const { core } = this;
     const attr = mustAttr(reply.attr);
+    const inode = core.inodes.get(attr.ino);
+    if (inode !== undefined) core.inodes.keepPages(inode, attr, ticket);
     const answer = core.inodes.absorb(attr, reply.cached, ticket);
     // Listings that were fetched before show the old ones.
     core.answers.inodeChanged(attr.ino);

@@ -26,7 +26,7 @@ export class EntryCache {
   get(dir: number, name: Name): number | undefined {
     const entry = this.#entries.get(entryKey(dir, name));
     if (entry === undefined || !entry.cached) return undefined;
-    if (entry.dirSerial !== this.parts.inodes.get(dir)?.serial || this.parts.meta.leaseLeftMs() <= 0) return undefined;
+    if (entry.dirSerial !== this.parts.inodes.serialOf(dir) || this.parts.meta.leaseLeftMs() <= 0) return undefined;
     return entry.ino;
   }
 
@@ -37,9 +37,9 @@ export class EntryCache {
 
   /** Takes what an answer said; returns whether it may be kept. */
   put(at: { dir: number; name: Name }, ino: number, cached: boolean, ticket: Ticket): boolean {
-    const dirInode = this.parts.inodes.get(at.dir);
-    if (dirInode === undefined || !ticket.isFreshEntry(at.dir, at.name)) return false;
-    this.#entries.set(entryKey(at.dir, at.name), { ino, dirSerial: dirInode.serial, cached });
+    const dirSerial = this.parts.inodes.serialOf(at.dir);
+    if (dirSerial === undefined || !ticket.isFreshEntry(at.dir, at.name)) return false;
+    this.#entries.set(entryKey(at.dir, at.name), { ino, dirSerial, cached });
     return cached;
   }
 
@@ -47,7 +47,7 @@ export class EntryCache {
   putOwn(at: { dir: number; name: Name }, ino: number, cached: boolean, ticket: Ticket): boolean {
     const isFresh = ticket.isFreshEntry(at.dir, at.name);
     this.invalidate(at.dir, at.name);
-    const dirSerial = this.parts.inodes.get(at.dir)?.serial;
+    const dirSerial = this.parts.inodes.serialOf(at.dir);
     if (!isFresh || dirSerial === undefined) return false;
     this.#entries.set(entryKey(at.dir, at.name), { ino, dirSerial, cached });
     return cached;

@@ -83,7 +83,8 @@ export class Extents {
   #reshaped(file: FileState, reply: AttrReply, ticket: Ticket): void {
     const { core } = this.parts;
     const attr = mustAttr(reply.attr);
-    file.reshaped(attr, ticket);
+    core.inodes.keepPages(file.inode, attr, ticket);
+    file.reshaped(attr);
     core.inodes.absorb(attr, reply.cached, ticket);
     core.answers.inodeChanged(attr.ino);
   }

@@ -64,27 +64,22 @@ export class FileState implements FileWriterHost {
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void {
     const attr = mustAttr(reply.attr);
     const { inodes } = this.parts.core;
-    const wasAlone = inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
-    if (wasAlone && attr.truncSeq === seq && this.#isCurrent()) this.slots.apply(attr, slices, reply.chunks);
+    if (attr.truncSeq === seq && this.#isKnown(ticket)) this.slots.apply(attr, slices, reply.chunks);
     else this.slots.clear();
-    this.#keepPages(attr, wasAlone);
+    inodes.keepPages(this.inode, attr, ticket);
     this.minVersion = Math.max(this.minVersion, attr.version);
     inodes.absorb(attr, reply.cached, ticket);
   }
 
   /** An own operation changed attributes, and nothing of the data. */
   touched(attr: Attr, ticket: Ticket): void {
-    const wasAlone = this.parts.core.inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
-    if (wasAlone && this.#isCurrent()) this.slots.version = Math.max(this.slots.version, attr.version);
-    this.#keepPages(attr, wasAlone);
+    if (this.#isKnown(ticket)) this.slots.version = Math.max(this.slots.version, attr.version);
   }
 
-  /** An own operation changed size or extents (and the kernel knows it). */
-  reshaped(attr: Attr, ticket: Ticket): void {
-    const wasAlone = this.parts.core.inodes.isCached(this.inode) && ticket.isFreshInode(this.ino);
+  /** An own operation changed size or extents. */
+  reshaped(attr: Attr): void {
     this.slots.clear();
     this.generation += 1;
-    this.#keepPages(attr, wasAlone);
     this.minVersion = Math.max(this.minVersion, attr.version);
   }
 
@@ -112,16 +107,8 @@ export class FileState implements FileWriterHost {
     this.parts.core.inodes.retire(this.inode);
   }
 
-  /** The slots are those of the newest version that was seen. */
-  #isCurrent(): boolean {
-    return this.slots.version >= this.inode.attr.version;
-  }
-
-  /** The kernel's pages stay right under a new version that was made here, when nobody else changed the file between. */
-  #keepPages(attr: Attr, wasAlone: boolean): void {
-    const { inode } = this;
-    const isNext = attr.version === inode.pagesVersion + 1;
-    const wasRight = wasAlone && inode.pagesVersion === inode.attr.version;
-    if (isNext || wasRight) inode.pagesVersion = Math.max(inode.pagesVersion, attr.version);
+  /** Until this answer, the slots were those of the newest version. */
+  #isKnown(ticket: Ticket): boolean {
+    return this.slots.version >= this.inode.attr.version && this.parts.core.inodes.isAlone(this.inode, ticket);
   }
 }

@@ -52,7 +52,12 @@ export class Inode {
     if (writer === undefined || !writer.isDirty) return this.attr;
     const { attr } = this;
     const mtime = writer.mtime ?? attr.mtime;
-    return { ...attr, size: Math.max(attr.size, writer.endSince(attr.truncSeq)), mtime, ctime: writer.mtime ?? attr.ctime };
+    return {
+      ...attr,
+      size: Math.max(attr.size, writer.endSince(attr.truncSeq)),
+      mtime,
+      ctime: writer.mtime ?? attr.ctime,
+    };
   }
 }
 
@@ -87,6 +92,12 @@ export class InodeTable {
 
   get(ino: number): Inode | undefined {
     return this.#inodes.get(ino);
+  }
+
+  /** Which Inode object stands for the folder; undefined: none, and nothing in it may be cached. */
+  serialOf(dir: number): number | undefined {
+    // The kernel never gives the root back, and need not have asked for it.
+    return dir === this.root ? 0 : this.#inodes.get(dir)?.serial;
   }
 
   /** The attributes may be used without asking. */
@@ -166,6 +177,23 @@ export class InodeTable {
     this.#forgotten = new Set();
     for (const ino of inos) this.parts.answers.inodeChanged(ino);
     this.parts.meta.tell("forget", { inos });
+  }
+
+  /**
+   * An own change has made this version (not absorbed yet), and the kernel knows what it did to its pages: they stay
+   * right if they were, and if nobody else has changed the file in between.
+   */
+  keepPages(inode: Inode, attr: Attr, ticket: Ticket): void {
+    const isNext = attr.version === inode.pagesVersion + 1;
+    const wasRight = inode.pagesVersion === inode.attr.version && this.isAlone(inode, ticket);
+    if (inode.pagesVersion !== 0 && (isNext || wasRight)) {
+      inode.pagesVersion = Math.max(inode.pagesVersion, attr.version);
+    }
+  }
+
+  /** Until this answer, nobody else can have changed what is known of the inode. */
+  isAlone(inode: Inode, ticket: Ticket): boolean {
+    return this.isCached(inode) && ticket.isFreshInode(inode.ino);
   }
 
   /** What is cached of the inode is void: it changed, or may have. */

@@ -108,7 +108,8 @@ export class OpenFiles {
     const file = (inode.file ??= new FileState(this.parts, inode));
     if (flags.truncate) {
       cutTo(file, 0, attr.truncSeq);
-      file.reshaped(attr, ticket);
+      this.core.inodes.keepPages(inode, attr, ticket);
+      file.reshaped(attr);
     }
     const keepCache = inode.pagesVersion !== 0 && inode.pagesVersion === attr.version;
     if (!keepCache && inode.pagesVersion !== 0) file.changed();

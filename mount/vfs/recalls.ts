@@ -74,7 +74,7 @@ export class Recalls {
     const { core } = this;
     const name = nameOf(bytes);
     core.entries.invalidate(dir, name);
-    if (core.inodes.get(dir) === undefined) return Promise.resolve();
+    if (core.inodes.serialOf(dir) === undefined) return Promise.resolve();
     return this.#wait(dir, core.kernel.dropEntry(dir, name));
   }
 

@@ -11,25 +11,30 @@ const BLOCK = 64 * 1024;
 /**
  * Bytes of chunks, which never change: whole chunks, or single blocks of 64 KiB where somebody reads here and there.
  * The same bytes are fetched once however many ask for them.
+ *
+ * Chunks that were fetched ahead are kept apart until somebody reads them: among the others, what was read already would
+ * push out what is about to be read.
  */
 export class ChunkCache {
+  readonly #ahead: LRUCache<number, Buffer>;
   readonly #whole: LRUCache<number, Buffer>;
   readonly #blocks: LRUCache<string, Buffer>;
   readonly #fetching = new Map<string, Promise<Buffer>>();
 
-  /** A quarter of the memory is for blocks. */
+  /** Half of the memory is for what was fetched ahead, a quarter for chunks, a quarter for blocks. */
   constructor(
     private readonly parts: { readonly chunks: ChunkClient; readonly clock: Clock },
     private readonly opts: { readonly cacheBytes: number; /** For one node. */ readonly tryMs: number },
   ) {
     const sizeCalculation = (bytes: Buffer): number => Math.max(1, bytes.length);
     const maxSize = Math.max(1, Math.floor(opts.cacheBytes / 4));
-    this.#whole = new LRUCache({ maxSize: 3 * maxSize, sizeCalculation });
+    this.#ahead = new LRUCache({ maxSize: 2 * maxSize, sizeCalculation });
+    this.#whole = new LRUCache({ maxSize, sizeCalculation });
     this.#blocks = new LRUCache({ maxSize, sizeCalculation });
   }
 
   get bytes(): number {
-    return this.#whole.calculatedSize + this.#blocks.calculatedSize;
+    return this.#ahead.calculatedSize + this.#whole.calculatedSize + this.#blocks.calculatedSize;
   }
 
   /** Whether a whole chunk of this length can be kept at all. */
@@ -38,12 +43,12 @@ export class ChunkCache {
   }
 
   has(chunk: number): boolean {
-    return this.#whole.has(chunk);
+    return this.#whole.has(chunk) || this.#ahead.has(chunk);
   }
 
   /** Bytes off..off+len if they are at hand. */
   peek(chunk: number, off: number, len: number): Buffer | undefined {
-    const whole = this.#whole.get(chunk);
+    const whole = this.#whole.get(chunk) ?? this.#wasAhead(chunk);
     if (whole !== undefined) return whole.length >= off + len ? whole.subarray(off, off + len) : undefined;
     const block = Math.floor(off / BLOCK);
     if (off + len > (block + 1) * BLOCK) return undefined;
@@ -52,12 +57,19 @@ export class ChunkCache {
     return bytes !== undefined && bytes.length >= start + len ? bytes.subarray(start, start + len) : undefined;
   }
 
+  /** Fetches a chunk that somebody will probably read. */
+  async loadAhead(place: ChunkPlace): Promise<void> {
+    const bytes = await this.#fetch(place, 0, place.len);
+    if (!this.#whole.has(place.chunk)) this.#ahead.set(place.chunk, bytes);
+  }
+
   /** Bytes off..off+len; the whole chunk is fetched and kept when `whole`. EBADMSG when the chunk is shorter. */
   async load(place: ChunkPlace, off: number, len: number, whole: boolean): Promise<Buffer> {
     const known = this.peek(place.chunk, off, len);
     if (known !== undefined) return known;
     if ((whole || place.len <= BLOCK) && this.canKeep(place.len)) {
       const bytes = await this.#fetch(place, 0, place.len);
+      this.#ahead.delete(place.chunk);
       this.#whole.set(place.chunk, bytes);
       return part(place, bytes, off, len);
     }
@@ -72,6 +84,15 @@ export class ChunkCache {
       this.#blocks.set(`${place.chunk}/${block}`, Buffer.from(bytes.subarray(from, from + BLOCK)));
     }
     return part(place, bytes, off - start, len);
+  }
+
+  /** A chunk that was fetched ahead and is read now. */
+  #wasAhead(chunk: number): Buffer | undefined {
+    const bytes = this.#ahead.get(chunk);
+    if (bytes === undefined) return undefined;
+    this.#ahead.delete(chunk);
+    this.#whole.set(chunk, bytes);
+    return bytes;
   }
 
   /** Blocks first..last in one piece if all are kept. */

@@ -12,6 +12,8 @@ export class ReadPattern {
   #window = 0;
   /** One past the highest slot that was fetched ahead. */
   ahead = 0;
+  /** The slots behind the known ones are being asked for. */
+  isAsking = false;
 
   constructor(private readonly slotSize: number) {}
 

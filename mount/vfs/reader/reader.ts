@@ -52,8 +52,9 @@ export class Reader {
     const window = pattern.note(off, Math.max(1, size));
     const isSequential = window !== undefined;
     const map = this.usable(file, off, off + size);
-    if (map === undefined || file.writer.hasOlderThan(map.truncSeq)) return this.#readSlowly(file, off, size, isSequential);
-    if (window !== undefined) this.#readAhead(map, pattern, off + size, window);
+    if (map === undefined || file.writer.hasOlderThan(map.truncSeq))
+      return this.#readSlowly(file, off, size, isSequential);
+    if (window !== undefined) this.#readAhead(file, map, pattern, { end: off + size, window });
     const draft = this.#draft(file, map, off, size);
     return draft.wanted.length === 0 ? draft.bytes : this.#readSlowly(file, off, size, isSequential);
   }
@@ -190,11 +191,15 @@ export class Reader {
     );
   }
 
-  /** Fetches whole chunks of the next slots in the background, as far as they are known and memory allows. */
-  #readAhead(map: SlotMap, pattern: ReadPattern, end: number, window: number): void {
-    const next = Math.floor((end - 1) / this.#slotSize) + 1;
-    const stop = next + window;
+  /** Fetches whole chunks of the next slots in the background, as far as memory allows. */
+  #readAhead(file: FileState, map: SlotMap, pattern: ReadPattern, at: { end: number; window: number }): void {
+    const next = Math.floor((at.end - 1) / this.#slotSize) + 1;
+    const stop = Math.min(next + at.window, Math.ceil(map.size / this.#slotSize));
     for (let slot = Math.max(next, pattern.ahead); slot < stop; slot++) {
+      if (!map.knows(slot)) {
+        this.#askAhead(file, pattern, slot);
+        return;
+      }
       for (const slice of map.slices(slot)) {
         const place = slice.chunk === 0 ? undefined : map.place(slice.chunk);
         if (place === undefined || this.cache.has(place.chunk) || !this.cache.canKeep(place.len)) continue;
@@ -205,10 +210,21 @@ export class Reader {
     }
   }
 
+  #askAhead(file: FileState, pattern: ReadPattern, slot: number): void {
+    if (pattern.isAsking) return;
+    pattern.isAsking = true;
+    this.#ask(file, slot * this.#slotSize, (slot + 1) * this.#slotSize)
+      // Who reads it for real asks again and reports.
+      .catch(() => {})
+      .finally(() => {
+        pattern.isAsking = false;
+      });
+  }
+
   #fetchAhead(place: ChunkPlace): void {
     this.#aheadBytes += place.len;
     this.cache
-      .load(place, 0, place.len, true)
+      .loadAhead(place)
       // Who reads it for real tries again and reports.
       .catch(() => {})
       .finally(() => {

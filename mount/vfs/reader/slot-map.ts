@@ -53,6 +53,10 @@ export class SlotMap {
     return true;
   }
 
+  knows(slot: number): boolean {
+    return this.#slots.has(slot);
+  }
+
   slices(slot: number): readonly Slice[] {
     return this.#slots.get(slot) ?? [];
   }

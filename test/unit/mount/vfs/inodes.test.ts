@@ -1,0 +1,133 @@
+import { test } from "tap";
+import { settle } from "../../../helpers/fake-clock.js";
+import { key } from "../../../../daemon/meta/keys.js";
+import { Lab, WHO, flags, name } from "./lab.js";
+
+void test("an inode goes when the kernel has given back every reference, not before, and the daemon is told", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.lookup(a, "f");
+  await lab.end(a.vfs.link(WHO, ino, 1, name("g")));
+  a.vfs.forget(ino, 2);
+  await lab.clock.advance(5000);
+  t.same(a.meta.forgotten, [], "one reference is left");
+  a.vfs.forget(ino, 1);
+  await lab.clock.advance(5000);
+  t.same(a.meta.forgotten, [], "it is open");
+  t.same(a.vfs.openFiles(), [{ ino, count: 1 }]);
+  await lab.close(a, handle);
+  await lab.clock.advance(5000);
+  t.same(a.meta.forgotten, [ino]);
+  t.same(a.vfs.openFiles(), []);
+});
+
+void test("an answer that is under way when its inode is disclaimed is not kept", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.close(a, handle);
+  a.vfs.forget(ino, 1);
+  // The lookup is answered under the lease that the disclaimer then ends.
+  a.meta.after = async (op) => {
+    if (op !== "lookup") return;
+    await lab.clock.advance(2000);
+  };
+  await lab.lookup(a, "f");
+  a.meta.after = () => {};
+  t.same(a.meta.forgotten, [ino]);
+  t.notOk(a.meta.leases.has(key.inode(ino)));
+  await lab.lookup(b, "f");
+  await lab.end(b.vfs.setattr(WHO, ino, { mode: 0o600 }));
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode & 0o777, 0o600);
+});
+
+void test("an unlinked file lives as long as it is open here, and its data can be stored", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, Buffer.from("still here"));
+  await lab.end(a.vfs.unlink(WHO, 1, name("f")));
+  a.vfs.forget(ino, 1);
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.nlink, 0);
+  await lab.end(a.vfs.fsync(handle));
+  t.equal(Buffer.from(await lab.end(a.vfs.read(handle, 0, 100))).toString(), "still here");
+  await lab.close(a, handle);
+  await settle(20);
+  t.equal(lab.cluster.inode(ino), undefined);
+});
+
+void test("the kernel may keep its pages of a file while nobody else changes it", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  const reopen = async (): Promise<boolean> => {
+    const opened = await lab.end(a.vfs.open(WHO, ino, flags()));
+    await lab.close(a, opened.handle);
+    return opened.keepCache;
+  };
+  await lab.write(a, handle, 0, Buffer.alloc(10_000, 1));
+  await lab.close(a, handle);
+  t.equal(await reopen(), true, "own writes are in them");
+  await lab.end(a.vfs.setattr(WHO, ino, { mode: 0o600 }));
+  t.equal(await reopen(), true, "attributes are not in them");
+  await lab.end(a.vfs.setattr(WHO, ino, { size: 5000 }));
+  t.equal(await reopen(), true, "the kernel has cut them itself");
+  await lab.lookup(b, "f");
+  const { handle: there } = await lab.end(b.vfs.open(WHO, ino, flags()));
+  await lab.write(b, there, 0, Buffer.alloc(100, 2));
+  await lab.close(b, there);
+  t.ok(a.kernel.told.includes(`data ${ino}`));
+  t.equal(await reopen(), false, "somebody else wrote");
+  t.equal(await reopen(), true);
+});
+
+void test("a change by another mount while nothing may be cached is noticed at the next open", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  a.meta.uncached = true;
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, Buffer.alloc(10_000, 1));
+  await lab.close(a, handle);
+  await lab.lookup(b, "f");
+  const { handle: there } = await lab.end(b.vfs.open(WHO, ino, flags()));
+  await lab.write(b, there, 0, Buffer.alloc(100, 2));
+  await lab.close(b, there);
+  t.same(a.kernel.told, [], "nobody said so");
+  // An own write in between must not make the old pages look right.
+  await lab.end(a.vfs.setattr(WHO, ino, { mode: 0o600 }));
+  const opened = await lab.end(a.vfs.open(WHO, ino, flags()));
+  t.equal(opened.keepCache, false);
+  t.same((await lab.content(a, ino)).subarray(0, 100), Buffer.alloc(100, 2));
+});
+
+void test("a read-only mount changes nothing", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.close(a, handle);
+  const b = lab.mount({ readOnly: true });
+  await lab.lookup(b, "f");
+  const { vfs } = b;
+  const create = { ...flags(), exclusive: false };
+  const move = { fromDir: 1, fromName: name("f"), intoDir: 1, intoName: name("g"), noReplace: false, exchange: false };
+  const attempts = {
+    open: () => vfs.open(WHO, ino, flags()),
+    create: () => vfs.create(WHO, 1, name("x"), 0o644, 0, create),
+    setattr: () => vfs.setattr(WHO, ino, { mode: 0o600 }),
+    mknod: () => vfs.mknod(WHO, 1, name("x"), 0o644, 0, 0),
+    mkdir: () => vfs.mkdir(WHO, 1, name("x"), 0o755, 0),
+    symlink: () => vfs.symlink(WHO, 1, name("x"), Buffer.from("y")),
+    link: () => vfs.link(WHO, ino, 1, name("g")),
+    unlink: () => vfs.unlink(WHO, 1, name("f")),
+    rmdir: () => vfs.rmdir(WHO, 1, name("f")),
+    rename: () => vfs.rename(WHO, move),
+    setxattr: () => vfs.setxattr(WHO, ino, name("user.x"), Buffer.from("y"), 0),
+    removexattr: () => vfs.removexattr(WHO, ino, name("user.x")),
+  };
+  for (const [what, attempt] of Object.entries(attempts)) t.equal(await lab.errno(attempt), "EROFS", what);
+  t.equal(await lab.errno(() => vfs.open(WHO, ino, flags({ write: false }))), "");
+});
