@@ -199,6 +199,8 @@ export class FakeMetaClient implements MetaClient {
   #execute(op: OpName, args: unknown, who: Cred): { result: unknown; changed: ReadonlyMap<LeaseKey, boolean> } {
     const { rows } = this.cluster;
     const nothing: ReadonlyMap<LeaseKey, boolean> = new Map();
+    if (op === "slots")
+      args = { ...(args as OpArgs<"slots">), count: this.#shortened((args as OpArgs<"slots">).count) };
     if (op === "alloc") return { result: this.#alloc((args as OpArgs<"alloc">).count), changed: nothing };
     if (op === "statfs") return { result: { capacity: 1, free: 1, inodes: 1 }, changed: nothing };
     if (op === "readdir") return { result: this.#readdir(args as OpArgs<"readdir">, who), changed: nothing };
@@ -246,6 +248,11 @@ export class FakeMetaClient implements MetaClient {
     ]);
     const cached = args.withAttrs && keys.every((k) => this.#grant(k));
     return { entries, end: page.length === all.length, parent, cached, entryCached: cached };
+  }
+
+  /** Answers about slots may stop short. */
+  #shortened(count: number): number {
+    return this.cluster.parts.chance.happens(0.2) ? 1 : count;
   }
 
   #alloc(count: number): OpResult<"alloc"> {

@@ -64,36 +64,43 @@ export class Reader {
     const { core } = this;
     const backoff = new Backoff(core.parts.clock, 1, core.opts.deadlines.reconnectMaxMs);
     const deadline = core.parts.clock.monotonicMs() + core.opts.deadlines.ioDeadlineMs;
+    const asked = new SlotMap(this.#slotSize);
     for (;;) {
-      const map = this.usable(file, off, end) ?? (await this.#ask(file, off, end));
+      const map = this.usable(file, off, end) ?? (this.#isCurrent(file, asked, off, end) ? asked : undefined);
       if (map !== undefined) return map;
       if (core.parts.clock.monotonicMs() >= deadline) throw new FsError("EIO", "the file changes all the time");
-      await backoff.wait();
+      if (!(await this.#ask(file, asked, off, end))) await backoff.wait();
     }
   }
 
   /** The slots as remembered, if they may be used for these bytes. */
   usable(file: FileState, off: number, end: number): SlotMap | undefined {
     const { slots, inode } = file;
-    const isCurrent = slots.version >= inode.attr.version && slots.version >= file.minVersion;
-    return isCurrent && this.core.inodes.isCached(inode) && slots.covers(off, end) ? slots : undefined;
+    return this.core.inodes.isCached(inode) && this.#isCurrent(file, slots, off, end) ? slots : undefined;
   }
 
-  /** undefined: the answer was older than what is known. */
-  #ask(file: FileState, off: number, end: number): Promise<SlotMap | undefined> {
+  /** Not older than anything that is known of the file, so that it has all that was committed here. */
+  #isCurrent(file: FileState, map: SlotMap, off: number, end: number): boolean {
+    return map.version >= file.inode.attr.version && map.version >= file.minVersion && map.covers(off, end);
+  }
+
+  /**
+   * Asks for what is not known of these slots; an answer may stop short. False: it was older than what is known of the
+   * file.
+   */
+  #ask(file: FileState, asked: SlotMap, off: number, end: number): Promise<boolean> {
     const { core } = this;
-    const first = Math.floor(off / this.#slotSize);
-    const needed = Math.floor(Math.max(off, end - 1) / this.#slotSize) - first + 1;
+    const first = asked.firstUnknown(off, end) ?? Math.floor(off / this.#slotSize);
+    const needed = Math.max(1, Math.floor(Math.max(off, end - 1) / this.#slotSize) - first + 1);
     const count = core.inodes.isCached(file.inode) ? Math.max(needed, LIMITS.slotsPerReply) : needed;
     return core.ask("slots", { ino: file.ino, first, count }, SELF, (reply, ticket) => {
       const attr = mustAttr(reply.attr);
       const known = file.inode.attr.version;
       core.inodes.absorb(attr, reply.cached, ticket);
-      if (attr.version < known || attr.version < file.minVersion) return undefined;
-      const mayKeep = reply.cached && ticket.isFreshInode(file.ino);
-      const map = mayKeep ? file.slots : new SlotMap(this.#slotSize);
-      map.put(reply);
-      return map;
+      if (attr.version < known || attr.version < file.minVersion) return false;
+      asked.put(reply);
+      if (reply.cached && ticket.isFreshInode(file.ino)) file.slots.put(reply);
+      return true;
     });
   }
 
@@ -104,6 +111,8 @@ export class Reader {
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
     for (let lost = 0; ;) {
       const map = await this.slots(file, off, off + size);
+      // A commit may have come between.
+      if (!this.#isCurrent(file, map, off, off + size)) continue;
       if (file.writer.hasOlderThan(map.truncSeq)) {
         // The file was cut since they were written: what is left of them only the metadata daemon knows.
         await file.writer.flush();
@@ -213,7 +222,7 @@ export class Reader {
   #askAhead(file: FileState, pattern: ReadPattern, slot: number): void {
     if (pattern.isAsking) return;
     pattern.isAsking = true;
-    this.#ask(file, slot * this.#slotSize, (slot + 1) * this.#slotSize)
+    this.#ask(file, new SlotMap(this.#slotSize), slot * this.#slotSize, (slot + 1) * this.#slotSize)
       // Who reads it for real asks again and reports.
       .catch(() => {})
       .finally(() => {

@@ -45,12 +45,16 @@ export class SlotMap {
 
   /** Whether the slots of bytes off..end are known, as far as the file goes. */
   covers(off: number, end: number): boolean {
-    if (this.version === 0) return false;
+    return this.version !== 0 && this.firstUnknown(off, end) === undefined;
+  }
+
+  /** The first slot of bytes off..end, as far as the file goes, that is not known. */
+  firstUnknown(off: number, end: number): number | undefined {
+    const first = Math.floor(off / this.slotSize);
+    if (this.version === 0) return first;
     const stop = Math.min(end, this.size);
-    for (let slot = Math.floor(off / this.slotSize); slot * this.slotSize < stop; slot++) {
-      if (!this.#slots.has(slot)) return false;
-    }
-    return true;
+    for (let slot = first; slot * this.slotSize < stop; slot++) if (!this.#slots.has(slot)) return slot;
+    return undefined;
   }
 
   knows(slot: number): boolean {
