@@ -43,7 +43,7 @@ export async function clusterAddress(args: {
   data?: string | undefined;
 }): Promise<ClusterAddress> {
   const data = args.data === undefined ? undefined : resolve(args.data);
-  const meta = args.meta ?? (data === undefined ? process.env["BIGFS_META"] : (await readCluster(data))?.meta);
+  const meta = args.meta ?? (data === undefined ? environment("BIGFS_META") : (await readCluster(data))?.meta);
   if (meta === undefined) {
     throw new UsageError(
       data === undefined
@@ -56,7 +56,7 @@ export async function clusterAddress(args: {
 
 /** The cluster key: from --key, BIGFS_KEY, or the folder of an `up`. */
 export async function clusterKey(option: string | undefined, data: string | undefined): Promise<Buffer> {
-  const file = option ?? process.env["BIGFS_KEY"] ?? (data === undefined ? undefined : keyPath(data));
+  const file = option ?? environment("BIGFS_KEY") ?? (data === undefined ? undefined : keyPath(data));
   if (file === undefined) throw new UsageError("no cluster key: give --key FILE (or BIGFS_KEY)");
   return readKey(resolve(file));
 }
@@ -86,4 +86,10 @@ export function sizeOption(name: string, text: string): number {
   } catch (error) {
     throw new UsageError(`--${name} ${text}: ${(error as Error).message}`);
   }
+}
+
+/** A variable of the environment; an empty one counts as not set. */
+export function environment(name: string): string | undefined {
+  const value = process.env[name];
+  return value === "" ? undefined : value;
 }

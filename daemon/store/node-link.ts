@@ -280,7 +280,7 @@ function refusal(meta: string, isKey: boolean, cause: unknown): StartupError {
   return new StartupError(`the metadata daemon at ${meta} refuses this node: ${why}`, {
     hint: isKey
       ? "give the cluster's own key with --key FILE"
-      : "name the metadata daemon of the volume that this data folder belongs to, or an empty data folder",
+      : "name the metadata daemon of the volume of this data folder with --meta, or an empty folder with --data",
     cause,
   });
 }

@@ -7,7 +7,7 @@ import { findMount, MOUNT_TYPE } from "./mountinfo.js";
 import { canonicalPath, liveness } from "./place.js";
 import { Workers } from "./workers.js";
 
-const { EBUSY, EPERM } = constants.errno;
+const { EBUSY, EINVAL, EPERM } = constants.errno;
 
 export interface UnmountOptions {
   /** Takes it away now, also from programs that use it, and lets them finish. */
@@ -58,6 +58,8 @@ export async function detach(
     if (how === "force") await workers.unmount(path, "force");
     const result = await workers.unmount(path, how === "plain" ? "plain" : "lazy");
     if (result === 0) return undefined;
+    // A broken mount that nobody used went away with the connection.
+    if (how === "force" && result === -EINVAL) return undefined;
     if (result === -EBUSY) return busy(path);
     if (result === -EPERM) return new FsError("EPERM", `not allowed to unmount ${path}`);
     return new FsError("EIO", `${path} could not be unmounted (errno ${-result})`);

@@ -123,7 +123,7 @@ test("folders of another volume or in use by another daemon are refused", async 
     "--key",
     two.keyFile,
   ]);
-  refused(t, foreign, /store1.*volume/, /--data|--meta/, "another volume");
+  refused(t, foreign, /volume .* not/, /--data|--meta/, "another volume");
   t.equal(foreign.code, 1);
 });
 

@@ -4,7 +4,7 @@ import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
 import { UsageError } from "../exit.js";
-import { clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
+import { environment, clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
 
 export const command = "store";
 export const describe = "run a storage daemon";
@@ -28,7 +28,7 @@ type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 export async function handler(args: Args): Promise<number> {
   const log = createLog("store", args.logLevel);
   return runDaemon(log, async () => {
-    const meta = args.meta ?? process.env["BIGFS_META"];
+    const meta = args.meta ?? environment("BIGFS_META");
     if (meta === undefined) throw new UsageError("no metadata daemon: give --meta HOST:PORT (or BIGFS_META)");
     const { startStore } = await import("../../store/daemon.js");
     return startStore({

@@ -52,7 +52,7 @@ export async function greet(
 
   const { proof, volume, incarnation } = parse(Welcome, await talk.hear(), address);
   if (!proves(proof, proofOf(key, "server", nonces))) {
-    throw new FsError("EACCES", `${address} has another cluster key: give the key file of that cluster`);
+    throw new FsError("EACCES", `${address} has another cluster key: give the key file of that cluster with --key FILE`);
   }
   if (isOther(expected, volume)) throw new FsError("EPROTO", `${address} serves volume ${volume}, not ${expected}`);
   return { role: "daemon", volume, incarnation, protocol, address };
@@ -78,7 +78,7 @@ export async function welcome(
 
   const answer = parse(Proof, await talk.hear(), address);
   if (!proves(answer.proof, proofOf(self.key, "client", nonces))) {
-    throw new FsError("EACCES", "this cluster has another key: give its key file");
+    throw new FsError("EACCES", "this cluster has another key: give its key file with --key FILE");
   }
   const { uuid, incarnation } = self.volume();
   if (isOther(answer.volume, uuid)) {
