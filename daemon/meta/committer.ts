@@ -1,5 +1,6 @@
 /**
- * Writes row changes in batches: while one batch is being committed, the next gathers.
+ * Writes row changes in batches: while one batch is being committed, the next gathers. A batch that nobody waits for
+ * gathers for a while, because a commit costs about as much for one operation as for many.
  *
  * Invariants:
  * - Batches are numbered 1, 2, ... and committed in that order, one at a time; `durable` is the last that is on disk.
@@ -13,6 +14,8 @@ import type { Batch, MetaStore } from "./metastore.js";
 export interface CommitterOptions {
   /** When to start a batch: after the input that is ready now was handled, so that it shares the commit. */
   readonly defer?: (start: () => void) => void;
+  /** Called with the first change of a batch: when to start it although nobody waits for it; default: at once. */
+  readonly later?: (start: () => void) => void;
 }
 
 export class Committer {
@@ -20,6 +23,7 @@ export class Committer {
   readonly failed: Promise<Error>;
   readonly #store: MetaStore;
   readonly #defer: (start: () => void) => void;
+  readonly #later: ((start: () => void) => void) | undefined;
   readonly #listeners: ((durable: number, keys: Iterable<Key>) => void)[] = [];
   #open = new Gathering(1);
   #writing: Gathering | undefined;
@@ -31,6 +35,7 @@ export class Committer {
   constructor(parts: { readonly store: MetaStore }, opts: CommitterOptions = {}) {
     this.#store = parts.store;
     this.#defer = opts.defer ?? setImmediate;
+    this.#later = opts.later;
     this.failed = new Promise((resolve) => (this.#tellFailure = resolve));
   }
 
@@ -56,7 +61,12 @@ export class Committer {
 
   /** Adds one operation's changes (undefined: no such row any more) to the batch that gathers. */
   add(changes: ReadonlyMap<Key, Uint8Array | undefined>): void {
-    for (const [key, bytes] of changes) this.#open.set(key, bytes);
+    const batch = this.#open;
+    if (batch.isEmpty && changes.size > 0) {
+      if (this.#later === undefined) batch.isWanted = true;
+      else this.#later(() => this.#want(batch));
+    }
+    for (const [key, bytes] of changes) batch.set(key, bytes);
     this.#startSoon();
   }
 
@@ -66,6 +76,7 @@ export class Committer {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (batch === this.#writing?.number) return this.#writing.done;
     if (batch !== this.#open.number) throw new Error(`batch ${String(batch)} does not exist yet`);
+    this.#want(this.#open);
     return this.#open.done;
   }
 
@@ -79,6 +90,7 @@ export class Committer {
   /** Resolves when the next batch is durable. */
   async progress(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#writing === undefined) this.#want(this.#open);
     await (this.#writing ?? this.#open).done;
   }
 
@@ -87,8 +99,14 @@ export class Committer {
     this.#listeners.push(fn);
   }
 
+  #want(batch: Gathering): void {
+    batch.isWanted = true;
+    this.#startSoon();
+  }
+
   #startSoon(): void {
-    if (this.#isDeferred || this.#writing !== undefined || this.#failure !== undefined || this.#open.isEmpty) return;
+    if (this.#isDeferred || this.#writing !== undefined || this.#failure !== undefined) return;
+    if (this.#open.isEmpty || !this.#open.isWanted) return;
     this.#isDeferred = true;
     this.#defer(() => {
       this.#isDeferred = false;
@@ -128,6 +146,8 @@ class Gathering implements Batch {
   readonly done: Promise<void>;
   /** Of keys and values. */
   bytes = 0;
+  /** It is to be written now. */
+  isWanted = false;
   succeed!: () => void;
   fail!: (error: FsError) => void;
 

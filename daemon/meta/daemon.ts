@@ -19,6 +19,8 @@ import { openSqlite } from "./sqlite/sqlite-store.js";
 import { openVolume } from "./volume-start.js";
 
 const SPACE_MS = 5_000;
+/** Changes that nobody waits for share a commit for so long. */
+const GATHER_MS = 5;
 
 /**
  * Starts the metadata daemon on its data folder. StartupError: the folder is in use or not usable, the store is damaged
@@ -51,6 +53,7 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
     {
       ...(opts.cacheRows === undefined ? {} : { cacheRows: opts.cacheRows }),
       admit: onlyDeletionsWhen(() => space.isLow),
+      later: (start) => void clock.after(GATHER_MS, start),
     },
   );
   const { volume, isNew } = await openVolume({ executor, clock }, opts.create);

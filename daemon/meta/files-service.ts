@@ -5,7 +5,7 @@ import { key } from "./keys.js";
 import { plain, type Call, type Outcome } from "./requests.js";
 import { mustInode } from "./rules/inodes.js";
 import { takeChunkRange } from "./rules/ranges.js";
-import { pruneUnsynced } from "./rules/unsynced.js";
+import { mayBeUnsynced, pruneUnsynced } from "./rules/unsynced.js";
 
 export interface FilesServiceParts {
   readonly executor: Executor;
@@ -37,7 +37,7 @@ export class FilesService {
     if (call.op.$case !== "fsync") throw new Error(call.op.$case);
     const { ino } = call.op.value;
     const { value: chunks } = await call.session.execute((tx) => {
-      mustInode(tx, ino);
+      if (!mayBeUnsynced(mustInode(tx, ino))) return [];
       return tx.get(key.unsynced(ino))?.chunks ?? [];
     });
     return plain({ $case: "fsync", value: {} }, [this.#synced(ino, chunks), this.parts.executor.drained()]);

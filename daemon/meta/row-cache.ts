@@ -6,6 +6,8 @@
  * - A row that somebody pinned stays. Whoever loads a row pins it from before the load until after `loaded()`, so a row
  *   that was put meanwhile is still there and wins over what the load brings.
  * - Every other row is in `#idle`, which is bounded; nothing is in both maps.
+ * - `#entries` counts the entries of each folder that are in memory. The executor keeps whole operations, so a folder's
+ *   row, when it is here, says how many there are; where both numbers agree, a name that is not in memory does not exist.
  */
 import { LRUCache } from "lru-cache";
 import { kindOf, type Key, type RowKind, type Rows } from "./keys.js";
@@ -53,6 +55,7 @@ export class RowCache {
   readonly #idle: LRUCache<Key, Idle>;
   /** Uncommitted cookie rows by folder, because listings ask for them. */
   readonly #dirtyCookies = new Map<string, Set<Key>>();
+  readonly #entries = new Map<string, number>();
   #dirty = 0;
 
   /** `rows`: how many rows that nobody holds are kept; large ones count as several. */
@@ -60,6 +63,9 @@ export class RowCache {
     this.#idle = new LRUCache({
       maxSize: opts.rows,
       sizeCalculation: (idle) => 1 + Math.floor(idle.bytes / BYTES_PER_ROW),
+      dispose: (idle, key, reason) => {
+        if (reason === "evict") this.#recount(key, idle.row, undefined);
+      },
     });
   }
 
@@ -68,6 +74,15 @@ export class RowCache {
     const held = this.#held.get(key);
     if (held !== undefined) return held.isLoaded ? held : undefined;
     return this.#idle.get(key);
+  }
+
+  /** It is not in memory, and not in the store either. */
+  isAbsent(key: Key): boolean {
+    if (kindOf(key) !== "E") return false;
+    const folder = key.slice(1, 15);
+    const known = this.get(`I${folder}` as Key<"I">);
+    if (known?.row === undefined) return false;
+    return (known.row as Rows["I"]).children === (this.#entries.get(folder) ?? 0);
   }
 
   /** Rows in memory. */
@@ -96,6 +111,7 @@ export class RowCache {
     const held = this.#held.get(key);
     if (held === undefined || held.pins === 0) throw new Error(`row ${JSON.stringify(key)} was loaded without a pin`);
     if (held.isLoaded) return;
+    this.#recount(key, undefined, row);
     Object.assign(held, { row, bytes, isLoaded: true });
   }
 
@@ -107,6 +123,7 @@ export class RowCache {
   ): void {
     const held = this.#hold(key);
     if (held.batch === 0) this.#markDirty(key);
+    this.#recount(key, held.row, row);
     held.row = row;
     held.isLoaded = true;
     held.bytes = change.bytes;
@@ -154,8 +171,18 @@ export class RowCache {
   #settle(key: Key, held: Held): void {
     if (held.pins > 0 || held.batch > 0) return;
     this.#held.delete(key);
-    if (held.isLoaded && kindOf(key) !== FLEETING)
-      this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, bytes: held.bytes });
+    if (!held.isLoaded || kindOf(key) === FLEETING) return;
+    this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, bytes: held.bytes });
+    // What is larger than the whole bound is not taken.
+    if (!this.#idle.has(key)) this.#recount(key, held.row, undefined);
+  }
+
+  #recount(key: Key, before: Row | undefined, after: Row | undefined): void {
+    if (kindOf(key) !== "E" || (before === undefined) === (after === undefined)) return;
+    const folder = key.slice(1, 15);
+    const count = (this.#entries.get(folder) ?? 0) + (after === undefined ? -1 : 1);
+    if (count === 0) this.#entries.delete(folder);
+    else this.#entries.set(folder, count);
   }
 
   #markDirty(key: Key): void {

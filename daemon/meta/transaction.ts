@@ -35,7 +35,10 @@ export class Transaction implements Tx {
   get<K extends RowKind>(key: Key<K>): Readonly<Rows[K]> | undefined {
     if (this.#changes.has(key)) return this.#changes.get(key) as Rows[K] | undefined;
     const known = this.#cache.get(key);
-    if (known === undefined) throw new RowMissing(key);
+    if (known === undefined) {
+      if (this.#cache.isAbsent(key)) return undefined;
+      throw new RowMissing(key);
+    }
     this.#reads.push(key);
     this.#waitFor(key, known);
     return rowOf(key, known);
@@ -50,8 +53,12 @@ export class Transaction implements Tx {
   }
 
   preload(keys: readonly Key[]): void {
-    const [first, ...others] = keys.filter((key) => this.#cache.get(key) === undefined);
+    const [first, ...others] = keys.filter((key) => !this.#isKnown(key));
     if (first !== undefined) throw new RowMissing(first, others);
+  }
+
+  #isKnown(key: Key): boolean {
+    return this.#changes.has(key) || this.#cache.get(key) !== undefined || this.#cache.isAbsent(key);
   }
 
   #change(key: Key, row: Row | undefined): void {

@@ -21,6 +21,10 @@ export class RowMissing extends Error {
     /** More rows that the rule knows it will need. */
     readonly others: readonly Key[] = [],
   ) {
-    super(`row ${JSON.stringify(key)} is not loaded`);
+    // Thrown often, and never shown: a stack would cost more than the load.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    super("a row is not loaded");
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }

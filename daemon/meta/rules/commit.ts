@@ -13,7 +13,7 @@ import { placesOf } from "./read-slots.js";
 import { countChunks, inlineBytes, isZeros, part, withSlice } from "./slices.js";
 import { newBudget } from "./references.js";
 import { availableOn, preloadChunks } from "./replicas.js";
-import { liveSlices, putSlices } from "./slot-rows.js";
+import { liveSlices, mayHaveSlot, putSlices } from "./slot-rows.js";
 import { compareTimes, earlierOf, laterOf } from "./times.js";
 import { noteUnsynced } from "./unsynced.js";
 
@@ -111,7 +111,8 @@ function mustBeStored(tx: Tx, ctx: Context, placed: readonly Placed[], named: Re
 function withSlices(tx: Tx, inode: Inode, placed: readonly Placed[]): Inode {
   const bySlot = new Map<number, Slice[]>();
   for (const { slot, slice } of placed) bySlot.set(slot, [...(bySlot.get(slot) ?? []), slice]);
-  tx.preload?.([...bySlot.keys()].map((slot) => key.slot(inode.ino, slot)));
+  const slots = [...bySlot.keys()].filter((slot) => mayHaveSlot(inode, slot));
+  tx.preload?.(slots.map((slot) => key.slot(inode.ino, slot)));
   const budget = newBudget();
   let row = inode;
   for (const [slot, pieces] of bySlot) {

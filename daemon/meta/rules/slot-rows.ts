@@ -26,13 +26,18 @@ export function isStale(tx: Tx, inode: Inode, slot: number, row: Readonly<SlotRo
   return ranges.some((range) => slot >= range.first && slot < range.end && row.seq < range.seq);
 }
 
+/** False: there is no such row, not even one that waits to be swept. */
+export function mayHaveSlot(inode: Inode, slot: number): boolean {
+  return slot < inode.slotEnd || inode.sweeping;
+}
+
 /**
  * Puts what the slot holds from now on (nothing: its row goes), with the references that this makes and drops. The
  * inode, which is not put, comes back with `stored`, `slot_end` and `sweeping`.
  */
 export function putSlices(tx: Tx, inode: Inode, slot: number, slices: Slice[], budget: Budget): Inode {
   const at = key.slot(inode.ino, slot);
-  const before = tx.get(at) ?? { slices: [], seq: 0, dropped: [] };
+  const before = (mayHaveSlot(inode, slot) ? tx.get(at) : undefined) ?? { slices: [], seq: 0, dropped: [] };
   const { gained, lost } = compareSlices(before.slices, slices);
   budget.rows -= 1;
   addReferences(tx, gained, budget);

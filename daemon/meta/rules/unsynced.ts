@@ -2,7 +2,7 @@
  * Which chunks of a file may still be on no disk. Entries are in the order of their commits; one is dropped when the
  * chunk is synced on M nodes or nothing names it any more.
  */
-import type { UnsyncedRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { InodeRow, UnsyncedRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
@@ -15,11 +15,16 @@ const LOOKED_AT = 64;
 /** More than this in one file, and commits wait (EAGAIN) until storage has synced. */
 export const UNSYNCED_MAX = 4096;
 
+/** False: no slice was ever part of the file, so that there is no row. */
+export function mayBeUnsynced(file: Pick<InodeRow, "slotEnd" | "truncSeq">): boolean {
+  return file.slotEnd > 0 || file.truncSeq > 0;
+}
+
 /**
  * Notes those of the chunks that are not synced on M nodes; the change that names them makes the file's next version.
  * EAGAIN when too many wait already.
  */
-export function noteUnsynced(tx: Tx, file: { ino: number; version: number }, chunks: readonly number[]): void {
+export function noteUnsynced(tx: Tx, file: Readonly<InodeRow>, chunks: readonly number[]): void {
   const { minReplicas } = volumeOf(tx);
   const fresh = chunks.filter((id) => {
     const chunk = tx.get(key.chunk(id));
@@ -27,7 +32,7 @@ export function noteUnsynced(tx: Tx, file: { ino: number; version: number }, chu
   });
   if (fresh.length === 0) return;
   const version = file.version + 1;
-  const known = tx.get(key.unsynced(file.ino));
+  const known = mayBeUnsynced(file) ? tx.get(key.unsynced(file.ino)) : undefined;
   // A place that moves, so that one chunk that stays unsynced does not hide those behind it.
   const size = known?.chunks.length ?? 0;
   const row = looked(tx, known, { from: size > LOOKED_AT ? version % size : 0, count: LOOKED_AT });

@@ -142,6 +142,50 @@ test("many changes of one row while a batch is written become one write, and bat
   t.same(durable, [1, 2]);
 });
 
+test("a batch gathers for a while unless somebody waits for it", async (t) => {
+  const store = new Watched(storeWith({}));
+  const timers: (() => void)[] = [];
+  const { executor } = executorOver(store, { later: (start) => void timers.push(start), dirtyRows: 3 });
+  const set = (n: number, session = 1) => executor.execute(session, (tx) => setNumbers(tx, n, [n]));
+  await set(1);
+  await set(2);
+  await stateOf(executor.execute(1, (tx) => numbers(tx, 1)));
+  t.same(store.commits, [], "it gathers, and its own session reads what it did");
+  timers[0]?.();
+  await stateOf(Promise.resolve());
+  t.same(store.commits, [[cell(1), cell(2)]], "its time is over");
+
+  await executor.whenDurable((await set(3)).batch);
+  await set(4);
+  await executor.drained();
+  await set(5);
+  t.match(await executor.execute(2, (tx) => numbers(tx, 5)), { value: [5] }, "another session waits for it");
+  t.equal(store.commits.length, 4);
+  await Promise.all([set(6), set(7), set(8), set(9)]);
+  t.equal(store.commits.length, 5, "there is no room for more");
+
+  t.equal(timers.length, 6, "one timer for each batch");
+  for (const start of timers.slice(0, 5)) start();
+  await stateOf(Promise.resolve());
+  t.equal(store.commits.length, 5, "the timer of a batch that was written starts no other");
+});
+
+test("what is wanted while a batch is written follows it at once, the rest gathers", async (t) => {
+  const gates = new Gates();
+  const store = new Watched(storeWith({}, { gate: gates.gate }));
+  const { executor } = executorOver(store, { later: () => undefined });
+  const set = (n: number) => executor.execute(1, (tx) => setNumbers(tx, n, [n]));
+  gates.close("before commit");
+  const first = executor.whenDurable((await set(1)).batch);
+  await stateOf(first);
+  const second = executor.whenDurable((await set(2)).batch);
+  gates.open("before commit");
+  await Promise.all([first, second]);
+  await set(3);
+  await stateOf(Promise.resolve());
+  t.same(store.commits, [[cell(1)], [cell(2)]]);
+});
+
 test("operations wait while too many changed rows are not durable", async (t) => {
   const gates = new Gates();
   const { executor } = executorOver(storeWith({}, { gate: gates.gate }), { dirtyRows: 3 });

@@ -1,5 +1,9 @@
+import fc from "fast-check";
 import { test } from "tap";
+import { key, type Key } from "../../../../daemon/meta/keys.js";
 import { RowCache } from "../../../../daemon/meta/row-cache.js";
+import type { Row } from "../../../../daemon/meta/row-codec.js";
+import type { Name } from "../../../../proto/name.js";
 import { cell } from "./lab.js";
 
 const row = { chunks: [] } as never;
@@ -45,5 +49,50 @@ test("a row that never comes to rest remembers only those whose changes are not 
     { session: 99, batch: 99 },
     { session: 100, batch: 100 },
   ]);
+  t.end();
+});
+
+test("a name that is not in memory is known to be absent exactly when all names of its folder are in memory", (t) => {
+  const names = ["a", "b", "c", "d"].map((name) => key.entry(7, name as Name));
+  const folder = key.inode(7);
+  const step = fc.record({
+    what: fc.constantFrom("toggle", "load", "touch", "durable"),
+    name: fc.nat({ max: names.length - 1 }),
+  });
+  let certain = 0;
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 60 }), (rows, steps) => {
+      const cache = new RowCache({ rows });
+      const there = new Set<Key>();
+      let batch = 0;
+      const put = (k: Key, row: Row | undefined) =>
+        cache.put(k, row, { session: 1, batch, durable: batch - 1, bytes: 0 });
+      const load = (k: Key, row: Row | undefined) => {
+        cache.pin(k);
+        cache.loaded(k, row, 0);
+        cache.unpin(k);
+      };
+      const folderRow = () => ({ children: there.size }) as unknown as Row;
+      for (const { what, name } of steps) {
+        const k = names[name] ?? folder;
+        if (what === "toggle") {
+          batch++;
+          const isMade = !there.delete(k);
+          if (isMade) there.add(k);
+          put(k, isMade ? row : undefined);
+          put(folder, folderRow());
+        } else if (what === "load") load(k, there.has(k) ? row : undefined);
+        else if (what === "touch") load(folder, folderRow());
+        else for (const written of [...names, folder]) cache.durable(written, batch);
+
+        const isHere = (at: Key) => cache.get(at) !== undefined;
+        const expected = isHere(folder) && [...there].every(isHere);
+        if (expected) certain++;
+        for (const at of names) t.equal(cache.isAbsent(at) && !isHere(at), expected && !isHere(at));
+      }
+    }),
+    { numRuns: 200 },
+  );
+  t.ok(certain > 100, "it does happen");
   t.end();
 });
