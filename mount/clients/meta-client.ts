@@ -63,7 +63,8 @@ class SessionClient implements MetaClient {
   #cancelLook: Cancel = () => {};
   #retryMs: number;
   #lastFailure = "";
-  #started: { resolve(): void; reject(error: FsError): void } | undefined;
+  #stopping: Promise<void> | undefined;
+  #started: { readonly resolve: () => void; readonly reject: (error: FsError) => void } | undefined;
 
   constructor(private readonly opts: MetaClientOptions) {
     const { clock, deadlines } = opts;
@@ -132,7 +133,11 @@ class SessionClient implements MetaClient {
     return this.#requests.whenDurable();
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     if (this.#state.kind === "stopped") return;
     const { clock, deadlines, log } = this.opts;
     await within(clock, deadlines.ioDeadlineMs, this.durable()).catch((error: unknown) =>

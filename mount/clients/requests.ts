@@ -32,7 +32,7 @@ export interface Request {
   /** 0: never sent in this session. */
   id: number;
   /** Who waits for the answer; undefined when it was told, or given up. */
-  waiter: { resolve(answer: Answer): void; reject(error: FsError): void } | undefined;
+  waiter: { readonly resolve: (answer: Answer) => void; readonly reject: (error: FsError) => void } | undefined;
   /** From the first answer: where it stands in the order of execution. */
   first: { readonly stream: number; readonly stamp: Stamp } | undefined;
   /** Durable when the watermark of the present stream has reached it; undefined: not answered on this stream. */
@@ -66,7 +66,7 @@ export class Requests {
   /** How many were ever retained, and ever released. */
   #retainedCount = 0;
   #releasedCount = 0;
-  #durableWaiters: { until: number; resolve(): void; reject(error: FsError): void }[] = [];
+  #durableWaiters: { until: number; readonly resolve: () => void; readonly reject: (error: FsError) => void }[] = [];
 
   /** So much is open that what is new has to wait. */
   get isFull(): boolean {

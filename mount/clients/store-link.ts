@@ -23,8 +23,8 @@ type Reply = ChunkMessage<ChunkReply>;
 type Stream = Link<ChunkMessage<ChunkRequest>, Reply>;
 
 interface Waiting {
-  resolve(reply: Reply): void;
-  reject(error: FsError): void;
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: FsError) => void;
 }
 
 /** Requests to one storage daemon: dialled when there is something to ask, again when the stream was lost, many at once. */

@@ -52,7 +52,10 @@ export async function greet(
 
   const { proof, volume, incarnation } = parse(Welcome, await talk.hear(), address);
   if (!proves(proof, proofOf(key, "server", nonces))) {
-    throw new FsError("EACCES", `${address} has another cluster key: give the key file of that cluster with --key FILE`);
+    throw new FsError(
+      "EACCES",
+      `${address} has another cluster key: give the key file of that cluster with --key FILE`,
+    );
   }
   if (isOther(expected, volume)) throw new FsError("EPROTO", `${address} serves volume ${volume}, not ${expected}`);
   return { role: "daemon", volume, incarnation, protocol, address };

@@ -39,7 +39,7 @@ export class RpcServer {
   constructor(private readonly opts: RpcServerOptions) {
     this.#server = createServer((http2) => {
       this.#http2.add(http2);
-      http2.on("error", (error) => (this.#bindError = error));
+      http2.on("error", (error: NodeJS.ErrnoException) => (this.#bindError = error));
     });
   }
 

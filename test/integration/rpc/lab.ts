@@ -81,7 +81,7 @@ export function record<Out, In>(link: Link<Out, In>): Recorded<In> {
   });
   const messages = async (count: number) => {
     while (got.length < count) {
-      if (closed.length > 0) throw closed[0];
+      for (const reason of closed) throw reason;
       await new Promise<void>((resolve) => (wake = resolve));
     }
     return got;

@@ -29,11 +29,12 @@ export class ScriptedStore {
 
   static async start(t: Test, id: number, zone = `zone${id}`): Promise<ScriptedStore> {
     const server = new RpcServer({ key: KEY, log, clock: systemClock, volume: () => ({ uuid: "v", incarnation: 1 }) });
-    let store: ScriptedStore | undefined;
-    server.handle(CHUNKS, (link) => store?.accept(link));
+    const stores: ScriptedStore[] = [];
+    server.handle(CHUNKS, (link) => stores[0]?.accept(link));
     const address = await server.listen("127.0.0.1:0");
     t.teardown(() => server.stop());
-    store = new ScriptedStore(nodeInfo(id, address, zone));
+    const store = new ScriptedStore(nodeInfo(id, address, zone));
+    stores.push(store);
     return store;
   }
 
