@@ -113,6 +113,18 @@ for (const [name, placeFor] of Object.entries(PLACES)) {
     await store.close();
   });
 
+  test(`${name}: a listing after a load sees what was committed since that load`, async (t) => {
+    const store = await placeFor(t).open();
+    await store.commit(batchOf({ a: "1", b: "1" }));
+    t.equal(text((await store.load(["a"]))[0]), "1");
+    await store.commit(batchOf({ c: "1" }, ["b"]));
+    t.same(await scanned(store, "a", "z", 10), [
+      ["a", "1"],
+      ["c", "1"],
+    ]);
+    await store.close();
+  });
+
   test(`${name}: a batch of many megabytes is whole for every reader and after opening again`, async (t) => {
     const place = placeFor(t);
     let store = await place.open();

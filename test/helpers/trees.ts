@@ -18,7 +18,7 @@ export async function sourceTree(dir: string): Promise<{ tree: string; tar: stri
   );
   await must("touch", ["-d", "1999-12-31 23:59:59.123456789", join(tree, "zod", "package.json")]);
   const tar = join(dir, "tree.tar");
-  await must("tar", ["cf", tar, "-C", tree, "."]);
+  await must("tar", ["--format=posix", "-cf", tar, "-C", tree, "."]);
   return { tree, tar, files: Number(await sh("find . | wc -l", { cwd: tree })) };
 }
 

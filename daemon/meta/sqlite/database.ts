@@ -63,10 +63,13 @@ export class Statement {
     this.#statement = statement;
   }
 
-  /** The first row of the result. */
+  /**
+   * The only row of the result. Runs the statement to its end: one that has rows left keeps its read transaction, and
+   * every later query of the connection would see the database as it was then.
+   */
   get<T>(param: Buffer): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
-      this.#statement.get<T>([param], (error, row) => (error === null ? resolve(row) : reject(error)));
+      this.#statement.all<T>([param], (error, rows) => (error === null ? resolve(rows[0]) : reject(error)));
     });
   }
 
