@@ -2,10 +2,10 @@ import { Counter, Gauge, type Registry } from "prom-client";
 
 /** What an operator sees of a mount's memory. Each is read when the metrics are asked for. */
 export interface VfsGauges {
-  inodes(): number;
-  openHandles(): number;
-  dirtyBytes(): number;
-  cacheBytes(): number;
+  readonly inodes: () => number;
+  readonly openHandles: () => number;
+  readonly dirtyBytes: () => number;
+  readonly cacheBytes: () => number;
 }
 
 export interface VfsMetrics {
@@ -22,11 +22,6 @@ export function vfsMetrics(registry: Registry, gauges: VfsGauges): VfsMetrics {
   gauge("bigfs_mount_open_handles", "Open file handles.", gauges.openHandles);
   gauge("bigfs_mount_dirty_bytes", "Memory of written data that is not committed.", gauges.dirtyBytes);
   gauge("bigfs_mount_cache_bytes", "Memory of chunk data kept for reading.", gauges.cacheBytes);
-  return {
-    lostWrites: new Counter({
-      name: "bigfs_mount_lost_writes_total",
-      help: "Times that written data of a file could not be stored and was given up.",
-      registers,
-    }),
-  };
+  const help = "Times that written data of a file could not be stored and was given up.";
+  return { lostWrites: new Counter({ name: "bigfs_mount_lost_writes_total", help, registers }) };
 }

@@ -104,3 +104,8 @@ export class Backoff {
     await pause(this.clock, ms, signal);
   }
 }
+
+/** What was thrown, as an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error("something that is no error was thrown", { cause: thrown });
+}

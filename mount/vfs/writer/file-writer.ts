@@ -5,7 +5,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import type { Cancel } from "../../../daemon/common/clock.js";
 import type { Ticket } from "../answers.js";
 import { type Core, SELF } from "../core.js";
-import { Backoff, Mutex, Semaphore } from "../waiting.js";
+import { Backoff, Mutex, Semaphore, asError } from "../waiting.js";
 import type { Budget } from "./budget.js";
 import { Job } from "./job.js";
 import { mergeInline } from "./merge-inline.js";
@@ -206,7 +206,7 @@ export class FileWriter {
         job.storedAs(await this.parts.uploader.store(payloadOf(job.plan), { sync, signal }));
       });
     } catch (error) {
-      job.error = error;
+      job.error = asError(error);
     }
   }
 

@@ -7,7 +7,7 @@ import type { Run } from "./runs.js";
 export class Job {
   /** What to commit, in order; undefined: not stored yet. */
   slices: SliceAt[] | undefined;
-  error: unknown;
+  error: Error | undefined;
   /** Resolves when `slices` or `error` is there; never rejects. */
   stored: Promise<void> = Promise.resolve();
   /** trunc_seq of the file when the bytes were written. */

@@ -3,7 +3,7 @@ import type { Clock } from "../../../daemon/common/clock.js";
 import type { Deadlines } from "../../../daemon/common/deadlines.js";
 import { FsError, errnoOf } from "../../../proto/errno.js";
 import type { ChunkClient, MetaClient } from "../ports.js";
-import { Backoff, Semaphore, within } from "../waiting.js";
+import { Backoff, Semaphore, asError, within } from "../waiting.js";
 import { Blame } from "./blame.js";
 import { ChunkIds } from "./chunk-ids.js";
 
@@ -71,7 +71,7 @@ export class Uploader {
     data: Buffer,
     nodes: readonly number[],
     opts: { sync: boolean; signal: AbortSignal; leftMs: number },
-  ): Promise<unknown> {
+  ): Promise<Error | undefined> {
     const { chunks, clock, deadlines, meta } = this.parts;
     const abort = new AbortController();
     try {
@@ -80,7 +80,7 @@ export class Uploader {
       await within(clock, Math.max(1, Math.min(deadlines.chunkMs, opts.leftMs)), put, opts.signal);
       return undefined;
     } catch (error) {
-      return error;
+      return asError(error);
     } finally {
       abort.abort();
     }

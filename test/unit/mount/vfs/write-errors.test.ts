@@ -38,7 +38,7 @@ void test("an upload that fails after the last close is told to who opens the fi
   const lab = new Lab();
   const a = lab.mount();
   const { ino, first, second } = await failing(lab, a);
-  a.vfs.write(first, 0, Buffer.from("once more"));
+  void a.vfs.write(first, 0, Buffer.from("once more"));
   await lab.end(a.vfs.release(second));
   t.equal(await lab.errno(() => a.vfs.release(first)), "", "nobody hears a release");
   breakAll(lab, undefined);
