@@ -82,6 +82,9 @@ export class RpcServer {
       packed: kind.packed ?? false,
       address,
       finish: (reason) => {
+        if (reason?.errno === "EPROTO" && link.isEstablished) {
+          this.opts.log.warn({ err: reason, kind: kind.path, peer: address }, "ended a stream");
+        }
         if (reason === undefined) stream.end();
         else stream.emit("error", Object.assign(new Error(reason.message), toStatus(reason)));
       },
