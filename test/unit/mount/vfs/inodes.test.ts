@@ -131,3 +131,57 @@ void test("a read-only mount changes nothing", async (t) => {
   for (const [what, attempt] of Object.entries(attempts)) t.equal(await lab.errno(attempt), "EROFS", what);
   t.equal(await lab.errno(() => vfs.open(WHO, ino, flags({ write: false }))), "");
 });
+
+void test("after an own change of names nothing is asked about the folders and the node that it concerned", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { vfs, meta } = a;
+  const sub = (await lab.end(vfs.mkdir(WHO, 1, name("sub"), 0o755, 0))).attr?.ino ?? 0;
+  await lab.lookup(a, "none");
+  await lab.end(vfs.getattr(WHO, 1));
+  meta.calls.clear();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.close(a, handle);
+  const unchanged = async (): Promise<void> => {
+    for (const at of [1, sub, ino]) {
+      const { attr, attrMs } = await lab.end(vfs.getattr(WHO, at));
+      const row = lab.cluster.inode(at);
+      t.match(attr, { nlink: row?.nlink, version: row?.version, ctime: row?.ctime });
+      t.ok(attrMs > 0);
+    }
+  };
+  await unchanged();
+  await lab.end(vfs.link(WHO, ino, sub, name("g")));
+  await unchanged();
+  await lab.end(vfs.lookup(WHO, sub, name("h")));
+  const names = { fromDir: 1, fromName: name("f"), intoDir: sub, intoName: name("h") };
+  await lab.end(vfs.rename(WHO, { ...names, noReplace: true, exchange: false }));
+  await unchanged();
+  await lab.end(vfs.unlink(WHO, sub, name("h")));
+  await unchanged();
+  t.same([...meta.calls.keys()].sort(), ["link", "lookup", "make", "rename", "unlink"]);
+});
+
+void test("a change of names by somebody else between an own one and its answer is seen", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  await lab.end(a.vfs.getattr(WHO, 1));
+  a.meta.after = async (op) => {
+    if (op === "make") await lab.end(b.vfs.setattr(WHO, 1, { mode: 0o700 }));
+  };
+  await lab.end(a.vfs.mkdir(WHO, 1, name("sub"), 0o755, 0));
+  t.match((await lab.end(a.vfs.getattr(WHO, 1))).attr, { mode: 0o40700, nlink: 3 });
+});
+
+void test("a new file is not asked for its extended attributes, and one that gets some is", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  const { ino } = await lab.create(a, "f");
+  t.same(await lab.end(a.vfs.listxattr(WHO, ino)), []);
+  t.equal(a.meta.calls.get("getxattrs"), undefined);
+  await lab.lookup(b, "f");
+  await lab.end(b.vfs.setxattr(WHO, ino, name("user.x"), Buffer.from("1"), 0));
+  t.match(await lab.end(a.vfs.listxattr(WHO, ino)), [{ value: Buffer.from("1") }]);
+});
