@@ -7,8 +7,8 @@ import type { Session } from "./session.js";
 
 export type AnswerOp = NonNullable<ServerFrame["op"]>;
 
-/** While answers are under way, which carry the durable watermark anyway, it is pushed only this often. */
-const DURABLE_PUSH_MS = 5;
+/** Answers carry the durable watermark anyway, and who is in a hurry asks: it is pushed only this often. */
+const DURABLE_PUSH_MS = 20;
 
 export interface ConnectionParts {
   readonly executor: Executor;
@@ -74,8 +74,7 @@ export class Connection {
   /** A batch has become durable: tells it if answers wait for that. */
   durable(): void {
     if (this.#owed <= this.#told || this.parts.executor.durable <= this.#told) return;
-    if (this.#inFlight === 0) this.push(undefined);
-    else this.#cancelPush ??= this.parts.clock.after(DURABLE_PUSH_MS, () => this.#pushLate());
+    this.#cancelPush ??= this.parts.clock.after(DURABLE_PUSH_MS, () => this.#pushLate());
   }
 
   /** Without a reason, what was sent before still arrives. */

@@ -1,16 +1,20 @@
-import type { EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Changed, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
 import type { Clock } from "../common/clock.js";
 import type { AnswerOp } from "./connection.js";
 import { key } from "./keys.js";
 import type { Lease, Leases } from "./leases.js";
+import type { Observed } from "./observed.js";
 import type { Recalls } from "./recalls.js";
 import type { RequestOp } from "./requests.js";
+import { attrOf } from "./rules/inodes.js";
 
 /** The leases that an answer would tell of. */
 export interface Grant {
   readonly inode: Lease | undefined;
   readonly entry: Lease | undefined;
+  /** Other inodes that an operation on names has changed. */
+  readonly changed: readonly { readonly attr: Attr; readonly lease: Lease }[];
 }
 
 export interface GrantsParts {
@@ -24,7 +28,7 @@ export class Grants {
   constructor(private readonly parts: GrantsParts) {}
 
   /** In the turn in which the rule has read or written the rows that the answer shows. */
-  give(session: number, request: number, op: RequestOp, answer: AnswerOp): Grant {
+  give(session: number, request: number, op: RequestOp, answer: AnswerOp, seen: Observed): Grant {
     const place = op.$case === "lookup" || op.$case === "make" || op.$case === "link" ? op.value : undefined;
     const ino = inodeOf(answer);
     const { leases, recalls, clock } = this.parts;
@@ -38,8 +42,13 @@ export class Grants {
       ino !== undefined && isFree && !leases.isContended(ino, nowMs)
         ? leases.grant(session, key.inode(ino), request)
         : undefined;
-    if (entry !== undefined || inode !== undefined) recalls.evict(session);
-    return { inode, entry };
+    const changed: { attr: Attr; lease: Lease }[] = [];
+    for (const row of isOnNames(op) ? seen.inodes() : []) {
+      if (row.ino === ino || leases.isContended(row.ino, nowMs)) continue;
+      changed.push({ attr: attrOf(row), lease: leases.grant(session, key.inode(row.ino), request) });
+    }
+    if (entry !== undefined || inode !== undefined || changed.length > 0) recalls.evict(session);
+    return { inode, entry, changed };
   }
 
   /** Of a page of a folder: all of its names and, with attributes, inodes; undefined when they may not be cached. */
@@ -57,9 +66,23 @@ export class Grants {
     return given;
   }
 
+  /** The answer with what it may tell of these leases. */
+  told(answer: AnswerOp, grant: Grant | undefined): AnswerOp {
+    if (grant === undefined) return answer;
+    const { inode, entry, changed } = grant;
+    const attrs = changed.filter(({ lease }) => this.isHeld(lease)).map(({ attr }) => attr);
+    const isCached = { inode: this.isHeld(inode), entry: this.isHeld(entry) };
+    return flagged(answer, isCached, attrs.length === 0 ? undefined : { attrs });
+  }
+
   isHeld(lease: Lease | undefined): boolean {
     return lease !== undefined && this.parts.leases.holds(lease);
   }
+}
+
+/** Its answer tells of the folders. */
+function isOnNames(op: RequestOp): boolean {
+  return ["make", "link", "unlink", "rmdir", "rename"].includes(op.$case);
 }
 
 /** The inode that an answer shows the attributes of. */
@@ -81,9 +104,13 @@ export function inodeOf(answer: AnswerOp): number | undefined {
   }
 }
 
-/** The answer with its flags set. */
-export function flagged(answer: AnswerOp, cached: boolean, entryCached: boolean): AnswerOp {
-  const entry = (value: EntryReply) => ({ ...value, cached, entryCached });
+function flagged(
+  answer: AnswerOp,
+  isCached: { readonly inode: boolean; readonly entry: boolean },
+  changed: Changed | undefined,
+): AnswerOp {
+  const { inode: cached, entry: entryCached } = isCached;
+  const entry = (value: EntryReply) => ({ ...value, cached, entryCached, changed });
   switch (answer.$case) {
     case "lookup":
       return { $case: "lookup", value: entry(answer.value) };
@@ -91,6 +118,12 @@ export function flagged(answer: AnswerOp, cached: boolean, entryCached: boolean)
       return { $case: "make", value: entry(answer.value) };
     case "link":
       return { $case: "link", value: entry(answer.value) };
+    case "unlink":
+      return { $case: "unlink", value: { changed } };
+    case "rmdir":
+      return { $case: "rmdir", value: { changed } };
+    case "rename":
+      return { $case: "rename", value: { changed } };
     case "getattr":
       return { $case: "getattr", value: { ...answer.value, cached } };
     case "setattr":

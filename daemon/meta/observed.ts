@@ -75,6 +75,11 @@ export class Observed implements Tx {
     return changes;
   }
 
+  /** Inodes that were put, as they are now. */
+  *inodes(): Generator<Inode> {
+    for (const after of this.#after.values()) if (after !== undefined && after !== "entry") yield after;
+  }
+
   #note(key: Key, row: Rows[RowKind] | undefined): void {
     this.#hasChanged = true;
     const kind = kindOf(key);

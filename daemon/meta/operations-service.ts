@@ -12,7 +12,7 @@ import type { Clock } from "../common/clock.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { AnswerOp } from "./connection.js";
 import type { Executed, Executor } from "./executor.js";
-import { flagged, inodeOf, type Grant, type Grants } from "./grants.js";
+import { inodeOf, type Grant, type Grants } from "./grants.js";
 import type { InodeIds } from "./ids.js";
 import { key } from "./keys.js";
 import { Observed } from "./observed.js";
@@ -134,7 +134,7 @@ export class OperationsService {
     const recalled = recalls.changed(seen.changes(), session.id);
     for (const orphan of seen.orphans) reaper.orphaned(orphan);
     const opened = this.#countOpen(call, answer);
-    const grant = grants.give(session.id, frame.id, op, answer);
+    const grant = grants.give(session.id, frame.id, op, answer, seen);
     return { recalled, opened, grant, sweeps: seen.sweeps };
   }
 
@@ -173,7 +173,7 @@ export class OperationsService {
     return {
       waits: [ran.recalled, isUntold ? phases.served : undefined, durable].filter((wait) => wait !== undefined),
       answer: () => ({
-        op: flagged(ran.answer, grants.isHeld(ran.grant?.inode), grants.isHeld(ran.grant?.entry)),
+        op: grants.told(ran.answer, ran.grant),
         ...(batch === 0 ? {} : { stamp }),
       }),
     };

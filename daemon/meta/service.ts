@@ -1,7 +1,7 @@
 /** Streams of clients: each attaches to a session, then says what it wants. */
 import type { Logger } from "pino";
 import { FsError, errnoOf } from "../../proto/errno.js";
-import type { Attach, ClientFrame, Recalled, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attach, ClientFrame, Recalled, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../common/clock.js";
@@ -122,7 +122,7 @@ export class Service {
       case "forget":
         return this.#forget(session, op.value.inos);
       case "renew":
-        return this.#renew(connection, session, frame, op.value.replayDone);
+        return this.#renew(connection, session, frame, op.value);
       case "goodbye":
         void this.#goodbye(connection, session, frame.id);
         return;
@@ -146,11 +146,16 @@ export class Service {
     for (const ino of inos) this.parts.leases.forget(session.id, key.inode(ino), session.answeredBelow);
   }
 
-  #renew(connection: Connection, session: Session, frame: ClientFrame, replayDone: boolean): void {
+  #renew(connection: Connection, session: Session, frame: ClientFrame, { replayDone, durable }: Renew): void {
     if (replayDone) session.replay.after(() => this.#replayed(session));
     connection.begin();
-    connection.answer(frame.id, { $case: "renew", value: {} });
-    if (frame.id === 0) connection.push(undefined);
+    const answer = () => {
+      connection.answer(frame.id, { $case: "renew", value: {} });
+      if (frame.id === 0) connection.push(undefined);
+    };
+    // After a commit has failed nothing is answered.
+    if (durable === true) this.parts.executor.drained().then(answer, () => {});
+    else answer();
     this.#dropReplies(session).catch((error: unknown) =>
       this.parts.log.warn({ err: error }, "replies were not dropped"),
     );

@@ -64,7 +64,7 @@ export class Core {
     op: C,
     args: OpArgs<C>,
     who: Cred,
-    use: (answer: Awaited<OpResult<C>>, ticket: Ticket) => T,
+    use: (answer: OpResult<C>, ticket: Ticket) => T,
   ): Promise<T> {
     const ticket = this.answers.begin();
     try {

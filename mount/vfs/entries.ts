@@ -53,6 +53,12 @@ export class EntryCache {
     return cached;
   }
 
+  /** An own operation has left this there. */
+  putGuess({ dir, name }: { dir: number; name: Name }, ino: number): void {
+    const dirSerial = this.parts.inodes.serialOf(dir);
+    if (dirSerial !== undefined) this.#entries.set(entryKey(dir, name), { ino, dirSerial, cached: false });
+  }
+
   invalidate(dir: number, name: Name): void {
     this.parts.answers.entryChanged(dir, name);
     this.#entries.delete(entryKey(dir, name));

@@ -1,4 +1,4 @@
-import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Changed } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import type { Answers, Ticket } from "./answers.js";
@@ -116,6 +116,22 @@ export class InodeTable {
     if (inode === undefined) return { attr, attrMs: 0 };
     this.#update(inode, attr, cached && ticket.isFreshInode(attr.ino));
     return this.attributes(inode);
+  }
+
+  /** What an own operation on names has changed besides what it was about. Returns the inodes that are known now. */
+  absorbChanged(changed: Changed | undefined, ticket: Ticket): ReadonlySet<number> {
+    const attrs = changed?.attrs ?? [];
+    for (const attr of attrs) {
+      const inode = this.#inodes.get(attr.ino);
+      if (inode !== undefined) {
+        inode.file?.touched(attr, ticket);
+        this.keepPages(inode, attr, ticket);
+        this.#update(inode, attr, ticket.isFreshInode(attr.ino));
+      }
+      // Answers that are under way are older.
+      this.parts.answers.inodeChanged(attr.ino);
+    }
+    return new Set(attrs.map(({ ino }) => ino));
   }
 
   /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */

@@ -1,5 +1,5 @@
 import { FsError, fail } from "../../proto/errno.js";
-import type { Attr, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Changed, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
@@ -21,6 +21,9 @@ export interface Move {
   readonly noReplace: boolean;
   readonly exchange: boolean;
 }
+
+/** Takes what an answer tells of other inodes than the one that it is about. */
+type Take = (changed: Changed | undefined, ticket: Ticket) => void;
 
 /** Names: looked up, made, moved and removed. */
 export class Namespace {
@@ -72,8 +75,11 @@ export class Namespace {
     const { core } = this;
     core.mustBeWritable();
     const args = { ino, dir: at.dir, name: nameBytes(at.name) };
-    return this.#making(at, () =>
-      core.ask("link", args, credOf(who), (reply, ticket) => this.#arrived(at, reply, ticket)),
+    return this.#making(at, (take) =>
+      core.ask("link", args, credOf(who), (reply, ticket) => {
+        take(reply.changed, ticket);
+        return this.#arrived(at, reply, ticket);
+      }),
     );
   }
 
@@ -81,14 +87,18 @@ export class Namespace {
     const { core } = this;
     core.mustBeWritable();
     const args = { dir: at.dir, name: nameBytes(at.name) };
-    return this.#dropping([at], () => core.ask("unlink", args, credOf(who), () => undefined));
+    return this.#dropping([at], (take) =>
+      core.ask("unlink", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+    );
   }
 
   rmdir(who: Caller, at: At): Promise<void> {
     const { core } = this;
     core.mustBeWritable();
     const args = { dir: at.dir, name: nameBytes(at.name) };
-    return this.#dropping([at], () => core.ask("rmdir", args, credOf(who), () => undefined));
+    return this.#dropping([at], (take) =>
+      core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+    );
   }
 
   async rename(who: Caller, move: Move): Promise<void> {
@@ -104,11 +114,15 @@ export class Namespace {
       fromName: nameBytes(fromName),
       intoName: nameBytes(intoName),
     };
-    const places = [
-      { dir: fromDir, name: fromName },
-      { dir: intoDir, name: intoName },
-    ];
-    await this.#dropping(places, () => core.ask("rename", args, credOf(who), () => undefined));
+    const from = { dir: fromDir, name: fromName };
+    const into = { dir: intoDir, name: intoName };
+    const moved = core.entries.guess(fromDir, fromName);
+    const replaced = core.entries.guess(intoDir, intoName);
+    await this.#dropping([from, into], (take) =>
+      core.ask("rename", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+    );
+    if (moved !== undefined) core.entries.putGuess(into, moved);
+    if (exchange && replaced !== undefined) core.entries.putGuess(from, replaced);
   }
 
   /**
@@ -148,8 +162,9 @@ export class Namespace {
     core.mustBeWritable();
     const args = { ...made, dir: at.dir, name: nameBytes(at.name), open: false };
     const request = { ...args, exclusive: true, truncate: false, access: 0 };
-    return this.#making(at, () =>
+    return this.#making(at, (take) =>
       core.ask("make", request, credOf(who), (reply, ticket) => {
+        take(reply.changed, ticket);
         const found = this.#arrived(at, reply, ticket);
         const inode = found.attr === undefined ? undefined : core.inodes.get(found.attr.ino);
         if (inode !== undefined && made.target.length > 0) inode.target = made.target;
@@ -169,34 +184,47 @@ export class Namespace {
   }
 
   /** Names that are made: what they lead to, and their folders, are not what they were. */
-  async #making<T>(at: At, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      // It may have been done although no answer came.
-      this.core.entries.invalidate(at.dir, at.name);
-      throw error;
-    } finally {
-      this.core.inodes.invalidate(at.dir);
-    }
+  #making<T>(at: At, work: (take: Take) => Promise<T>): Promise<T> {
+    return this.#changing(
+      async (take) => {
+        try {
+          return await work(take);
+        } catch (error) {
+          // It may have been done although no answer came.
+          this.core.entries.invalidate(at.dir, at.name);
+          throw error;
+        }
+      },
+      () => [at.dir],
+    );
   }
 
   /**
    * Names that go, and names that may be replaced: whatever comes of it, what was known of them, of what they led to and
    * of their folders is void.
    */
-  async #dropping<T>(places: readonly At[], work: () => Promise<T>): Promise<T> {
+  #dropping(places: readonly At[], work: (take: Take) => Promise<void>): Promise<void> {
     const { entries, inodes } = this.core;
-    try {
-      return await work();
-    } finally {
-      for (const { dir, name } of places) {
+    return this.#changing(work, () =>
+      places.flatMap(({ dir, name }) => {
         const ino = entries.guess(dir, name);
         entries.invalidate(dir, name);
-        inodes.invalidate(dir);
         if (ino === undefined) inodes.invalidateAll();
-        else if (ino !== 0) inodes.invalidate(ino);
-      }
+        return ino === undefined || ino === 0 ? [dir] : [dir, ino];
+      }),
+    );
+  }
+
+  /** Afterwards all inodes that may have changed are void, except those that the answer told of. */
+  async #changing<T>(work: (take: Take) => Promise<T>, mayHaveChanged: () => readonly number[]): Promise<T> {
+    const { inodes } = this.core;
+    let told: ReadonlySet<number> = new Set();
+    try {
+      return await work((changed, ticket) => {
+        told = inodes.absorbChanged(changed, ticket);
+      });
+    } finally {
+      for (const ino of mayHaveChanged()) if (!told.has(ino)) inodes.invalidate(ino);
     }
   }
 }

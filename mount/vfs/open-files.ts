@@ -59,7 +59,7 @@ export class OpenFiles {
     const request = { ...args, ...made, exclusive, truncate, access: accessOf(flags) };
     return core.ask("make", request, credOf(who), (reply, ticket) => {
       const attr = mustAttr(reply.attr);
-      core.inodes.invalidate(at.dir);
+      if (!core.inodes.absorbChanged(reply.changed, ticket).has(at.dir)) core.inodes.invalidate(at.dir);
       const inode = core.inodes.add(attr);
       const opened = this.#admit(inode, attr, flags, ticket);
       core.inodes.take(attr, reply.cached, ticket);

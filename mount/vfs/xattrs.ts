@@ -23,7 +23,10 @@ export class ExtendedAttributes {
   #all(ino: number): Maybe<readonly Xattr[]> {
     const { core } = this;
     const inode = core.inodes.get(ino);
-    if (inode?.xattrs !== undefined && core.inodes.isCached(inode)) return inode.xattrs;
+    if (inode !== undefined && core.inodes.isCached(inode)) {
+      if (inode.attr.hasXattrs === false) return [];
+      if (inode.xattrs !== undefined) return inode.xattrs;
+    }
     return core.ask("getxattrs", { ino }, SELF, ({ xattrs }, ticket) => {
       if (inode !== undefined && core.inodes.isCached(inode) && ticket.isFreshInode(ino)) inode.xattrs = xattrs;
       return xattrs;

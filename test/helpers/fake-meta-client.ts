@@ -1,5 +1,5 @@
 import { FsError } from "../../proto/errno.js";
-import type { Attr, Cred, OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Changed, Cred, OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
 import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import { nameBytes } from "../../proto/name.js";
@@ -215,8 +215,10 @@ export class FakeMetaClient implements MetaClient {
       const rule = OPERATIONS[op as RuleName] as (tx: Tx, ctx: Context, args: unknown) => object;
       return rule(watch, this.#context(who), args);
     });
+    const changed = watch?.changed() ?? nothing;
     this.#note(op, result, args);
-    return { result, changed: watch?.changed() ?? nothing };
+    if (["make", "link", "unlink", "rmdir", "rename"].includes(op)) this.#noteChanged(result, changed.keys());
+    return { result, changed };
   }
 
   /** Counts opens and gives leases. */
@@ -230,6 +232,14 @@ export class FakeMetaClient implements MetaClient {
       const at = args as { dir: number; name: Buffer };
       reply.entryCached = this.#grant(key.entry(at.dir, at.name.toString("latin1") as never));
     }
+  }
+
+  /** What else was changed, as far as it may be cached. */
+  #noteChanged(result: object, keys: Iterable<LeaseKey>): void {
+    const reply = result as { attr?: Attr; changed?: Changed };
+    const inodes = [...keys].filter((k) => kindOf(k) === "I" && idIn(k) !== reply.attr?.ino && this.#grant(k));
+    const attrs = inodes.map((k) => this.cluster.inode(idIn(k))).filter((inode) => inode !== undefined);
+    reply.changed = { attrs: attrs.map(attrOf) };
   }
 
   #readdir(args: OpArgs<"readdir">, who: Cred): OpResult<"readdir"> {

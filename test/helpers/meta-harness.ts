@@ -275,6 +275,7 @@ export class RawClient {
   /** Everything that was answered so far is on disk. */
   async untilDurable(): Promise<void> {
     const batch = Math.max(0, ...this.frames.map((frame) => frame.stamp?.batch ?? 0));
+    await this.ask("renew", { replayDone: false, durable: true });
     await this.until(() => this.durable >= batch);
   }
 

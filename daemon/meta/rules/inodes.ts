@@ -79,5 +79,6 @@ export function changeUsage(tx: Tx, change: { inodes?: number; bytes?: number })
 
 export function attrOf(inode: Inode): Attr {
   const { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq } = inode;
-  return { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq };
+  const { hasXattrs } = inode;
+  return { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq, hasXattrs };
 }

@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
 import { FakeClock } from "../../helpers/fake-clock.js";
+import type { Changed, ClientFrame, ServerFrame } from "../../../proto/gen/bigfs/v1/meta.js";
 
 const NO_CHANGE = { atime: undefined, mtime: undefined, atimeNow: false, mtimeNow: false };
 
@@ -228,4 +229,34 @@ test("when a commit fails nothing is told any more, health is red, and the daemo
     "neither success nor an error",
   );
   t.notOk(client.frames.some((frame) => frame.durable >= (made.stamp?.batch ?? 0)));
+});
+
+test("operations on names tell of the folders and nodes that they changed, unless others share them", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const [client, other] = [await harness.client(), await harness.client()];
+  const told = (frame: ServerFrame) => {
+    const value = frame.op?.value as { changed?: Changed } | undefined;
+    return (value?.changed?.attrs ?? []).map(({ ino, nlink }) => [ino, nlink]).sort(([a = 0], [b = 0]) => a - b);
+  };
+  const send = async (op: ClientFrame["op"]) => told(await client.answer(client.send(op)));
+  const made = await client.answer(client.send(client.make(1, "sub", { mode: 0o40755 })));
+  const sub = resultOf("make", made).attr?.ino ?? 0;
+  t.same(told(made), [[1, 3]]);
+  const ino = await client.create(1, "f");
+  t.same(await send({ $case: "link", value: { ino, dir: sub, name: Buffer.from("g") } }), [[sub, 2]]);
+  const names = { fromDir: 1, fromName: Buffer.from("f"), intoDir: sub, intoName: Buffer.from("h") };
+  t.same(await send({ $case: "rename", value: { ...names, noReplace: false, exchange: false } }), [
+    [1, 3],
+    [sub, 2],
+    [ino, 2],
+  ]);
+  t.same(told(await client.unlink(sub, "h")), [
+    [sub, 2],
+    [ino, 1],
+  ]);
+  await chmod(other, sub, 0o700);
+  t.match(client.recalls, [{ inodes: [{ ino: sub }] }], "they may be cached, so they are recalled");
+  t.same(told(await client.unlink(sub, "g")), [], "one is shared now, the other is gone");
+  t.same(await send({ $case: "rmdir", value: { dir: 1, name: Buffer.from("sub") } }), [[1, 2]]);
 });

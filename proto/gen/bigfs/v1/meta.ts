@@ -128,6 +128,16 @@ export interface ServerFrame {
 }
 
 export interface Done {
+  /** Operations on names. */
+  changed?: Changed | undefined;
+}
+
+/**
+ * Inodes that an operation on names has changed, as they are then, besides `attr` and as far as this session may cache
+ * them. Their data is what it was.
+ */
+export interface Changed {
+  attrs: Attr[];
 }
 
 /** First message of a client. session 0: a new one. */
@@ -183,6 +193,8 @@ export interface Attr {
   stored: number;
   version: number;
   truncSeq: number;
+  /** False: there are none. Absent: not known. */
+  hasXattrs?: boolean | undefined;
 }
 
 /** `cached`: this session holds a lease and may keep the answer until it is recalled or the lease ends. */
@@ -202,6 +214,7 @@ export interface EntryReply {
   cached: boolean;
   /** Whether the entry itself (the name in its folder) may be kept. */
   entryCached: boolean;
+  changed?: Changed | undefined;
 }
 
 export interface Lookup {
@@ -482,9 +495,13 @@ export interface Recalled {
   open: OpenFile[];
 }
 
-/** Keeps the lease. replay_done: see Attached.resumed. */
+/**
+ * Keeps the lease. replay_done: see Attached.resumed. `durable`: answered when everything that was done before is on
+ * disk.
+ */
 export interface Renew {
   replayDone: boolean;
+  durable?: boolean | undefined;
 }
 
 /** The client no longer caches anything of these. */
@@ -1943,11 +1960,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
 };
 
 function createBaseDone(): Done {
-  return {};
+  return { changed: undefined };
 }
 
 export const Done: MessageFns<Done> = {
-  encode(_: Done, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Done, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changed !== undefined) {
+      Changed.encode(message.changed, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -1964,6 +1984,14 @@ export const Done: MessageFns<Done> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changed = Changed.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1979,8 +2007,66 @@ export const Done: MessageFns<Done> = {
   create<I extends Exact<DeepPartial<Done>, I>>(base?: I): Done {
     return Done.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Done>, I>>(_: I): Done {
+  fromPartial<I extends Exact<DeepPartial<Done>, I>>(object: I): Done {
     const message = createBaseDone();
+    message.changed = (object.changed !== undefined && object.changed !== null)
+      ? Changed.fromPartial(object.changed)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChanged(): Changed {
+  return { attrs: [] };
+}
+
+export const Changed: MessageFns<Changed> = {
+  encode(message: Changed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.attrs) {
+      Attr.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Changed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attrs.push(Attr.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Changed>, I>>(base?: I): Changed {
+    return Changed.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Changed>, I>>(object: I): Changed {
+    const message = createBaseChanged();
+    message.attrs = object.attrs?.map((e) => Attr.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2362,6 +2448,7 @@ function createBaseAttr(): Attr {
     stored: 0,
     version: 0,
     truncSeq: 0,
+    hasXattrs: undefined,
   };
 }
 
@@ -2408,6 +2495,9 @@ export const Attr: MessageFns<Attr> = {
     }
     if (message.truncSeq !== 0) {
       writer.uint32(112).uint64(message.truncSeq);
+    }
+    if (message.hasXattrs !== undefined) {
+      writer.uint32(120).bool(message.hasXattrs);
     }
     return writer;
   },
@@ -2537,6 +2627,14 @@ export const Attr: MessageFns<Attr> = {
             message.truncSeq = longToNumber(reader.uint64());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.hasXattrs = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2568,6 +2666,7 @@ export const Attr: MessageFns<Attr> = {
     message.stored = object.stored ?? 0;
     message.version = object.version ?? 0;
     message.truncSeq = object.truncSeq ?? 0;
+    message.hasXattrs = object.hasXattrs ?? undefined;
     return message;
   },
 };
@@ -2652,7 +2751,7 @@ export const AttrReply: MessageFns<AttrReply> = {
 };
 
 function createBaseEntryReply(): EntryReply {
-  return { attr: undefined, cached: false, entryCached: false };
+  return { attr: undefined, cached: false, entryCached: false, changed: undefined };
 }
 
 export const EntryReply: MessageFns<EntryReply> = {
@@ -2665,6 +2764,9 @@ export const EntryReply: MessageFns<EntryReply> = {
     }
     if (message.entryCached !== false) {
       writer.uint32(24).bool(message.entryCached);
+    }
+    if (message.changed !== undefined) {
+      Changed.encode(message.changed, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2706,6 +2808,14 @@ export const EntryReply: MessageFns<EntryReply> = {
             message.entryCached = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.changed = Changed.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2726,6 +2836,9 @@ export const EntryReply: MessageFns<EntryReply> = {
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.cached = object.cached ?? false;
     message.entryCached = object.entryCached ?? false;
+    message.changed = (object.changed !== undefined && object.changed !== null)
+      ? Changed.fromPartial(object.changed)
+      : undefined;
     return message;
   },
 };
@@ -5892,13 +6005,16 @@ export const Recalled: MessageFns<Recalled> = {
 };
 
 function createBaseRenew(): Renew {
-  return { replayDone: false };
+  return { replayDone: false, durable: undefined };
 }
 
 export const Renew: MessageFns<Renew> = {
   encode(message: Renew, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.replayDone !== false) {
       writer.uint32(8).bool(message.replayDone);
+    }
+    if (message.durable !== undefined) {
+      writer.uint32(16).bool(message.durable);
     }
     return writer;
   },
@@ -5924,6 +6040,14 @@ export const Renew: MessageFns<Renew> = {
             message.replayDone = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.durable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5942,6 +6066,7 @@ export const Renew: MessageFns<Renew> = {
   fromPartial<I extends Exact<DeepPartial<Renew>, I>>(object: I): Renew {
     const message = createBaseRenew();
     message.replayDone = object.replayDone ?? false;
+    message.durable = object.durable ?? undefined;
     return message;
   },
 };
