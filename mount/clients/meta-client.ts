@@ -5,10 +5,12 @@ import { dial } from "../../daemon/common/rpc/client.js";
 import { SESSION } from "../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../daemon/common/rpc/link.js";
 import { FsError } from "../../proto/errno.js";
-import type { Attached, ClientFrame, Cred, Recall, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attached, ClientFrame, Cred, Recall, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../vfs/ports.js";
+import { within } from "../vfs/waiting.js";
 import { Lease } from "./lease.js";
+import { Redial } from "./redial.js";
 import { Requests, type Op, type Request } from "./requests.js";
 
 export interface MetaClientOptions {
@@ -58,19 +60,19 @@ class SessionClient implements MetaClient {
   #volume: VolumeInfo | undefined;
   #map: NodeMap = { version: 0, nodes: [] };
   #events: MetaEvents | undefined;
-  #cancelRetry: Cancel = () => {};
   #cancelRenew: Cancel = () => {};
   #cancelLook: Cancel = () => {};
-  #retryMs: number;
-  #lastFailure = "";
+  readonly #redial: Redial;
+  /** Id of the question after durability that is under way; 0: none. */
+  #durableQuestion = 0;
   #stopping: Promise<void> | undefined;
   #started: { readonly resolve: () => void; readonly reject: (error: FsError) => void } | undefined;
 
   constructor(private readonly opts: MetaClientOptions) {
-    const { clock, deadlines } = opts;
+    const { clock } = opts;
     this.#lease = new Lease(clock);
     this.#state = { kind: "away", sinceMs: clock.monotonicMs() };
-    this.#retryMs = deadlines.reconnectMinMs;
+    this.#redial = new Redial(opts, opts.address);
   }
 
   async start(): Promise<void> {
@@ -130,7 +132,9 @@ class SessionClient implements MetaClient {
   }
 
   durable(): Promise<void> {
-    return this.#requests.whenDurable();
+    const done = this.#requests.whenDurable();
+    if (this.#requests.hasDurableWaiters && this.#state.kind === "live") this.#askDurable(this.#state.link);
+    return done;
   }
 
   stop(): Promise<void> {
@@ -151,7 +155,9 @@ class SessionClient implements MetaClient {
       await within(clock, deadlines.connectMs, goodbye).catch(() => {});
     }
     this.#set({ kind: "stopped" });
-    for (const cancel of [this.#cancelRetry, this.#cancelRenew, this.#cancelLook]) cancel();
+    this.#redial.stop();
+    this.#cancelRenew();
+    this.#cancelLook();
     this.#requests.end(ended);
     if ("link" in state) state.link.close();
   }
@@ -175,19 +181,13 @@ class SessionClient implements MetaClient {
   }
 
   #retryLater(reason: FsError): void {
-    if (this.#state.kind !== "away") return;
-    const { clock, deadlines, log, address } = this.opts;
-    const isWaiting = reason.errno === "ECONNREFUSED" || reason.errno === "ETIMEDOUT" || reason.errno === "EIO";
-    // Another key, volume or protocol needs somebody to act; tell it once.
-    if (!isWaiting && reason.message !== this.#lastFailure) log.error({ err: reason, address }, "cannot reconnect");
-    this.#lastFailure = reason.message;
-    this.#cancelRetry = clock.after(this.#retryMs, () => this.#reconnect());
-    this.#retryMs = Math.min(deadlines.reconnectMaxMs, this.#retryMs * 2);
+    if (this.#state.kind === "away") this.#redial.later(reason, () => this.#reconnect());
   }
 
   #attach(link: SessionLink): void {
     const { clock, deadlines, name, readOnly } = this.opts;
     this.#set({ kind: "attaching", link, sinceMs: this.#awaySince() });
+    this.#durableQuestion = 0;
     const late = new FsError("ETIMEDOUT", `${link.peer.address} gives no session`);
     const cancelTimer = clock.after(deadlines.ioDeadlineMs, () => {
       if (this.#state.kind === "attaching" && this.#state.link === link) link.close(late);
@@ -239,6 +239,8 @@ class SessionClient implements MetaClient {
     if (this.#state.kind !== "live") return;
     const { link } = this.#state;
     for (const { id, op, cred } of this.#requests.take()) this.#send(link, { id, op, cred });
+    // Nobody else may be in a hurry to have on disk what new requests wait for.
+    if (this.#requests.waiting > 0) this.#askDurable(link);
   }
 
   #received(link: SessionLink, frame: ServerFrame): void {
@@ -250,6 +252,7 @@ class SessionClient implements MetaClient {
     this.#lease.echoed(frame.echoMs);
     this.#requests.durableUpTo(frame.durable);
     if (frame.id === 0) this.#pushed(link, frame);
+    else if (frame.id === this.#durableQuestion) this.#durableAnswered(link);
     else if (this.#requests.answered(frame) === "contradicted") {
       this.opts.log.error(
         { id: frame.id, errno: frame.errno },
@@ -313,8 +316,7 @@ class SessionClient implements MetaClient {
     this.#lease.begin(leaseMs === 0 ? this.opts.deadlines.leaseMs : leaseMs, isSame);
     this.#lease.echoed(frame.echoMs);
     this.#learn(map);
-    this.#retryMs = this.opts.deadlines.reconnectMinMs;
-    this.#lastFailure = "";
+    this.#redial.succeeded();
   }
 
   /**
@@ -333,7 +335,8 @@ class SessionClient implements MetaClient {
       return;
     }
     if (this.#state.kind !== "resuming" || this.#state.link !== link) return;
-    this.#renew(link, true);
+    this.#renew(link, { replayDone: true });
+    if (this.#requests.hasDurableWaiters) this.#askDurable(link);
     this.#live(link);
   }
 
@@ -354,13 +357,28 @@ class SessionClient implements MetaClient {
 
   // Time
 
-  #renew(link: SessionLink, replayDone: boolean): void {
-    this.#send(link, { id: this.#requests.nextId(), op: { $case: "renew", value: { replayDone } } });
+  #renew(link: SessionLink, value: Renew): void {
+    this.#send(link, { id: this.#requests.nextId(), op: { $case: "renew", value } });
+  }
+
+  /** The daemon lets changes gather as long as nobody says that he waits. One question at a time. */
+  #askDurable(link: SessionLink): void {
+    if (this.#durableQuestion !== 0) return;
+    const id = this.#requests.nextId();
+    this.#durableQuestion = id;
+    this.#send(link, { id, op: { $case: "renew", value: { replayDone: false, durable: true } } });
+  }
+
+  /** What was done after the question is not covered by its answer. */
+  #durableAnswered(link: SessionLink): void {
+    this.#durableQuestion = 0;
+    if (this.#requests.hasDurableWaiters || this.#requests.isFull) this.#askDurable(link);
   }
 
   #renewLater(): void {
     this.#cancelRenew = this.opts.clock.after(this.opts.deadlines.renewMs, () => {
-      if (this.#state.kind === "live" || this.#state.kind === "resuming") this.#renew(this.#state.link, false);
+      if (this.#state.kind === "live" || this.#state.kind === "resuming")
+        this.#renew(this.#state.link, { replayDone: false });
       this.#renewLater();
     });
   }
@@ -375,17 +393,5 @@ class SessionClient implements MetaClient {
       return;
     }
     this.#requests.expire(nowMs - PATIENCE * ioDeadlineMs, new FsError("EIO", "the metadata daemon does not answer"));
-  }
-}
-
-async function within<T>(clock: Clock, ms: number, done: Promise<T>): Promise<T> {
-  let cancel: Cancel = () => {};
-  const late = new Promise<never>((_, reject) => {
-    cancel = clock.after(ms, () => reject(new FsError("ETIMEDOUT", `not done within ${ms} ms`)));
-  });
-  try {
-    return await Promise.race([done, late]);
-  } finally {
-    cancel();
   }
 }

@@ -144,6 +144,10 @@ export class Requests {
     return new Promise((resolve, reject) => this.#durableWaiters.push({ until, resolve, reject }));
   }
 
+  get hasDurableWaiters(): boolean {
+    return this.#durableWaiters.length > 0;
+  }
+
   /** A new stream of the same session: what to send again, in this order. `durable`: the watermark there. */
   resume(durable: number): Resend[] {
     this.#stream++;

@@ -203,7 +203,33 @@ test("while too much is not durable new requests wait, until the daemon says tha
   const waiting = mkdir(client, "waits");
   await turns();
   t.equal(meta.of("make").length, 8192);
+  t.match(meta.of("renew").at(-1)?.op, { value: { durable: true } }, "the daemon is told that somebody waits");
   meta.send({ durable: 1 });
   meta.done((await meta.some("make", 8193))[8192], 9000, 0);
   await waiting;
+});
+
+test("who waits for durability says so, again after a reconnect, and until all is on disk that he waits for", async (t) => {
+  const { meta, client } = await connected(t);
+  const a = mkdir(client, "a");
+  meta.done((await meta.some("make"))[0], 1, 5);
+  await a;
+  const first = client.durable();
+  const second = client.durable();
+  const [question] = await meta.some("renew");
+  t.match(question?.op, { value: { durable: true } });
+  await turns();
+  t.equal(meta.of("renew").length, 1, "one question at a time");
+  meta.attach = () => ({ session: 11, resumed: true });
+  meta.cut();
+  const again = (await meta.some("renew", 2))[1];
+  t.match(again?.op, { value: { durable: true } });
+  meta.done((await meta.some("make"))[0], 1, 6);
+  meta.send({ id: again?.id ?? 0, op: { $case: "renew", value: {} } });
+  const third = (await meta.some("renew", 3))[2];
+  meta.durable = 6;
+  meta.send({ id: third?.id ?? 0, op: { $case: "renew", value: {} } });
+  await Promise.all([first, second]);
+  await client.durable();
+  t.equal(meta.of("renew").length, 3, "nothing to ask for");
 });
