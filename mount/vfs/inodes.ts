@@ -1,9 +1,11 @@
 import type { Attr, Changed } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
+import type { Name } from "../../proto/name.js";
 import type { Answers, Ticket } from "./answers.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes } from "./filesystem.js";
+import { KnownNames } from "./known-names.js";
 import type { MetaClient } from "./ports.js";
 import { WriteErrors } from "./write-errors.js";
 
@@ -33,6 +35,11 @@ export class Inode {
   target: Buffer | undefined;
   /** Valid while the attributes are cached. */
   xattrs: readonly Xattr[] | undefined;
+  /**
+   * All names in a folder that was made here; undefined: not known. Valid while the attributes are cached, because
+   * whoever adds a name changes them.
+   */
+  names: KnownNames | undefined;
 
   constructor(
     attr: Attr,
@@ -134,6 +141,26 @@ export class InodeTable {
     return new Set(attrs.map(({ ino }) => ino));
   }
 
+  /** There is no such name in the folder, and it need not be asked. */
+  isAbsent(dir: number, name: Name): boolean {
+    const folder = this.#inodes.get(dir);
+    return folder?.names !== undefined && this.isCached(folder) && folder.names.misses(name);
+  }
+
+  /** The folder was made by the answer that was just taken in: it has no names. */
+  noNames(folder: Inode): void {
+    if (folder.cachedIn === this.#epoch) folder.names = new KnownNames();
+  }
+
+  /** An own operation, whose answer has been taken in, has left this name there (or not). */
+  named(dir: number, name: Name, isThere: boolean): void {
+    const folder = this.#inodes.get(dir);
+    if (folder?.names === undefined) return;
+    if (isThere) folder.names.add(name);
+    else folder.names.delete(name);
+    if (folder.names.isFull) folder.names = undefined;
+  }
+
   /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */
   attributes(inode: Inode): Attributes {
     const isDirty = inode.file?.writer.isDirty === true;
@@ -219,18 +246,25 @@ export class InodeTable {
     if (inode === undefined) return;
     inode.cachedIn = 0;
     inode.xattrs = undefined;
+    inode.names = undefined;
   }
 
   invalidateAll(): void {
     this.#epoch += 1;
-    for (const inode of this.#inodes.values()) inode.xattrs = undefined;
+    for (const inode of this.#inodes.values()) {
+      inode.xattrs = undefined;
+      inode.names = undefined;
+    }
   }
 
   #update(inode: Inode, attr: Attr, cached: boolean): void {
     if (attr.version < inode.attr.version) return;
     const isCached = inode.cachedIn === this.#epoch;
     if (attr.version > inode.attr.version || !isCached) {
-      if (!(cached && isCached)) inode.xattrs = undefined;
+      if (!(cached && isCached)) {
+        inode.xattrs = undefined;
+        inode.names = undefined;
+      }
       inode.attr = attr;
       inode.cachedIn = cached ? this.#epoch : 0;
     }

@@ -33,6 +33,8 @@ export class Namespace {
     const { core } = this;
     const ino = core.entries.get(dir, name);
     if (ino === 0) return notFound(core, true);
+    // The kernel must not keep it: nobody would tell when somebody makes the name.
+    if (ino === undefined && this.#isAbsent({ dir, name })) return notFound(core, false);
     const inode = ino === undefined ? undefined : core.inodes.get(ino);
     if (inode !== undefined && core.inodes.isCached(inode)) {
       inode.lookups += 1;
@@ -88,7 +90,10 @@ export class Namespace {
     core.mustBeWritable();
     const args = { dir: at.dir, name: nameBytes(at.name) };
     return this.#dropping([at], (take) =>
-      core.ask("unlink", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+      core.ask("unlink", args, credOf(who), ({ changed }, ticket) => {
+        take(changed, ticket);
+        core.inodes.named(at.dir, at.name, false);
+      }),
     );
   }
 
@@ -97,7 +102,10 @@ export class Namespace {
     core.mustBeWritable();
     const args = { dir: at.dir, name: nameBytes(at.name) };
     return this.#dropping([at], (take) =>
-      core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+      core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => {
+        take(changed, ticket);
+        core.inodes.named(at.dir, at.name, false);
+      }),
     );
   }
 
@@ -119,7 +127,11 @@ export class Namespace {
     const moved = core.entries.guess(fromDir, fromName);
     const replaced = core.entries.guess(intoDir, intoName);
     await this.#dropping([from, into], (take) =>
-      core.ask("rename", args, credOf(who), ({ changed }, ticket) => take(changed, ticket)),
+      core.ask("rename", args, credOf(who), ({ changed }, ticket) => {
+        take(changed, ticket);
+        if (!exchange) core.inodes.named(fromDir, fromName, false);
+        core.inodes.named(intoDir, intoName, true);
+      }),
     );
     if (moved !== undefined) core.entries.putGuess(into, moved);
     if (exchange && replaced !== undefined) core.entries.putGuess(from, replaced);
@@ -147,7 +159,7 @@ export class Namespace {
   async #resolve({ dir, name }: At): Promise<Attr | undefined> {
     const { core } = this;
     const ino = core.entries.get(dir, name);
-    if (ino === 0) return undefined;
+    if (ino === 0 || (ino === undefined && this.#isAbsent({ dir, name }))) return undefined;
     const known = ino === undefined ? undefined : core.inodes.get(ino);
     if (known !== undefined) return known.attr;
     return core.ask("lookup", { dir, name: nameBytes(name) }, SELF, (reply, ticket) => {
@@ -155,6 +167,13 @@ export class Namespace {
       if (attr !== undefined) core.inodes.absorb(attr, reply.cached, ticket);
       return attr;
     });
+  }
+
+  #isAbsent(at: At): boolean {
+    const { inodes, entries } = this.core;
+    if (!inodes.isAbsent(at.dir, at.name)) return false;
+    entries.putGuess(at, 0);
+    return true;
   }
 
   #make(who: Caller, at: At, made: { mode: number; umask: number; rdev: number; target: Buffer }): Promise<Found> {
@@ -168,6 +187,7 @@ export class Namespace {
         const found = this.#arrived(at, reply, ticket);
         const inode = found.attr === undefined ? undefined : core.inodes.get(found.attr.ino);
         if (inode !== undefined && made.target.length > 0) inode.target = made.target;
+        if (inode !== undefined && (made.mode & S_IFMT) === S_IFDIR) core.inodes.noNames(inode);
         return found;
       }),
     );
@@ -176,6 +196,7 @@ export class Namespace {
   /** A name that was made leads here now. */
   #arrived(at: At, reply: EntryReply, ticket: Ticket): Found {
     const { core } = this;
+    core.inodes.named(at.dir, at.name, true);
     const attr = mustAttr(reply.attr);
     const inode = core.inodes.take(attr, reply.cached, ticket);
     const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);

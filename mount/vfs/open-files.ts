@@ -46,7 +46,7 @@ export class OpenFiles {
     return file.gate.run(() => file.writer.exclusive(() => this.#open(who, ino, flags)));
   }
 
-  create(
+  async create(
     who: Caller,
     at: { dir: number; name: Name },
     made: { mode: number; umask: number },
@@ -57,15 +57,23 @@ export class OpenFiles {
     const { exclusive, truncate } = flags;
     const args = { dir: at.dir, name: nameBytes(at.name), rdev: 0, target: Buffer.alloc(0), open: true };
     const request = { ...args, ...made, exclusive, truncate, access: accessOf(flags) };
-    return core.ask("make", request, credOf(who), (reply, ticket) => {
-      const attr = mustAttr(reply.attr);
-      if (!core.inodes.absorbChanged(reply.changed, ticket).has(at.dir)) core.inodes.invalidate(at.dir);
-      const inode = core.inodes.add(attr);
-      const opened = this.#admit(inode, attr, flags, ticket);
-      core.inodes.take(attr, reply.cached, ticket);
-      const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
-      return { ...foundOf(core, inode, isKept), ...opened };
-    });
+    try {
+      return await core.ask("make", request, credOf(who), (reply, ticket) => {
+        const attr = mustAttr(reply.attr);
+        if (!core.inodes.absorbChanged(reply.changed, ticket).has(at.dir)) core.inodes.invalidate(at.dir);
+        core.inodes.named(at.dir, at.name, true);
+        const inode = core.inodes.add(attr);
+        const opened = this.#admit(inode, attr, flags, ticket);
+        core.inodes.take(attr, reply.cached, ticket);
+        const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
+        return { ...foundOf(core, inode, isKept), ...opened };
+      });
+    } catch (error) {
+      // It may have been done although no answer came.
+      core.entries.invalidate(at.dir, at.name);
+      core.inodes.invalidate(at.dir);
+      throw error;
+    }
   }
 
   /** Those of the inodes (all without) that are open, with their numbers of handles. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "tap";
 import { FsError } from "../../../../proto/errno.js";
-import { key } from "../../../../daemon/meta/keys.js";
+import { idIn, key } from "../../../../daemon/meta/keys.js";
 import { attrOf } from "../../../../daemon/meta/rules/inodes.js";
 import { settle } from "../../../helpers/fake-clock.js";
 import { Lab, type Mount, WHO, name, runs } from "./lab.js";
@@ -53,6 +53,8 @@ class Machine {
   readonly known = new Map<string, number>();
   readonly references = new Map<number, number>();
   #count = 0;
+  /** The folder that both work in. */
+  dir = 1;
 
   constructor(
     readonly lab: Lab,
@@ -63,16 +65,16 @@ class Machine {
     const { vfs } = this.mount;
     const at = name(NAMES[c.at] ?? "");
     const ino = this.known.get(at);
-    const move = { fromDir: 1, fromName: at, intoDir: 1, noReplace: false };
+    const move = { fromDir: this.dir, fromName: at, intoDir: this.dir, noReplace: false };
     switch (c.do) {
       case "mknod":
-        return this.#found(at, vfs.mknod(WHO, 1, at, 0o644, 0, 0));
+        return this.#found(at, vfs.mknod(WHO, this.dir, at, 0o644, 0, 0));
       case "mkdir":
-        return this.#found(at, vfs.mkdir(WHO, 1, at, 0o755, 0));
+        return this.#found(at, vfs.mkdir(WHO, this.dir, at, 0o755, 0));
       case "unlink":
-        return vfs.unlink(WHO, 1, at);
+        return vfs.unlink(WHO, this.dir, at);
       case "rmdir":
-        return vfs.rmdir(WHO, 1, at);
+        return vfs.rmdir(WHO, this.dir, at);
       case "rename":
         return vfs.rename(WHO, { ...move, intoName: name(NAMES[c.into] ?? ""), exchange: false });
       case "exchange":
@@ -80,7 +82,7 @@ class Machine {
       case "link":
         return ino === undefined
           ? undefined
-          : this.#found(name(NAMES[c.into] ?? ""), vfs.link(WHO, ino, 1, name(NAMES[c.into] ?? "")));
+          : this.#found(name(NAMES[c.into] ?? ""), vfs.link(WHO, ino, this.dir, name(NAMES[c.into] ?? "")));
       case "chmod":
         if (ino !== undefined) await vfs.setattr(WHO, ino, { mode: 0o600 + (++this.#count % 8) });
         return;
@@ -88,7 +90,7 @@ class Machine {
         if (ino !== undefined) await vfs.setxattr(WHO, ino, name("user.n"), Buffer.from(`${++this.#count}`), 0);
         return;
       case "lookup":
-        return this.#found(at, vfs.lookup(WHO, 1, at));
+        return this.#found(at, vfs.lookup(WHO, this.dir, at));
       case "getattr":
         if (ino !== undefined) await vfs.getattr(WHO, ino);
         return;
@@ -102,7 +104,7 @@ class Machine {
 
   /** Every name is known. */
   async lookAround(): Promise<void> {
-    for (const text of NAMES) await this.#found(text, this.mount.vfs.lookup(WHO, 1, name(text)));
+    for (const text of NAMES) await this.#found(text, this.mount.vfs.lookup(WHO, this.dir, name(text)));
   }
 
   forget(ino: number): void {
@@ -122,7 +124,7 @@ class Machine {
 
   async #list(): Promise<void> {
     const { vfs } = this.mount;
-    const { handle } = await vfs.opendir(WHO, 1);
+    const { handle } = await vfs.opendir(WHO, this.dir);
     for (let cookie = 0, more = true; more;) {
       more = false;
       let room = 2;
@@ -146,9 +148,10 @@ class Machine {
 /** Everything that a mount says must be what the metadata daemon has, whatever it says it from. */
 async function check(lab: Lab, machine: Machine): Promise<void> {
   const { vfs } = machine.mount;
+  const { dir } = machine;
   for (const text of NAMES) {
-    const entry = lab.cluster.rows.get(key.entry(1, name(text)));
-    const { attr } = await lab.end(vfs.lookup(WHO, 1, name(text)));
+    const entry = lab.cluster.rows.get(key.entry(dir, name(text)));
+    const { attr } = await lab.end(vfs.lookup(WHO, dir, name(text)));
     const inode = entry === undefined ? undefined : lab.cluster.inode(entry.ino);
     assert.deepEqual(attr, inode && attrOf(inode), `lookup ${text}`);
     if (attr !== undefined) vfs.forget(attr.ino, 1);
@@ -161,10 +164,11 @@ async function check(lab: Lab, machine: Machine): Promise<void> {
     assert.deepEqual(await lab.end(vfs.listxattr(WHO, ino)), stored, `xattrs of ${ino}`);
   }
   const names: string[] = [];
-  const { handle } = await lab.end(vfs.opendir(WHO, 1));
+  const { handle } = await lab.end(vfs.opendir(WHO, dir));
   await lab.end(vfs.readdir(handle, 0, false, (entry) => names.push(entry.name) > 0));
   await lab.end(vfs.releasedir(handle));
-  const expected = lab.cluster.rows.of("C").map(([, row]) => row.name.toString());
+  const entries = lab.cluster.rows.of("C").filter(([at]) => idIn(at) === dir);
+  const expected = entries.map(([, row]) => row.name.toString());
   assert.deepEqual(names, [".", "..", ...expected]);
 }
 
@@ -172,13 +176,19 @@ void test("two mounts work in one folder at the same time, and neither ever answ
   await fc.assert(
     fc.asyncProperty(
       fc.nat(),
+      fc.boolean(),
       fc.array(fc.array(op, { minLength: 1, maxLength: 16 }), { maxLength: 6 }),
-      async (seed, rounds) => {
+      async (seed, isMadeHere, rounds) => {
         const lab = new Lab({ seed });
         const machines = [new Machine(lab, lab.mount()), new Machine(lab, lab.mount())];
         for (const { mount } of machines) await lab.end(mount.vfs.getattr(WHO, 1));
+        if (isMadeHere) {
+          await lab.end(machines[0]?.mount.vfs.mkdir(WHO, 1, name("dir"), 0o755, 0));
+          const ino = await lab.lookup(machines[1]?.mount ?? lab.mount(), "dir");
+          for (const machine of machines) machine.dir = ino;
+        }
         for (const round of rounds) {
-          for (const machine of machines) await lab.end(machine.lookAround());
+          for (const machine of machines) if (!isMadeHere) await lab.end(machine.lookAround());
           const running = round.map(async (c) => {
             await settle(lab.chance.below(30));
             try {
@@ -191,7 +201,8 @@ void test("two mounts work in one folder at the same time, and neither ever answ
           await lab.end(Promise.all(running).then(() => undefined));
           for (const machine of machines) await check(lab, machine);
         }
-        for (const { mount, references } of machines) {
+        for (const { mount, references, dir } of machines) {
+          if (dir !== 1) mount.vfs.forget(dir, 1);
           for (const [ino, count] of references) mount.vfs.forget(ino, count);
           const inodes = await mount.registry.getSingleMetricAsString("bigfs_mount_inodes");
           assert.match(

@@ -1,5 +1,6 @@
 import { test } from "tap";
 import { settle } from "../../../helpers/fake-clock.js";
+import { FsError } from "../../../../proto/errno.js";
 import { key } from "../../../../daemon/meta/keys.js";
 import { Lab, WHO, flags, name } from "./lab.js";
 
@@ -159,7 +160,7 @@ void test("after an own change of names nothing is asked about the folders and t
   await unchanged();
   await lab.end(vfs.unlink(WHO, sub, name("h")));
   await unchanged();
-  t.same([...meta.calls.keys()].sort(), ["link", "lookup", "make", "rename", "unlink"]);
+  t.same([...meta.calls.keys()].sort(), ["link", "make", "rename", "unlink"]);
 });
 
 void test("a change of names by somebody else between an own one and its answer is seen", async (t) => {
@@ -184,4 +185,95 @@ void test("a new file is not asked for its extended attributes, and one that get
   await lab.lookup(b, "f");
   await lab.end(b.vfs.setxattr(WHO, ino, name("user.x"), Buffer.from("1"), 0));
   t.match(await lab.end(a.vfs.listxattr(WHO, ino)), [{ value: Buffer.from("1") }]);
+});
+
+void test("in a folder that was made here, names that do not exist are not asked for", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { vfs, meta } = a;
+  const dir = (await lab.end(vfs.mkdir(WHO, 1, name("dir"), 0o755, 0))).attr?.ino ?? 0;
+  const there = async (text: string, mount = a) =>
+    (await lab.end(mount.vfs.lookup(WHO, dir, name(text)))).attr !== undefined;
+  const create = (text: string) => lab.end(vfs.create(WHO, dir, name(text), 0o644, 0, { ...flags(), exclusive: true }));
+  const move = (fromName: string, intoName: string) =>
+    lab.end(
+      vfs.rename(WHO, {
+        fromDir: dir,
+        fromName: name(fromName),
+        intoDir: dir,
+        intoName: name(intoName),
+        noReplace: false,
+        exchange: false,
+      }),
+    );
+  t.notOk(await there("f"));
+  const { handle } = await create("f");
+  await lab.close(a, handle);
+  t.notOk(await there("g"));
+  await move("f", "g");
+  t.same([await there("f"), await there("h")], [false, false]);
+  await lab.end(vfs.unlink(WHO, dir, name("g")));
+  t.notOk(await there("g"));
+  t.equal(meta.calls.get("lookup"), undefined);
+  const kept = await lab.end(vfs.lookup(WHO, dir, name("f")));
+  t.equal(kept.entryMs, 0, "the kernel would not learn when somebody makes it");
+  for (let i = 0; i < 5; i++) await there("asked for again and again");
+  t.equal(meta.calls.get("lookup"), 1, "an answer that the kernel may keep");
+  t.equal(await lab.errno(() => vfs.lookup(WHO, dir, name("x".repeat(300)))), "ENAMETOOLONG");
+});
+
+void test("names that somebody else makes in a folder that was made here are seen", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  const dir = (await lab.end(a.vfs.mkdir(WHO, 1, name("dir"), 0o755, 0))).attr?.ino ?? 0;
+  const there = async (text: string) => (await lab.end(a.vfs.lookup(WHO, dir, name(text)))).attr !== undefined;
+  t.notOk(await there("f"));
+  await lab.lookup(b, "dir");
+  await lab.end(b.vfs.mkdir(WHO, dir, name("f"), 0o755, 0));
+  t.ok(await there("f"));
+  await lab.end(a.vfs.getattr(WHO, dir));
+  await lab.end(a.vfs.mkdir(WHO, dir, name("g"), 0o755, 0));
+  await lab.end(
+    b.vfs.rename(WHO, {
+      fromDir: dir,
+      fromName: name("g"),
+      intoDir: dir,
+      intoName: name("h"),
+      noReplace: false,
+      exchange: false,
+    }),
+  );
+  t.same([await there("g"), await there("h")], [false, true]);
+});
+
+void test("a name that was made although no answer came is found", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const dir = (await lab.end(a.vfs.mkdir(WHO, 1, name("dir"), 0o755, 0))).attr?.ino ?? 0;
+  a.meta.after = (op) => {
+    if (op === "make") throw new FsError("EIO");
+  };
+  const create = () => a.vfs.create(WHO, dir, name("f"), 0o644, 0, { ...flags(), exclusive: true });
+  t.equal(await lab.errno(create), "EIO");
+  t.ok((await lab.end(a.vfs.lookup(WHO, dir, name("f")))).attr);
+});
+
+void test("two names of one file: moving one over the other leaves both", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const dir = (await lab.end(a.vfs.mkdir(WHO, 1, name("dir"), 0o755, 0))).attr?.ino ?? 0;
+  const made = await lab.end(a.vfs.mknod(WHO, dir, name("f"), 0o100644, 0, 0));
+  await lab.end(a.vfs.link(WHO, made.attr?.ino ?? 0, dir, name("g")));
+  await lab.end(
+    a.vfs.rename(WHO, {
+      fromDir: dir,
+      fromName: name("f"),
+      intoDir: dir,
+      intoName: name("g"),
+      noReplace: false,
+      exchange: false,
+    }),
+  );
+  for (const text of ["f", "g"]) t.ok((await lab.end(a.vfs.lookup(WHO, dir, name(text)))).attr);
 });
