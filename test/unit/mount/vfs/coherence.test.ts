@@ -92,7 +92,7 @@ class Machine {
       case "lookup":
         return this.#found(at, vfs.lookup(WHO, this.dir, at));
       case "getattr":
-        if (ino !== undefined) await vfs.getattr(WHO, ino);
+        await vfs.getattr(WHO, ino ?? this.dir);
         return;
       case "forget":
         if (ino !== undefined) this.forget(ino);
