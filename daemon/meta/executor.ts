@@ -6,12 +6,12 @@
  *   order (`order`), batches are cut between operations, and what survives a crash is a prefix of that order.
  * - Nothing is kept of a rule that threw.
  * - What is not durable is shown to the session that did it and to no other: execute() settles when all that it saw or
- *   replaced of others' is durable. The volume's usage (rows of kind A) is exempt, and the daemon (session 0) holds
- *   nobody.
+ *   replaced of others' is durable, but for what is exempt (exempt.ts); the daemon (session 0) holds nobody.
  */
 import type { Logger } from "pino";
 import { FsError } from "../../proto/errno.js";
 import { Committer, type CommitterOptions } from "./committer.js";
+import { onlyCounts } from "./exempt.js";
 import type { Key, RowKind } from "./keys.js";
 import { Listing, type Listed, type Scanned } from "./listing.js";
 import type { MetaStore } from "./metastore.js";
@@ -218,8 +218,10 @@ export class Executor {
     if (encoded.size === 0) return 0;
     const batch = this.#committer.gathering;
     for (const [key, bytes] of encoded) {
-      const change = { session, batch, durable: this.durable, bytes: bytes?.length ?? 0 };
-      this.#cache.put(key, tx.changes.get(key), change);
+      const row = tx.changes.get(key);
+      const counts = onlyCounts(key, this.#cache.get(key)?.row, row);
+      const change = { session, batch, durable: this.durable, bytes: bytes?.length ?? 0, onlyCounts: counts };
+      this.#cache.put(key, row, change);
     }
     this.#listing.changed(tx.changes);
     this.#committer.add(encoded);

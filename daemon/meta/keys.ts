@@ -46,9 +46,21 @@ export type RowKind = keyof Rows;
  */
 export type Key<K extends RowKind = RowKind> = string & { readonly __kind: K };
 
+/** Ids come again and again: what they look like, by their last digits. */
+const SEEN = 4096;
+const seenIds = new Float64Array(SEEN).fill(-1);
+const seenHex: string[] = new Array<string>(SEEN).fill("");
+
 /** 14 lower-case hex digits: enough for 2^53. */
 export function hex(id: number): string {
-  return id.toString(16).padStart(14, "0");
+  const at = id % SEEN;
+  if (seenIds[at] === id) return seenHex[at] ?? "";
+  const text = id.toString(16).padStart(14, "0");
+  if (at >= 0 && Number.isInteger(at)) {
+    seenIds[at] = id;
+    seenHex[at] = text;
+  }
+  return text;
 }
 
 export const key = {

@@ -26,6 +26,8 @@ export interface Known {
   readonly batch: number;
   /** Sessions (never 0) with changes that were not durable when they were made. */
   readonly writers: readonly Writer[];
+  /** The same for changes of nothing but a folder's times and counters. */
+  readonly counters: readonly Writer[];
 }
 
 interface Held extends Known {
@@ -35,6 +37,7 @@ interface Held extends Known {
   pins: number;
   batch: number;
   writers: readonly Writer[];
+  counters: readonly Writer[];
   bytes: number;
 }
 
@@ -119,7 +122,7 @@ export class RowCache {
   put(
     key: Key,
     row: Row | undefined,
-    change: { session: number; batch: number; durable: number; bytes: number },
+    change: { session: number; batch: number; durable: number; bytes: number; onlyCounts?: boolean },
   ): void {
     const held = this.#hold(key);
     if (held.batch === 0) this.#markDirty(key);
@@ -128,7 +131,8 @@ export class RowCache {
     held.isLoaded = true;
     held.bytes = change.bytes;
     held.batch = change.batch;
-    held.writers = writersAfter(held.writers, change);
+    if (change.onlyCounts === true) held.counters = writersAfter(held.counters, change);
+    else held.writers = writersAfter(held.writers, change);
   }
 
   /** `batch` is durable, and this is one of its rows. */
@@ -137,6 +141,7 @@ export class RowCache {
     if (held === undefined || held.batch !== batch) return;
     held.batch = 0;
     held.writers = NOBODY;
+    held.counters = NOBODY;
     this.#unmarkDirty(key);
     this.#settle(key, held);
   }
@@ -162,6 +167,7 @@ export class RowCache {
       pins: 0,
       batch: 0,
       writers: NOBODY,
+      counters: NOBODY,
       bytes: idle?.bytes ?? 0,
     };
     this.#held.set(key, held);
@@ -172,7 +178,7 @@ export class RowCache {
     if (held.pins > 0 || held.batch > 0) return;
     this.#held.delete(key);
     if (!held.isLoaded || kindOf(key) === FLEETING) return;
-    this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, bytes: held.bytes });
+    this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, counters: NOBODY, bytes: held.bytes });
     // What is larger than the whole bound is not taken.
     if (!this.#idle.has(key)) this.#recount(key, held.row, undefined);
   }

@@ -1,6 +1,7 @@
 import { LIMITS } from "../../proto/limits.js";
-import { kindOf, type Key, type RowKind, type Rows } from "./keys.js";
-import type { Known, RowCache } from "./row-cache.js";
+import { countsMatter, isExempt } from "./exempt.js";
+import type { Key, RowKind, Rows } from "./keys.js";
+import type { Known, RowCache, Writer } from "./row-cache.js";
 import { rowOf } from "./row-cache.js";
 import type { Row } from "./row-codec.js";
 import { RowMissing, type Tx } from "./tx.js";
@@ -73,10 +74,17 @@ export class Transaction implements Tx {
   }
 }
 
-/** The last batch with a change to this row that `session` may not see before it is durable; usage holds nobody. */
+/** The last batch with a change to this row that `session` may not see before it is durable. */
 export function holdOf(key: Key, known: Known, session: number): number {
-  if (known.batch === 0 || kindOf(key) === "A") return 0;
-  let hold = 0;
-  for (const writer of known.writers) if (writer.session !== session && writer.batch > hold) hold = writer.batch;
-  return hold;
+  if (known.batch === 0 || isExempt(key)) return 0;
+  const hold = lastOfOthers(known.writers, session);
+  return known.counters.length > 0 && countsMatter(known.row)
+    ? Math.max(hold, lastOfOthers(known.counters, session))
+    : hold;
+}
+
+function lastOfOthers(writers: readonly Writer[], session: number): number {
+  let last = 0;
+  for (const writer of writers) if (writer.session !== session && writer.batch > last) last = writer.batch;
+  return last;
 }

@@ -11,14 +11,19 @@ const FOLDER_SIZE = 4096;
 /** Cookies 1 and 2 are "." and "..". */
 const FIRST_COOKIE = 3;
 
+const NO_BYTES = Buffer.alloc(0);
+
 export type Inode = Readonly<InodeRow>;
 
 /** A row with everything at its start value; a folder still lacks its parent. */
 export function newInode(made: { ino: number; mode: number; uid: number; gid: number; now: Time }): InodeRow {
-  const { now, ...who } = made;
+  const { ino, mode, uid, gid, now } = made;
   const folder = isDir(made);
   return {
-    ...who,
+    ino,
+    mode,
+    uid,
+    gid,
     nlink: folder ? 2 : 1,
     rdev: 0,
     size: folder ? FOLDER_SIZE : 0,
@@ -31,7 +36,7 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     nextCookie: folder ? FIRST_COOKIE : 0,
     version: 1,
     truncSeq: 0,
-    target: Buffer.alloc(0),
+    target: NO_BYTES,
     stored: 0,
     hasXattrs: false,
     slotEnd: 0,

@@ -1,6 +1,12 @@
 import { test } from "tap";
 import { key } from "../../../../daemon/meta/keys.js";
+import { getattr, lookup } from "../../../../daemon/meta/rules/attributes.js";
+import type { Context } from "../../../../daemon/meta/rules/context.js";
+import { make } from "../../../../daemon/meta/rules/make.js";
+import { rmdir, unlink } from "../../../../daemon/meta/rules/unlink.js";
+import { createVolume } from "../../../../daemon/meta/rules/volume.js";
 import { FsError } from "../../../../proto/errno.js";
+import { InodeRow } from "../../../../proto/gen/bigfs/v1/rows.js";
 import { cell, executorOver, Gates, numbers, rejects, setNumbers, stateOf, storeWith } from "./lab.js";
 
 function setUp() {
@@ -87,4 +93,65 @@ test("the volume's usage holds nobody", async (t) => {
   t.equal(await stateOf(executor.execute(2, (tx) => tx.put(key.usage, { inodes: 2, bytes: 2 }))), "resolved");
   gates.open("before commit");
   await executor.drained();
+});
+
+test("sessions that work in one folder do not wait for each other, unless they are told that it is empty", async (t) => {
+  const { executor, gates } = setUp();
+  const ctx = (session: number, ino: number): Context => ({
+    who: { uid: 0, gid: 0, groups: [], checked: true },
+    now: { sec: 1, nsec: 0 },
+    session,
+    readOnly: false,
+    freshIno: () => ino,
+    isOpen: () => false,
+    isLive: () => true,
+    volume: { chunkSize: 65536, replicas: 1, minReplicas: 1 },
+  });
+  const at = (dir: number, name: string) => ({ dir, name: Buffer.from(name) });
+  const mode = { rdev: 0, target: Buffer.alloc(0), open: false, exclusive: true, truncate: false, umask: 0, access: 0 };
+  const create = (session: number, dir: number, name: string, ino: number, type = 0o100644) =>
+    executor.execute(session, (tx) => make(tx, ctx(session, ino), { ...at(dir, name), ...mode, mode: type }));
+  const remove = (session: number, dir: number, name: string) =>
+    executor.execute(session, (tx) => unlink(tx, ctx(session, 0), at(dir, name)));
+  gates.open("before commit");
+  const made = { uuid: "", chunkSize: 65536, replicas: 1, minReplicas: 1, now: { sec: 0, nsec: 0 }, uid: 0, gid: 0 };
+  await executor.execute(0, (tx) => createVolume(tx, made));
+  await create(1, 1, "dir", 10, 0o40755);
+  await create(1, 10, "old", 11);
+  await executor.drained();
+  gates.close("before commit");
+
+  await create(1, 10, "a", 12);
+  await create(1, 10, "sub", 13, 0o40755);
+  t.equal(await stateOf(create(2, 10, "b", 14)), "resolved");
+  t.equal(await stateOf(remove(2, 10, "old")), "resolved");
+  t.equal(await stateOf(executor.execute(2, (tx) => getattr(tx, ctx(2, 0), { ino: 10 }))), "resolved");
+  t.equal(await stateOf(executor.execute(3, (tx) => lookup(tx, ctx(3, 0), at(10, "a")))), "waiting", "a name holds");
+  t.equal(await stateOf(create(2, 13, "c", 15)), "waiting", "and a new folder does");
+
+  await remove(1, 10, "a");
+  t.equal(await stateOf(executor.execute(1, (tx) => rmdir(tx, ctx(1, 0), at(10, "sub")))), "rejected", "it has c");
+  gates.open("before commit");
+  await executor.drained();
+  gates.close("before commit");
+  await remove(2, 13, "c");
+  const emptied = executor.execute(1, (tx) => rmdir(tx, ctx(1, 0), at(10, "sub")));
+  t.equal(await stateOf(emptied), "waiting", "that it is empty must not be undone");
+  gates.open("before commit");
+  await emptied;
+});
+
+test("rights of a folder hold others as anything else does", async (t) => {
+  const { executor, gates } = setUp();
+  const folder = InodeRow.fromPartial({ ino: 9, mode: 0o40755, nlink: 2, children: 1 });
+  await executor.execute(1, (tx) => tx.put(key.inode(9), folder));
+  gates.open("before commit");
+  await executor.drained();
+  gates.close("before commit");
+  const read = () => executor.execute(2, (tx) => tx.get(key.inode(9)));
+  await executor.execute(1, (tx) => tx.put(key.inode(9), { ...folder, children: 2, nlink: 3 }));
+  t.equal(await stateOf(read()), "resolved");
+  await executor.execute(1, (tx) => tx.put(key.inode(9), { ...folder, mode: 0o40700 }));
+  t.equal(await stateOf(read()), "waiting");
+  gates.open("before commit");
 });
