@@ -257,6 +257,11 @@ export class InodeTable {
     }
   }
 
+  /** After a fence: what was lost may have had later versions than what the daemon tells now, so anything replaces it. */
+  distrustAll(): void {
+    for (const inode of this.#inodes.values()) inode.attr = { ...inode.attr, version: 0 };
+  }
+
   #update(inode: Inode, attr: Attr, cached: boolean): void {
     if (attr.version < inode.attr.version) return;
     const isCached = inode.cachedIn === this.#epoch;

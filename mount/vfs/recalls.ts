@@ -46,6 +46,7 @@ export class Recalls {
   fenced(): void {
     const { core } = this;
     for (const inode of core.inodes.all()) inode.file?.writer.fail("EIO");
+    core.inodes.distrustAll();
     core.notify(this.uncached());
   }
 

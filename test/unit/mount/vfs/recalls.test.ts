@@ -1,4 +1,5 @@
 import { test } from "tap";
+import { key } from "../../../../daemon/meta/keys.js";
 import { settle, until } from "../../../helpers/fake-clock.js";
 import { CHUNK, Lab, WHO, flags, name, pattern } from "./lab.js";
 
@@ -114,6 +115,20 @@ void test("a fenced mount gives EIO once where written data is lost, and goes on
   await lab.write(a, clean.handle, 1000, pattern(10, 3));
   t.equal(await lab.errno(() => a.vfs.flush(clean.handle)), "");
   t.equal((await lab.content(a, dirty.ino)).length, 0);
+});
+
+void test("after a fence the daemon is believed, also where it has gone back to an earlier version", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino } = await lab.create(a, "f");
+  const before = lab.cluster.inode(ino);
+  if (before === undefined) throw new Error("not created");
+  await lab.end(a.vfs.setattr(WHO, ino, { mode: 0o600 }));
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode & 0o777, 0o600);
+  // The change was not durable when the daemon died, and this mount came back too late to repeat it.
+  lab.cluster.rows.run((tx) => tx.put(key.inode(ino), before));
+  a.vfs.fenced();
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode, before.mode);
 });
 
 void test("when every cache is void, what was written here stays, and the kernel is told of all it may know", async (t) => {
