@@ -8,9 +8,10 @@ async function change(path: string, sql: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const db = new sqlite3.Database(path);
     db.exec(sql, (error) => {
-      db.close();
-      if (error === null) resolve();
-      else reject(error);
+      db.close(() => {
+        if (error === null) resolve();
+        else reject(error);
+      });
     });
   });
 }
