@@ -15,6 +15,7 @@
  */
 import { crc32 } from "node:zlib";
 import { fail } from "../../proto/errno.js";
+import { combined, shiftOf } from "./crc-combine.js";
 
 /** Data is verified in units of this many bytes. */
 export const BLOCK = 64 * 1024;
@@ -43,19 +44,34 @@ export function fileBytes(len: number): number {
   return headerBytes(len) + len;
 }
 
-/** Header of the chunk with these bytes, whose crc32 is `crc`. */
-export function encodeHeader(chunk: { id: number; crc: number; data: Buffer }): Buffer {
-  const { id, crc, data } = chunk;
-  const header = Buffer.alloc(headerBytes(data.length));
+const BLOCK_SHIFT = shiftOf(BLOCK);
+
+/** crc32 of each block of a chunk's bytes. */
+export function blockCrcs(data: Buffer): number[] {
+  const crcs: number[] = [];
+  for (let from = 0; from < data.length; from += BLOCK) crcs.push(crc32(data.subarray(from, from + BLOCK)));
+  return crcs;
+}
+
+/** crc32 of all data of a chunk of `len` bytes, from those of its blocks. */
+export function wholeCrc(blocks: readonly number[], len: number): number {
+  const tail = len % BLOCK;
+  return blocks.reduce(
+    (crc, block, i) => combined(crc, block, tail !== 0 && i === blocks.length - 1 ? shiftOf(tail) : BLOCK_SHIFT),
+    0,
+  );
+}
+
+/** The header as it stands in the file. */
+export function encodeHeader({ id, len, crc, blocks }: ChunkHeader): Buffer {
+  const header = Buffer.alloc(headerBytes(len));
   MAGIC.copy(header);
   header.writeUInt32LE(VERSION, 8);
   header.writeUInt32LE(header.length, 12);
   header.writeBigUInt64LE(BigInt(id), 16);
-  header.writeUInt32LE(data.length, 24);
+  header.writeUInt32LE(len, 24);
   header.writeUInt32LE(crc, 28);
-  for (let at = FIXED, from = 0; from < data.length; at += 4, from += BLOCK) {
-    header.writeUInt32LE(crc32(data.subarray(from, from + BLOCK)), at);
-  }
+  blocks.forEach((block, i) => header.writeUInt32LE(block, FIXED + 4 * i));
   header.writeUInt32LE(crc32(header.subarray(0, -4)), header.length - 4);
   return header;
 }

@@ -9,7 +9,6 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import type { Logger } from "pino";
 import { fail, type Errno, type FsError } from "../../proto/errno.js";
 import * as format from "./chunk-format.js";
@@ -132,10 +131,13 @@ export class ChunkStore {
    * bytes have that id, ENOSPC.
    */
   async put(chunk: NewChunk): Promise<void> {
-    if (crc32(chunk.data) !== chunk.crc) fail("EBADMSG", `chunk ${chunk.id} arrived with a bad checksum`);
+    const blocks = format.blockCrcs(chunk.data);
+    if (format.wholeCrc(blocks, chunk.data.length) !== chunk.crc) {
+      fail("EBADMSG", `chunk ${chunk.id} arrived with a bad checksum`);
+    }
     if (this.#unverified.has(chunk.id)) await this.#verifyNow(chunk.id);
     await this.#lock.run(chunk.id, async () => {
-      if (!this.#isHere(chunk)) await this.#store(chunk);
+      if (!this.#isHere(chunk)) await this.#store(chunk, blocks);
     });
     if (!chunk.sync) return;
     const { synced } = await this.sync([chunk.id]);
@@ -224,7 +226,7 @@ export class ChunkStore {
     return fail("EEXIST", `chunk ${id} is here with other bytes`);
   }
 
-  async #store(chunk: NewChunk): Promise<void> {
+  async #store(chunk: NewChunk, blocks: readonly number[]): Promise<void> {
     const bytes = format.fileBytes(chunk.data.length);
     try {
       await this.parts.space.take(bytes);
@@ -232,7 +234,7 @@ export class ChunkStore {
       throw diskError(error, "cannot ask the disk for its space");
     }
     try {
-      await this.#gate.run(1, () => this.#write(chunk));
+      await this.#gate.run(1, () => this.#write(chunk, blocks));
     } catch (error) {
       this.parts.space.give(bytes);
       const failed = diskError(error, `cannot store chunk ${chunk.id}`);
@@ -243,13 +245,15 @@ export class ChunkStore {
     this.#syncs.add(chunk.id);
   }
 
-  async #write(chunk: NewChunk): Promise<void> {
+  async #write(chunk: NewChunk, blocks: readonly number[]): Promise<void> {
     const { disk, layout } = this.parts;
     const temp = join(layout.temp, fileName(chunk.id));
+    const { id, crc, data } = chunk;
+    const header = format.encodeHeader({ id, len: data.length, crc, blocks });
     try {
-      await disk.write(temp, [format.encodeHeader(chunk), chunk.data]);
+      await disk.write(temp, [header, data]);
       if (chunk.sync) await disk.sync(temp);
-      await disk.rename(temp, layout.pathOf(chunk.id));
+      await disk.rename(temp, layout.pathOf(id));
     } catch (error) {
       await disk.remove(temp).catch(() => {});
       throw error;
@@ -262,8 +266,8 @@ export class ChunkStore {
 
   async #check(id: number, entry: Entry): Promise<void> {
     const [file = Buffer.alloc(0)] = await this.#read(id, [{ off: 0, len: format.fileBytes(entry.len) + 1 }]);
-    const { header, data } = format.decodeFile(id, file);
-    if (header.crc !== entry.crc || crc32(data) !== entry.crc) fail("EBADMSG", "bad checksum of the whole chunk");
+    const { crc, len, blocks } = format.decodeFile(id, file).header;
+    if (crc !== entry.crc || format.wholeCrc(blocks, len) !== crc) fail("EBADMSG", "bad checksum of the whole chunk");
   }
 
   async #verifyNow(id: number): Promise<void> {

@@ -1,5 +1,7 @@
-import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises";
-import { syncPath, type DurableDisk } from "../common/durable.js";
+import * as fs from "node:fs";
+import { mkdir, readdir, rm, stat, statfs } from "node:fs/promises";
+import { promisify } from "node:util";
+import type { DurableDisk } from "../common/durable.js";
 import { FsError } from "../../proto/errno.js";
 
 export interface Range {
@@ -26,21 +28,31 @@ export interface Disk extends DurableDisk {
   free(folder: string): Promise<number>;
 }
 
+// Bare descriptors: a FileHandle for each chunk costs more than all else that is done with its file here.
+const open = promisify(fs.open);
+const close = promisify(fs.close);
+const read = promisify(fs.read);
+const write = promisify(fs.write);
+const writev = promisify(fs.writev);
+const fsync = promisify(fs.fsync);
+const rename = promisify(fs.rename);
+
 /** The machine's disk. */
 export const nodeDisk: Disk = {
-  async write(path, parts) {
-    await withFile(path, "w", (file) => writeAll(file, parts));
-  },
-  async append(path, bytes) {
-    await withFile(path, "a", (file) => writeAll(file, [bytes]));
-  },
+  write: (path, parts) => withFile(path, "w", (file) => writeAll(file, parts)),
+  append: (path, bytes) => withFile(path, "a", (file) => writeAll(file, [bytes])),
   read(path, ranges) {
-    return withFile(path, "r", (file) => Promise.all(ranges.map((range) => readAll(file, range))));
+    return lookingAt(path, async (file) => {
+      const reads = ranges.map((range) => readAll(file, range));
+      // When one fails, the descriptor stays open until the others are done with it.
+      await Promise.allSettled(reads);
+      return Promise.all(reads);
+    });
   },
   async size(path) {
     return (await stat(path)).size;
   },
-  sync: syncPath,
+  sync: (path) => lookingAt(path, fsync),
   rename,
   remove: (path) => rm(path),
   list: (folder) => readdir(folder),
@@ -53,32 +65,42 @@ export const nodeDisk: Disk = {
   },
 };
 
-async function withFile<T>(path: string, flags: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+async function withFile<T>(path: string, flags: string, use: (file: number) => Promise<T>): Promise<T> {
   const file = await open(path, flags);
   try {
     return await use(file);
   } finally {
-    await file.close();
+    await close(file);
   }
 }
 
-async function writeAll(file: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
-  const { bytesWritten } = await file.writev(parts);
+/** For a file that is only read: closing it writes nothing, so that it need not wait for a thread. */
+async function lookingAt<T>(path: string, use: (file: number) => Promise<T>): Promise<T> {
+  const file = await open(path, "r");
+  try {
+    return await use(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+async function writeAll(file: number, parts: readonly Uint8Array[]): Promise<void> {
+  const { bytesWritten } = await writev(file, parts);
   let skip = bytesWritten;
   // A disk that is almost full takes only some of it; the next write then says why.
   for (const part of parts) {
     for (let at = Math.min(skip, part.length); at < part.length;) {
-      at += (await file.write(part, at, part.length - at)).bytesWritten;
+      at += (await write(file, part, at, part.length - at)).bytesWritten;
     }
     skip = Math.max(0, skip - part.length);
   }
 }
 
-async function readAll(file: FileHandle, range: Range): Promise<Buffer> {
+async function readAll(file: number, range: Range): Promise<Buffer> {
   const bytes = Buffer.allocUnsafeSlow(range.len);
   let got = 0;
   while (got < range.len) {
-    const { bytesRead } = await file.read(bytes, got, range.len - got, range.off + got);
+    const { bytesRead } = await read(file, bytes, got, range.len - got, range.off + got);
     if (bytesRead === 0) break;
     got += bytesRead;
   }

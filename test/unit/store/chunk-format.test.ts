@@ -4,6 +4,7 @@ import { test } from "tap";
 import { FsError } from "../../../proto/errno.js";
 import {
   BLOCK,
+  blockCrcs,
   blockSpan,
   decodeFile,
   decodeHeader,
@@ -11,6 +12,7 @@ import {
   fileBytes,
   headerBytes,
   verifyBlocks,
+  wholeCrc,
 } from "../../../daemon/store/chunk-format.js";
 
 const LENGTHS = [0, 1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 17];
@@ -25,7 +27,10 @@ function bytes(len: number, seed: number): Buffer {
 }
 
 function fileOf(chunk: number, data: Buffer): Buffer {
-  return Buffer.concat([encodeHeader({ id: chunk, crc: crc32(data), data }), data]);
+  return Buffer.concat([
+    encodeHeader({ id: chunk, len: data.length, crc: crc32(data), blocks: blockCrcs(data) }),
+    data,
+  ]);
 }
 
 test("a chunk file gives back its id, length, checksum and bytes", async () => {
@@ -41,6 +46,15 @@ test("a chunk file gives back its id, length, checksum and bytes", async () => {
         back.header.crc === crc32(data) &&
         back.data.equals(data)
       );
+    }),
+  );
+});
+
+test("the checksum of all data follows from those of its blocks", async () => {
+  fc.assert(
+    fc.property(length, fc.nat(), (len, seed) => {
+      const data = bytes(len, seed);
+      return wholeCrc(blockCrcs(data), len) === crc32(data);
     }),
   );
 });
