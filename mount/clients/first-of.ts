@@ -41,9 +41,12 @@ export async function firstOf<C, T>(
   } finally {
     cancelHedge();
     opts.signal?.removeEventListener("abort", abort);
-    over.abort();
+    over.abort(OVER);
   }
 }
+
+/** Why an attempt is of no use any more; made once, because each reason of its own would be an error with a stack. */
+const OVER = new FsError("EINTR", "nobody waits for it any more");
 
 /** Why none of the candidates could do it. */
 export class AllFailed extends Error {

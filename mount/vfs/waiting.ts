@@ -86,6 +86,12 @@ export function within<T>(clock: Clock, ms: number, work: Promise<T>, signal?: A
   });
 }
 
+/**
+ * For AbortController.abort() when what was asked for is not wanted any more; made once, because an abort without a
+ * reason makes an error with a stack.
+ */
+export const OVER = new FsError("EINTR", "nobody waits for it any more");
+
 /** Pauses between tries: doubles from `minMs` to `maxMs`. */
 export class Backoff {
   #next: number;

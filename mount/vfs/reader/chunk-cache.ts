@@ -3,7 +3,7 @@ import { FsError } from "../../../proto/errno.js";
 import type { ChunkPlace } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../../../daemon/common/clock.js";
 import type { ChunkClient } from "../ports.js";
-import { within } from "../waiting.js";
+import { OVER, within } from "../waiting.js";
 
 /** Parts of chunks are fetched in units of this: the span of a checksum on the nodes. */
 const BLOCK = 64 * 1024;
@@ -125,7 +125,7 @@ export class ChunkCache {
       if (bytes.length !== len) throw new FsError("EBADMSG", `chunk ${place.chunk} is shorter than recorded`);
       return owned(bytes);
     } finally {
-      abort.abort();
+      abort.abort(OVER);
     }
   }
 }

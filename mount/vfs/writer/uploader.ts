@@ -3,7 +3,7 @@ import type { Clock } from "../../../daemon/common/clock.js";
 import type { Deadlines } from "../../../daemon/common/deadlines.js";
 import { FsError, errnoOf } from "../../../proto/errno.js";
 import type { ChunkClient, MetaClient } from "../ports.js";
-import { Backoff, Semaphore, asError, within } from "../waiting.js";
+import { Backoff, OVER, Semaphore, asError, within } from "../waiting.js";
 import { Blame } from "./blame.js";
 import { ChunkIds } from "./chunk-ids.js";
 
@@ -82,7 +82,7 @@ export class Uploader {
     } catch (error) {
       return asError(error);
     } finally {
-      abort.abort();
+      abort.abort(OVER);
     }
   }
 }
