@@ -12,6 +12,9 @@ export interface Run {
   job: number;
 }
 
+/** A run that is written on gets so many times its room, memory permitting: a slot filled by the kernel moves once. */
+const GROWTH = 8;
+
 export interface Gap {
   readonly pos: number;
   readonly len: number;
@@ -146,8 +149,10 @@ export class Runs {
   /** Gives the run a block of its own with room for `len` bytes and some more; false: no memory for that. */
   #move(run: Run, len: number): boolean {
     const room = this.slotSize - (run.pos % this.slotSize);
-    const capacity = Math.min(room, Math.max(len, 2 * run.len));
-    if (!this.budget.fits(capacity)) return false;
+    const capacity = [GROWTH * run.len, 2 * run.len]
+      .map((wanted) => Math.min(room, Math.max(len, wanted)))
+      .find((wanted) => this.budget.fits(wanted));
+    if (capacity === undefined) return false;
     const block = new Block(this.budget, capacity);
     run.block.bytes.copy(block.bytes, 0, run.off, run.off + run.len);
     block.used = run.len;
