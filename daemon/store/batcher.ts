@@ -16,8 +16,6 @@ export class Batcher<T> {
     private readonly send: (items: readonly T[]) => Promise<void>,
     /** Items in one batch. */
     private readonly most = 1000,
-    /** Awaited before each batch, which takes what comes meanwhile along. */
-    private readonly gather?: () => Promise<void>,
   ) {}
 
   /** Resolves when the item's batch was accepted. */
@@ -33,7 +31,6 @@ export class Batcher<T> {
     // What is added in this turn goes together.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      if (this.gather !== undefined) await this.gather();
       const batch = this.#waiting.splice(0, this.most);
       if (!(await this.#deliver(batch, batch.length === 1))) for (const one of batch) await this.#deliver([one], true);
     }

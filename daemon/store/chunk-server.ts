@@ -125,7 +125,7 @@ export class ChunkServer {
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
-      void reports.confirmCopy(put.chunk);
+      void reports.confirm(put.chunk);
       return [];
     }
     const standing = await puts.primary(put, data, lend());

@@ -1,15 +1,10 @@
 import type { Logger } from "pino";
 import { fail, type Errno } from "../../proto/errno.js";
 import type { NodeFrame, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
-import type { Clock } from "../common/clock.js";
 import { Batcher } from "./batcher.js";
 import type { ChunkStore } from "./chunk-store.js";
 
-/** How long a copy that the primary should have named waits to be confirmed; whole batches of them go together. */
-const COPIES_GATHER_MS = 250;
-
 export interface ReportsParts {
-  readonly clock: Clock;
   readonly store: ChunkStore;
   readonly log: Logger;
   /** This node's id. */
@@ -31,26 +26,22 @@ export interface Standing {
 export class Reports {
   readonly #registers: Batcher<Standing>;
   readonly #confirms: Batcher<number>;
-  readonly #copies: Batcher<number>;
   readonly #synced: Batcher<number>;
   readonly #removed: Batcher<number>;
   readonly #lost: Batcher<{ readonly chunk: number; readonly errno: Errno }>;
 
   constructor(private readonly parts: ReportsParts) {
-    const { report, clock } = parts;
+    const { report } = parts;
     this.#registers = new Batcher(async (items) => {
       // What is synced is asked when it is sent: a Synced of before it would have been about an unknown chunk.
       const chunks = items.flatMap((item) => this.#standing(item));
       if (chunks.length < items.length) fail("EIO", "the chunk is gone again");
       await report({ $case: "register", value: { chunks } });
     });
-    const confirm = async (ids: readonly number[]): Promise<void> => {
+    this.#confirms = new Batcher(async (ids) => {
       const chunks = ids.flatMap((id) => this.held(id));
       if (chunks.length > 0) await report({ $case: "confirm", value: { chunks } });
-    };
-    this.#confirms = new Batcher(confirm);
-    const gather = (): Promise<void> => new Promise((resolve) => void clock.after(COPIES_GATHER_MS, resolve));
-    this.#copies = new Batcher(confirm, 1000, gather);
+    });
     this.#synced = new Batcher((ids) => report({ $case: "synced", value: { chunks: [...ids] } }));
     this.#removed = new Batcher((ids) => report({ $case: "removed", value: { chunks: [...ids] } }));
     this.#lost = new Batcher(async (items) => {
@@ -71,17 +62,9 @@ export class Reports {
     return this.#registers.add(standing);
   }
 
-  /** This node holds a copy that it was told to make. */
+  /** This node holds a copy that somebody else registers, or was told to make. */
   confirm(chunk: number): Promise<void> {
     return this.#told(this.#confirms.add(chunk), "confirm");
-  }
-
-  /**
-   * This node holds a copy that the primary names when it registers the chunk, unless it has stopped waiting: said a
-   * little later, when it is no news as a rule, and costs the metadata daemon a look instead of a change.
-   */
-  confirmCopy(chunk: number): Promise<void> {
-    return this.#told(this.#copies.add(chunk), "confirm");
   }
 
   async synced(chunks: readonly number[]): Promise<void> {

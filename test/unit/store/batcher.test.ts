@@ -24,20 +24,6 @@ test("what is added while a batch is under way goes together in the next", async
   t.same(sent.at(-1), [6]);
 });
 
-test("what comes while a batch gathers goes with it, and nothing is sent before", async (t) => {
-  const sent: number[][] = [];
-  let go = (): void => {};
-  const gather = () => new Promise<void>((resolve) => (go = resolve));
-  const batcher = new Batcher<number>((items) => Promise.resolve(void sent.push([...items])), 1000, gather);
-  const first = batcher.add(1);
-  await new Promise(setImmediate);
-  const second = batcher.add(2);
-  t.same(sent, []);
-  go();
-  await Promise.all([first, second]);
-  t.same(sent, [[1, 2]]);
-});
-
 test("one bad item costs only itself", async (t) => {
   const sent: number[][] = [];
   const batcher = new Batcher<number>(async (items) => {
