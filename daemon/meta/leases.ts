@@ -49,7 +49,11 @@ const CONTENDED_MIN = 10_000;
 
 export class Leases {
   readonly #holders = new Map<LeaseKey, Lease[]>();
-  /** Leases that are not being recalled, oldest first. */
+  /**
+   * Leases that are not being recalled, in the order in which their rows were first told of. (A lease that is renewed
+   * keeps its place: a map entry that is removed and added again with each change leaves a hole each time, and a folder
+   * that changes often would be looked for among thousands.)
+   */
   readonly #bySession = new Map<number, Map<LeaseKey, Lease>>();
   readonly #pending = new Map<number, PendingRecall>();
   readonly #contended = new Map<number, number>();
@@ -80,7 +84,7 @@ export class Leases {
       known.request = Math.max(known.request, request);
       return known;
     }
-    const lease = { session, key, request, recall: 0 };
+    const lease: Lease = { session, key, request, recall: 0 };
     own.set(key, lease);
     const holders = this.#holders.get(key);
     if (holders === undefined) this.#holders.set(key, [lease]);
@@ -165,8 +169,14 @@ export class Leases {
 
   #renew(lease: Lease, isGone: boolean): void {
     if (lease.recall !== 0) return;
-    this.#drop(lease);
-    if (!isGone) this.grant(lease.session, lease.key, lease.request);
+    if (isGone) {
+      this.#drop(lease);
+      return;
+    }
+    const renewed: Lease = { ...lease };
+    this.#bySession.get(lease.session)?.set(lease.key, renewed);
+    const holders = this.#holders.get(lease.key);
+    holders?.splice(holders.indexOf(lease), 1, renewed);
   }
 
   #recall(session: number, taken: readonly { lease: Lease; data: boolean }[], nowMs: number): PendingRecall {

@@ -5,11 +5,12 @@
  * - A row that some operation changed and that is not durable yet (`batch` > 0) stays, whatever the bound says.
  * - A row that somebody pinned stays. Whoever loads a row pins it from before the load until after `loaded()`, so a row
  *   that was put meanwhile is still there and wins over what the load brings.
- * - Every other row is in `#idle`, which is bounded; nothing is in both maps.
+ * - Every other row is idle: it is in the list `#idle`, which is bounded, and the one that was used longest ago goes.
+ * - One map for all rows: a row that becomes busy and idle again keeps its place, because a map entry that is removed and
+ *   added with every change leaves a hole each time, and is soon looked for among thousands of them.
  * - `#entries` counts the entries of each folder that are in memory. The executor keeps whole operations, so a folder's
  *   row, when it is here, says how many there are; where both numbers agree, a name that is not in memory does not exist.
  */
-import { LRUCache } from "lru-cache";
 import { kindOf, type Key, type RowKind, type Rows } from "./keys.js";
 import type { Row } from "./row-codec.js";
 
@@ -31,6 +32,7 @@ export interface Known {
 }
 
 interface Held extends Known {
+  readonly key: Key;
   row: Row | undefined;
   /** False while only the place is held for a load. */
   isLoaded: boolean;
@@ -39,10 +41,15 @@ interface Held extends Known {
   writers: readonly Writer[];
   counters: readonly Writer[];
   bytes: number;
+  /** Neighbours among the idle rows; both undefined: it is not idle. */
+  older: Linked | undefined;
+  newer: Linked | undefined;
 }
 
-interface Idle extends Known {
-  readonly bytes: number;
+/** A row in the list of idle ones, or the list's own end: `newer` of the end is the oldest row, `older` the newest. */
+interface Linked {
+  older: Linked | undefined;
+  newer: Linked | undefined;
 }
 
 const NOBODY: readonly Writer[] = [];
@@ -54,29 +61,32 @@ const FLEETING: RowKind = "Q";
 const BYTES_PER_ROW = 512;
 
 export class RowCache {
-  readonly #held = new Map<Key, Held>();
-  readonly #idle: LRUCache<Key, Idle>;
+  readonly #rows = new Map<Key, Held>();
+  readonly #idle: Linked = { older: undefined, newer: undefined };
+  readonly #idleMax: number;
+  #idleSize = 0;
   /** Uncommitted cookie rows by folder, because listings ask for them. */
   readonly #dirtyCookies = new Map<string, Set<Key>>();
   readonly #entries = new Map<string, number>();
-  #dirty = 0;
+  /** Rows with changes that are not durable. */
+  readonly #dirty = new Set<Held>();
 
   /** `rows`: how many rows that nobody holds are kept; large ones count as several. */
   constructor(opts: { readonly rows: number }) {
-    this.#idle = new LRUCache({
-      maxSize: opts.rows,
-      sizeCalculation: (idle) => 1 + Math.floor(idle.bytes / BYTES_PER_ROW),
-      dispose: (idle, key, reason) => {
-        if (reason === "evict") this.#recount(key, idle.row, undefined);
-      },
-    });
+    this.#idleMax = opts.rows;
+    this.#idle.older = this.#idle;
+    this.#idle.newer = this.#idle;
   }
 
   /** undefined: not in memory. */
   get(key: Key): Known | undefined {
-    const held = this.#held.get(key);
-    if (held !== undefined) return held.isLoaded ? held : undefined;
-    return this.#idle.get(key);
+    const held = this.#rows.get(key);
+    if (held?.isLoaded !== true) return undefined;
+    if (held.newer !== undefined && held.newer !== this.#idle) {
+      this.#unlink(held);
+      this.#link(held);
+    }
+    return held;
   }
 
   /** It is not in memory, and not in the store either. */
@@ -90,12 +100,12 @@ export class RowCache {
 
   /** Rows in memory. */
   get size(): number {
-    return this.#held.size + this.#idle.size;
+    return this.#rows.size;
   }
 
   /** Rows with changes that are not durable. */
   get dirty(): number {
-    return this.#dirty;
+    return this.#dirty.size;
   }
 
   pin(key: Key): void {
@@ -103,15 +113,15 @@ export class RowCache {
   }
 
   unpin(key: Key): void {
-    const held = this.#held.get(key);
+    const held = this.#rows.get(key);
     if (held === undefined || held.pins === 0) throw new Error(`row ${JSON.stringify(key)} is not pinned`);
     held.pins--;
-    this.#settle(key, held);
+    this.#settle(held);
   }
 
   /** What a load of a pinned row brought; ignored when the row is known by now. */
   loaded(key: Key, row: Row | undefined, bytes: number): void {
-    const held = this.#held.get(key);
+    const held = this.#rows.get(key);
     if (held === undefined || held.pins === 0) throw new Error(`row ${JSON.stringify(key)} was loaded without a pin`);
     if (held.isLoaded) return;
     this.#recount(key, undefined, row);
@@ -125,7 +135,7 @@ export class RowCache {
     change: { session: number; batch: number; durable: number; bytes: number; onlyCounts?: boolean },
   ): void {
     const held = this.#hold(key);
-    if (held.batch === 0) this.#markDirty(key);
+    if (held.batch === 0) this.#markDirty(held);
     this.#recount(key, held.row, row);
     held.row = row;
     held.isLoaded = true;
@@ -137,50 +147,84 @@ export class RowCache {
 
   /** `batch` is durable, and this is one of its rows. */
   durable(key: Key, batch: number): void {
-    const held = this.#held.get(key);
-    if (held === undefined || held.batch !== batch) return;
+    const held = this.#rows.get(key);
+    if (held === undefined || held.batch === 0 || held.batch !== batch) return;
     held.batch = 0;
     held.writers = NOBODY;
     held.counters = NOBODY;
-    this.#unmarkDirty(key);
-    this.#settle(key, held);
+    this.#unmarkDirty(held);
+    this.#settle(held);
   }
 
   /** The rows with uncommitted changes whose keys are from <= key < to, in no order. */
   *dirtyIn(from: string, to: string): Generator<[Key, Known]> {
     const folder = folderOf(from);
     const cookies = folder !== undefined && folder === folderOf(to);
-    for (const key of cookies ? (this.#dirtyCookies.get(folder) ?? []) : this.#held.keys()) {
-      const held = this.#held.get(key);
-      if (held !== undefined && held.batch > 0 && key >= from && key < to) yield [key, held];
+    if (cookies) {
+      for (const key of this.#dirtyCookies.get(folder) ?? []) {
+        const held = this.#rows.get(key);
+        if (held !== undefined && key >= from && key < to) yield [key, held];
+      }
+      return;
     }
+    for (const held of this.#dirty) if (held.key >= from && held.key < to) yield [held.key, held];
   }
 
   #hold(key: Key): Held {
-    const known = this.#held.get(key);
-    if (known !== undefined) return known;
-    const idle = this.#idle.get(key);
-    if (idle !== undefined) this.#idle.delete(key);
+    const known = this.#rows.get(key);
+    if (known !== undefined) {
+      if (known.newer !== undefined) this.#unlink(known);
+      return known;
+    }
     const held: Held = {
-      row: idle?.row,
-      isLoaded: idle !== undefined,
+      key,
+      row: undefined,
+      isLoaded: false,
       pins: 0,
       batch: 0,
       writers: NOBODY,
       counters: NOBODY,
-      bytes: idle?.bytes ?? 0,
+      bytes: 0,
+      older: undefined,
+      newer: undefined,
     };
-    this.#held.set(key, held);
+    this.#rows.set(key, held);
     return held;
   }
 
-  #settle(key: Key, held: Held): void {
+  #settle(held: Held): void {
     if (held.pins > 0 || held.batch > 0) return;
-    this.#held.delete(key);
-    if (!held.isLoaded || kindOf(key) === FLEETING) return;
-    this.#idle.set(key, { row: held.row, batch: 0, writers: NOBODY, counters: NOBODY, bytes: held.bytes });
-    // What is larger than the whole bound is not taken.
-    if (!this.#idle.has(key)) this.#recount(key, held.row, undefined);
+    if (!held.isLoaded || kindOf(held.key) === FLEETING) {
+      this.#rows.delete(held.key);
+      return;
+    }
+    this.#link(held);
+    if (sizeOf(held) > this.#idleMax) this.#evict(held);
+    while (this.#idleSize > this.#idleMax) this.#evict(this.#idle.newer as Held);
+  }
+
+  #evict(held: Held): void {
+    this.#unlink(held);
+    this.#rows.delete(held.key);
+    this.#recount(held.key, held.row, undefined);
+  }
+
+  #link(held: Held): void {
+    const newest = this.#idle.older as Linked;
+    held.older = newest;
+    held.newer = this.#idle;
+    newest.newer = held;
+    this.#idle.older = held;
+    this.#idleSize += sizeOf(held);
+  }
+
+  #unlink(held: Held): void {
+    const { older, newer } = held as { older: Linked; newer: Linked };
+    older.newer = newer;
+    newer.older = older;
+    held.older = undefined;
+    held.newer = undefined;
+    this.#idleSize -= sizeOf(held);
   }
 
   #recount(key: Key, before: Row | undefined, after: Row | undefined): void {
@@ -191,23 +235,28 @@ export class RowCache {
     else this.#entries.set(folder, count);
   }
 
-  #markDirty(key: Key): void {
-    this.#dirty++;
-    const folder = folderOf(key);
+  #markDirty(held: Held): void {
+    this.#dirty.add(held);
+    const folder = folderOf(held.key);
     if (folder === undefined) return;
     const keys = this.#dirtyCookies.get(folder);
-    if (keys === undefined) this.#dirtyCookies.set(folder, new Set([key]));
-    else keys.add(key);
+    if (keys === undefined) this.#dirtyCookies.set(folder, new Set([held.key]));
+    else keys.add(held.key);
   }
 
-  #unmarkDirty(key: Key): void {
-    this.#dirty--;
-    const folder = folderOf(key);
+  #unmarkDirty(held: Held): void {
+    this.#dirty.delete(held);
+    const folder = folderOf(held.key);
     if (folder === undefined) return;
     const keys = this.#dirtyCookies.get(folder);
-    keys?.delete(key);
+    keys?.delete(held.key);
     if (keys?.size === 0) this.#dirtyCookies.delete(folder);
   }
+}
+
+/** Rows of the bound that it counts as. */
+function sizeOf(held: Held): number {
+  return 1 + Math.floor(held.bytes / BYTES_PER_ROW);
 }
 
 /** The known row as the kind that the key says. */
