@@ -13,6 +13,7 @@ import { Vfs } from "./vfs/vfs.js";
 
 const CACHE_BYTES = 64 * 1024 * 1024;
 const DIRTY_BYTES = 64 * 1024 * 1024;
+const IDLE_INODES = 20_000;
 
 /**
  * Shows the cluster as a folder. StartupError when it cannot (the mount point, the daemon, the key, the port for HTTP);
@@ -34,7 +35,11 @@ export async function startMount(opts: MountOptions): Promise<Running> {
     const { volume } = meta.volume;
     const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines });
     undo.push(() => chunks.stop());
-    const sizes = { cacheBytes: opts.cacheBytes ?? CACHE_BYTES, dirtyBytes: opts.dirtyBytes ?? DIRTY_BYTES };
+    const sizes = {
+      idleInodes: IDLE_INODES,
+      cacheBytes: opts.cacheBytes ?? CACHE_BYTES,
+      dirtyBytes: opts.dirtyBytes ?? DIRTY_BYTES,
+    };
     const fs = new Vfs({ meta, chunks, clock, log, registry }, { ...sizes, readOnly, deadlines });
     const http = await serve(opts, { registry, meta, mountpoint });
     if (http !== undefined) undo.push(() => http.stop());

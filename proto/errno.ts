@@ -41,6 +41,9 @@ export const ERRNO = {
 
 export type Errno = keyof typeof ERRNO;
 
+/** These say that something is wrong; the others are answers like any (and noting where one came from takes longer than most answers). */
+const WITH_STACK: ReadonlySet<Errno> = new Set(["EIO", "EPROTO", "EBADMSG", "EINVAL"]);
+
 /** An error of the world (not of the program), told to whoever asked. `detail` is for people. */
 export class FsError extends Error {
   override readonly name = "FsError";
@@ -49,7 +52,10 @@ export class FsError extends Error {
     readonly detail = "",
     options?: { cause?: unknown },
   ) {
+    const { stackTraceLimit } = Error;
+    if (!WITH_STACK.has(errno)) Error.stackTraceLimit = 0;
     super(detail === "" ? errno : `${errno}: ${detail}`, options);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

@@ -100,6 +100,7 @@ export class Connection {
     const { executor } = this.parts;
     if (!this.#isOpen || executor.failure !== undefined) return;
     this.#told = executor.durable;
-    this.link.send({ ...frame, durable: this.#told, echoMs: this.#echoMs });
+    const { id, errno, stamp, op } = frame;
+    this.link.send({ id, errno, durable: this.#told, echoMs: this.#echoMs, stamp, op });
   }
 }

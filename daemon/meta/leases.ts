@@ -173,7 +173,8 @@ export class Leases {
       this.#drop(lease);
       return;
     }
-    const renewed: Lease = { ...lease };
+    const { session, key, request, recall } = lease;
+    const renewed: Lease = { session, key, request, recall };
     this.#bySession.get(lease.session)?.set(lease.key, renewed);
     const holders = this.#holders.get(lease.key);
     holders?.splice(holders.indexOf(lease), 1, renewed);

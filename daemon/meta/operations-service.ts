@@ -112,7 +112,8 @@ export class OperationsService {
     if (seen.hasChanged && frame.id !== 0) {
       this.#store(tx, call, { id: frame.id, op: answer, now: fixed.now, inos: fixed.inos.slice(0, used) });
     }
-    return { answer, stamp: undefined, used, ...this.#effects(call, answer, seen) };
+    const { recalled, opened, grant, sweeps } = this.#effects(call, answer, seen);
+    return { answer, stamp: undefined, used, recalled, opened, grant, sweeps };
   }
 
   /** In the transaction: the reply, so that the operation does not run twice; old ones go. */
@@ -172,10 +173,7 @@ export class OperationsService {
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
       waits: [ran.recalled, isUntold ? phases.served : undefined, durable].filter((wait) => wait !== undefined),
-      answer: () => ({
-        op: grants.told(ran.answer, ran.grant),
-        ...(batch === 0 ? {} : { stamp }),
-      }),
+      answer: () => ({ op: grants.told(ran.answer, ran.grant), stamp: batch === 0 ? undefined : stamp }),
     };
   }
 

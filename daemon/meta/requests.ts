@@ -23,7 +23,7 @@ export interface Call {
 /** The rules have run. What the answer waits for, and the answer as it is then. */
 export interface Outcome {
   readonly waits: readonly Promise<unknown>[];
-  readonly answer: () => { readonly op: AnswerOp; readonly stamp?: Stamp };
+  readonly answer: () => { readonly op: AnswerOp; readonly stamp?: Stamp | undefined };
 }
 
 /** Answers one family of requests; resolves when nothing that the session asks later can come before it. */

@@ -39,6 +39,8 @@ type State =
 
 /** So often in an ioDeadline it is looked whose time is over. */
 const LOOKS = 20;
+/** Closes wait so long for a message that they can travel with: nobody waits for them. */
+const CLOSE_MS = 10;
 /** A request that the daemon has, and does not answer for so many ioDeadlines, fails; its own waits are at most one. */
 const PATIENCE = 2;
 
@@ -63,6 +65,9 @@ class SessionClient implements MetaClient {
   #cancelRenew: Cancel = () => {};
   #cancelLook: Cancel = () => {};
   readonly #redial: Redial;
+  /** Closes to be told on the present stream, by inode. */
+  readonly #closes = new Map<number, number>();
+  #cancelCloses: Cancel | undefined;
   /** Id of the question after durability that is under way; 0: none. */
   #durableQuestion = 0;
   #stopping: Promise<void> | undefined;
@@ -128,7 +133,23 @@ class SessionClient implements MetaClient {
     const { kind } = this.#state;
     // Attaching included: what is open was declared with it, and this comes behind that.
     if (kind === "away" || kind === "stopped") return;
-    this.#send(this.#state.link, { id: 0, op: { $case: op, value: args } as Op });
+    if (op === "forget") {
+      this.#send(this.#state.link, { id: 0, op: { $case: op, value: args } as Op });
+      return;
+    }
+    const { ino, count } = args as OpArgs<"close">;
+    this.#closes.set(ino, (this.#closes.get(ino) ?? 0) + count);
+    this.#cancelCloses ??= this.opts.clock.after(CLOSE_MS, () => {
+      if ("link" in this.#state) this.#tellClosed(this.#state.link);
+    });
+  }
+
+  #tellClosed(link: SessionLink): void {
+    this.#cancelCloses?.();
+    this.#cancelCloses = undefined;
+    const closes = [...this.#closes];
+    this.#closes.clear();
+    for (const [ino, count] of closes) this.#send(link, { id: 0, op: { $case: "close", value: { ino, count } } });
   }
 
   durable(): Promise<void> {
@@ -202,6 +223,7 @@ class SessionClient implements MetaClient {
         this.#lost(link, reason);
       },
     });
+    this.#closes.clear();
     const open = this.#events?.openFiles() ?? [];
     const value = { session: this.#session, name, readOnly, open, replayDone: this.#session === 0 };
     this.#send(link, { id: this.#requests.nextId(), op: { $case: "attach", value } });
@@ -230,9 +252,9 @@ class SessionClient implements MetaClient {
     link: SessionLink,
     frame: Pick<ClientFrame, "id" | "op"> & Partial<Pick<ClientFrame, "cred" | "replay" | "again">>,
   ): void {
-    const oldestOpen = this.#requests.oldestOpen;
-    const common = { cred: undefined, replay: undefined, again: false };
-    link.send({ ...common, ...frame, oldestOpen, clockMs: this.#lease.stamp() });
+    if (this.#closes.size > 0) this.#tellClosed(link);
+    const { id, op, cred, replay, again = false } = frame;
+    link.send({ id, oldestOpen: this.#requests.oldestOpen, clockMs: this.#lease.stamp(), cred, replay, again, op });
   }
 
   #sendWaiting(): void {

@@ -97,9 +97,16 @@ export class Requests {
   /** Waits to be sent. */
   add(op: Op, cred: Cred | undefined, nowMs: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject };
-      const common = { op, cred, startMs: nowMs, bytes: weightOf(op) };
-      this.#waiting.push({ ...common, id: 0, waiter, first: undefined, batch: undefined });
+      this.#waiting.push({
+        op,
+        cred,
+        startMs: nowMs,
+        bytes: weightOf(op),
+        id: 0,
+        waiter: { resolve, reject },
+        first: undefined,
+        batch: undefined,
+      });
     });
   }
 

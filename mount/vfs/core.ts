@@ -22,6 +22,8 @@ export interface VfsParts {
 export interface VfsOptions {
   /** Bytes of chunk data kept for reading. */
   readonly cacheBytes: number;
+  /** Inodes that are cached although the kernel has forgotten them, at most. */
+  readonly idleInodes: number;
   /** Bytes written but not stored; writers wait beyond it. */
   readonly dirtyBytes: number;
   readonly readOnly: boolean;
@@ -55,7 +57,7 @@ export class Core {
     readonly opts: VfsOptions,
   ) {
     const { meta, clock } = parts;
-    this.inodes = new InodeTable({ meta, clock, answers: this.answers }, ROOT_INO);
+    this.inodes = new InodeTable({ meta, clock, answers: this.answers }, ROOT_INO, opts.idleInodes);
     this.entries = new EntryCache({ meta, inodes: this.inodes, answers: this.answers });
   }
 

@@ -4,7 +4,8 @@ import type { Inode } from "./inodes.js";
 
 /** What the kernel is told about a name that leads to the inode. */
 export function foundOf(core: Core, inode: Inode, isEntryKept: boolean): Found {
-  return { ...core.inodes.attributes(inode), entryMs: core.inodes.validMs(isEntryKept) };
+  const { attr, attrMs } = core.inodes.attributes(inode);
+  return { attr, attrMs, entryMs: core.inodes.validMs(isEntryKept) };
 }
 
 /** What the kernel is told about a name that does not exist. */

@@ -16,7 +16,7 @@ const VALID_MS_MAX = 10_000;
 const FORGET_BATCH = 512;
 const FORGET_MS = 1_000;
 
-/** An inode that the kernel knows, or that is open or has data that is not stored. */
+/** An inode that the kernel knows, that is open or has data that is not stored, or that is cached (idle). */
 export class Inode {
   /** The newest attributes that were seen, as the metadata daemon has them. */
   attr: Attr;
@@ -74,11 +74,13 @@ export class Inode {
  * Invariants:
  * - Attributes with an older version never replace newer ones.
  * - `lookups` is exactly what Found answers gave minus what the kernel forgot; an inode without lookups, handles and
- *   data to store is not in the table, and the metadata daemon is told.
+ *   data to store is idle while it is cached, and otherwise not in the table, and the metadata daemon is told.
  * - What is cached is used only while the lease lasts, and not after a recall.
  */
 export class InodeTable {
   readonly #inodes = new Map<number, Inode>();
+  /** The one that the kernel forgot longest ago first. */
+  readonly #idle = new Set<Inode>();
   #epoch = 1;
   #serial = 0;
   #forgotten = new Set<number>();
@@ -87,10 +89,13 @@ export class InodeTable {
   constructor(
     private readonly parts: { readonly meta: MetaClient; readonly clock: Clock; readonly answers: Answers },
     readonly root: number,
+    /** The kernel often asks again for what it dropped for want of memory: so many are kept while they are cached. */
+    private readonly idleMax: number,
   ) {}
 
+  /** Inodes that are not idle. */
   get size(): number {
-    return this.#inodes.size;
+    return this.#inodes.size - this.#idle.size;
   }
 
   all(): Iterable<Inode> {
@@ -173,14 +178,23 @@ export class InodeTable {
   take(attr: Attr, cached: boolean, ticket: Ticket): Inode {
     const inode = this.add(attr);
     this.#update(inode, attr, cached && ticket.isFreshInode(attr.ino));
-    inode.lookups += 1;
+    this.hold(inode);
     return inode;
+  }
+
+  /** One more reference for the kernel. */
+  hold(inode: Inode): void {
+    inode.lookups += 1;
+    this.#idle.delete(inode);
   }
 
   /** The inode of these attributes, in the table from now on; the caller gives it a reference, or retires it. */
   add(attr: Attr): Inode {
     const known = this.#inodes.get(attr.ino);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#idle.delete(known);
+      return known;
+    }
     const inode = new Inode(attr, ++this.#serial);
     this.#inodes.set(attr.ino, inode);
     this.#forgotten.delete(attr.ino);
@@ -199,6 +213,23 @@ export class InodeTable {
     if (inode.file?.isIdle === true) inode.file = undefined;
     if (inode.lookups > 0 || inode.file !== undefined || inode.ino === this.root) return;
     if (this.#inodes.get(inode.ino) !== inode) return;
+    if (inode.attr.nlink === 0 || !this.isCached(inode)) {
+      this.#drop(inode);
+      return;
+    }
+    inode.keptUntilMs = 0;
+    inode.pagesVersion = 0;
+    inode.names = undefined;
+    this.#idle.add(inode);
+    if (this.#idle.size <= this.idleMax) return;
+    for (const oldest of this.#idle) {
+      this.#drop(oldest);
+      break;
+    }
+  }
+
+  #drop(inode: Inode): void {
+    this.#idle.delete(inode);
     this.#inodes.delete(inode.ino);
     this.disclaim(inode.ino);
   }
@@ -247,10 +278,12 @@ export class InodeTable {
     inode.cachedIn = 0;
     inode.xattrs = undefined;
     inode.names = undefined;
+    if (this.#idle.has(inode)) this.#drop(inode);
   }
 
   invalidateAll(): void {
     this.#epoch += 1;
+    for (const inode of this.#idle) this.#drop(inode);
     for (const inode of this.#inodes.values()) {
       inode.xattrs = undefined;
       inode.names = undefined;

@@ -37,7 +37,7 @@ export class Namespace {
     if (ino === undefined && this.#isAbsent({ dir, name })) return notFound(core, false);
     const inode = ino === undefined ? undefined : core.inodes.get(ino);
     if (inode !== undefined && core.inodes.isCached(inode)) {
-      inode.lookups += 1;
+      core.inodes.hold(inode);
       return foundOf(core, inode, true);
     }
     return core.ask("lookup", { dir, name: nameBytes(name) }, credOf(who), (reply, ticket) => {
@@ -50,7 +50,8 @@ export class Namespace {
 
   mknod(who: Caller, at: At, made: { mode: number; rdev: number; umask: number }): Promise<Found> {
     const type = (made.mode & S_IFMT) === 0 ? S_IFREG : 0;
-    return this.#make(who, at, { ...made, mode: made.mode | type, target: Buffer.alloc(0) });
+    const { rdev, umask } = made;
+    return this.#make(who, at, { mode: made.mode | type, umask, rdev, target: Buffer.alloc(0) });
   }
 
   mkdir(who: Caller, at: At, made: { mode: number; umask: number }): Promise<Found> {
@@ -179,8 +180,19 @@ export class Namespace {
   #make(who: Caller, at: At, made: { mode: number; umask: number; rdev: number; target: Buffer }): Promise<Found> {
     const { core } = this;
     core.mustBeWritable();
-    const args = { ...made, dir: at.dir, name: nameBytes(at.name), open: false };
-    const request = { ...args, exclusive: true, truncate: false, access: 0 };
+    const { mode, umask, rdev, target } = made;
+    const request = {
+      dir: at.dir,
+      name: nameBytes(at.name),
+      mode,
+      umask,
+      rdev,
+      target,
+      open: false,
+      exclusive: true,
+      truncate: false,
+      access: 0,
+    };
     return this.#making(at, (take) =>
       core.ask("make", request, credOf(who), (reply, ticket) => {
         take(reply.changed, ticket);

@@ -55,8 +55,18 @@ export class OpenFiles {
     const { core } = this;
     core.mustBeWritable();
     const { exclusive, truncate } = flags;
-    const args = { dir: at.dir, name: nameBytes(at.name), rdev: 0, target: Buffer.alloc(0), open: true };
-    const request = { ...args, ...made, exclusive, truncate, access: accessOf(flags) };
+    const request = {
+      dir: at.dir,
+      name: nameBytes(at.name),
+      mode: made.mode,
+      umask: made.umask,
+      rdev: 0,
+      target: Buffer.alloc(0),
+      open: true,
+      exclusive,
+      truncate,
+      access: accessOf(flags),
+    };
     try {
       return await core.ask("make", request, credOf(who), (reply, ticket) => {
         const attr = mustAttr(reply.attr);
@@ -66,7 +76,9 @@ export class OpenFiles {
         const opened = this.#admit(inode, attr, flags, ticket);
         core.inodes.take(attr, reply.cached, ticket);
         const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
-        return { ...foundOf(core, inode, isKept), ...opened };
+        const { attr: known, attrMs, entryMs } = foundOf(core, inode, isKept);
+        const { handle, keepCache, direct } = opened;
+        return { attr: known, attrMs, entryMs, handle, keepCache, direct };
       });
     } catch (error) {
       // It may have been done although no answer came.
@@ -78,10 +90,12 @@ export class OpenFiles {
 
   /** Those of the inodes (all without) that are open, with their numbers of handles. */
   declared(inos?: ReadonlySet<number>): OpenFile[] {
+    const { inodes } = this.core;
+    const asked = inos === undefined ? inodes.all() : [...inos].map((ino) => inodes.get(ino));
     const open: OpenFile[] = [];
-    for (const inode of this.core.inodes.all()) {
-      const count = inode.file?.handles ?? 0;
-      if (count > 0 && inos?.has(inode.ino) !== false) open.push({ ino: inode.ino, count });
+    for (const inode of asked) {
+      const count = inode?.file?.handles ?? 0;
+      if (inode !== undefined && count > 0) open.push({ ino: inode.ino, count });
     }
     return open;
   }

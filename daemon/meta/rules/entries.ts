@@ -38,7 +38,7 @@ export function findPlace(tx: Tx, ctx: Context, dir: number, bytes: Uint8Array):
 export function findNode(tx: Tx, ctx: Context, dir: number, bytes: Uint8Array): FilledPlace {
   const place = findPlace(tx, ctx, dir, bytes);
   const entry = place.entry ?? fail("ENOENT");
-  return { ...place, entry, node: mustInode(tx, entry.ino) };
+  return { folder: place.folder, name: place.name, entry, node: mustInode(tx, entry.ino) };
 }
 
 /** Makes the entry and updates the folder. The caller has made sure that the name is free. */

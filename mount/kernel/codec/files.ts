@@ -18,6 +18,8 @@ const FSYNC_DATA_ONLY = 1;
 
 const FOPEN_DIRECT_IO = 1 << 0;
 const FOPEN_KEEP_CACHE = 1 << 1;
+/** Linux 5.16: closing needs no FLUSH. Older kernels send it all the same. */
+const FOPEN_NOFLUSH = 1 << 5;
 const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 
 /** The largest count that fits an answer of 32 bits and is whole pages. */
@@ -56,15 +58,17 @@ export function parseCreate(cursor: Cursor): CreateRequest {
   const mode = cursor.u32() & 0o7777;
   const umask = cursor.u32();
   const exclusive = (flags & O_EXCL) !== 0;
-  return { mode, umask, flags: { ...openFlags(flags), exclusive }, name: cursor.skip(4).name() };
+  const { read, write, append, truncate, sync } = openFlags(flags);
+  return { mode, umask, flags: { read, write, append, truncate, sync, exclusive }, name: cursor.skip(4).name() };
 }
 
-/** fuse_open_out. Writes to files that are not cached need no order among each other in the kernel. */
-export function writeOpened(out: Output, opened: Opened): void {
+/** fuse_open_out. A handle that cannot write has nothing to store or to be told at its close. Writes to files that are not cached need no order among each other in the kernel. */
+export function writeOpened(out: Output, opened: Opened, isWritable: boolean): void {
   const direct = opened.direct ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES : 0;
+  const keep = opened.keepCache ? FOPEN_KEEP_CACHE : 0;
   out
     .u64(opened.handle)
-    .u32(direct | (opened.keepCache ? FOPEN_KEEP_CACHE : 0))
+    .u32(direct | keep | (isWritable ? 0 : FOPEN_NOFLUSH))
     .u32(0);
 }
 

@@ -19,9 +19,9 @@ export const create = operation({
   name: "create",
   parse: parseCreate,
   run: (fs, head, { name, mode, umask, flags }) => fs.create(head.who, head.node, name, mode, umask, flags),
-  reply(out, made) {
+  reply(out, made, { flags }) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made);
+    writeOpened(out, made, flags.write);
     return undefined;
   },
   undo(fs, made) {
@@ -38,8 +38,8 @@ export const open = operation({
     if (!request.killPrivileges) return opened;
     return after(opened, (file) => after(killPrivileges(fs, head, file.handle), () => file));
   },
-  reply(out, opened) {
-    writeOpened(out, opened);
+  reply(out, opened, { flags }) {
+    writeOpened(out, opened, flags.write);
     return undefined;
   },
   undo: (fs, opened) => fs.release(opened.handle),

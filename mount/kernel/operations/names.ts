@@ -1,5 +1,5 @@
 import { fail } from "../../../proto/errno.js";
-import type { FileSystem, Found } from "../../vfs/filesystem.js";
+import type { FileSystem, Found, Maybe } from "../../vfs/filesystem.js";
 import { writeEntry } from "../codec/attributes.js";
 import {
   parseBatchForget,
@@ -10,7 +10,9 @@ import {
   parseRename,
   parseRename2,
   parseSymlink,
+  type RenameRequest,
 } from "../codec/names.js";
+import type { Head } from "../codec/header.js";
 import type { Output } from "../codec/output.js";
 import { notice, operation } from "./operation.js";
 
@@ -85,6 +87,11 @@ export const unlink = operation({
   run: (fs, head, name) => fs.unlink(head.who, head.node, name),
 });
 
+function runRename(fs: FileSystem, head: Head, move: RenameRequest): Maybe<void> {
+  const { intoDir, fromName, intoName, noReplace, exchange } = move;
+  return fs.rename(head.who, { fromDir: head.node, fromName, intoDir, intoName, noReplace, exchange });
+}
+
 /** Its asker holds the lock of the folder that goes, too. */
 export const rmdir = operation({
   name: "rmdir",
@@ -97,14 +104,14 @@ export const rename = operation({
   name: "rename",
   holdsOthers: true,
   parse: parseRename,
-  run: (fs, head, move) => fs.rename(head.who, { fromDir: head.node, ...move }),
+  run: runRename,
 });
 
 export const rename2 = operation({
   name: "rename",
   holdsOthers: true,
   parse: parseRename2,
-  run: (fs, head, move) => fs.rename(head.who, { fromDir: head.node, ...move }),
+  run: runRename,
 });
 
 export const readlink = operation({

@@ -88,7 +88,7 @@ export class Lab {
     const registry = new Registry();
     const fs = new Vfs(
       { meta, chunks, clock: systemClock, log: this.#log, registry },
-      { cacheBytes: 4 * MIB, dirtyBytes: 4 * MIB, readOnly: false, deadlines },
+      { cacheBytes: 4 * MIB, idleInodes: 100, dirtyBytes: 4 * MIB, readOnly: false, deadlines },
     );
     let stopped: Promise<void> | undefined;
     const stop = () =>

@@ -277,3 +277,30 @@ void test("two names of one file: moving one over the other leaves both", async 
   );
   for (const text of ["f", "g"]) t.ok((await lab.end(a.vfs.lookup(WHO, dir, name(text)))).attr);
 });
+
+void test("what the kernel has forgotten is answered without asking, until somebody changes it", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount({ idleInodes: 2 });
+  const b = lab.mount();
+  const inos: number[] = [];
+  for (const text of ["f", "g", "h"]) {
+    const { ino, handle } = await lab.create(a, text);
+    await lab.close(a, handle);
+    inos.push(ino);
+  }
+  const [f = 0, g = 0, h = 0] = inos;
+  for (const ino of inos) a.vfs.forget(ino, 1);
+  await lab.clock.advance(2000);
+  t.same(a.meta.forgotten, [f], "the oldest had no room");
+  a.meta.calls.clear();
+  t.equal(await lab.lookup(a, "g"), g);
+  t.equal(a.meta.calls.get("lookup"), undefined);
+  await lab.lookup(b, "h");
+  await lab.end(b.vfs.setattr(WHO, h, { mode: 0o600 }));
+  const { attr } = await lab.end(a.vfs.lookup(WHO, 1, name("h")));
+  t.equal((attr?.mode ?? 0) & 0o777, 0o600);
+  t.equal(a.meta.calls.get("lookup"), 1);
+  await lab.end(b.vfs.unlink(WHO, 1, name("g")));
+  a.vfs.forget(g, 1);
+  t.equal((await lab.end(a.vfs.lookup(WHO, 1, name("g")))).attr, undefined, "its name is gone");
+});

@@ -54,6 +54,7 @@ export class FakeKernel implements KernelCache {
 
 export interface MountOptions {
   readonly cacheBytes?: number;
+  readonly idleInodes?: number;
   readonly dirtyBytes?: number;
   readonly readOnly?: boolean;
   readonly deadlines?: Partial<Deadlines>;
@@ -88,10 +89,10 @@ export class Lab {
   mount(opts: MountOptions = {}): Mount {
     const { meta, chunks } = this.cluster.connect();
     const registry = new Registry();
-    const { cacheBytes = 1 << 20, dirtyBytes = 1 << 20, readOnly = false } = opts;
+    const { cacheBytes = 1 << 20, idleInodes = 0, dirtyBytes = 1 << 20, readOnly = false } = opts;
     const deadlines = { ...DEADLINES, ...opts.deadlines };
     const parts = { meta, chunks, clock: this.clock, log: pino({ level: "silent" }), registry };
-    const vfs = new Vfs(parts, { cacheBytes, dirtyBytes, readOnly, deadlines });
+    const vfs = new Vfs(parts, { cacheBytes, idleInodes, dirtyBytes, readOnly, deadlines });
     const kernel = new FakeKernel();
     vfs.attach(kernel);
     return { vfs, kernel, meta, chunks, registry };
