@@ -3,6 +3,7 @@ import type { Commit } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
+import type { FilesService } from "./files-service.js";
 import { key } from "./keys.js";
 import type { OperationsService } from "./operations-service.js";
 import type { Call, Outcome } from "./requests.js";
@@ -13,6 +14,7 @@ export interface CommitServiceParts {
   readonly cluster: Pick<Cluster, "chunkAvailable" | "ensureSynced">;
   readonly clock: Clock;
   readonly operations: OperationsService;
+  readonly files: Pick<FilesService, "unsynced">;
 }
 
 /** What is synced first when a file has too many chunks that are not. */
@@ -36,7 +38,8 @@ export class CommitService {
     const untilMs = call.startedMs + this.opts.ioDeadlineMs;
     for (let tries = 1; ; tries++) {
       try {
-        return await operations.run(call, fixed);
+        const outcome = await operations.run(call, fixed);
+        return call.op.value.sync ? this.#andSync(call, call.op.value.ino, outcome) : outcome;
       } catch (error) {
         if (!(error instanceof FsError) || error.errno !== "EAGAIN") throw error;
         if (clock.monotonicMs() >= untilMs) throw new FsError("EIO", error.detail, { cause: error });
@@ -44,6 +47,26 @@ export class CommitService {
       if (tries > 1) await new Promise<void>((resolve) => clock.after(PAUSE_MS, resolve));
       await this.#improve(call.op.value);
     }
+  }
+
+  /**
+   * When no chunk of the file waits for a disk, what the answer waits for anyway is all that an Fsync would wait for. For
+   * chunks it does not wait: other commits of the file wait for this answer.
+   */
+  #andSync(call: Call, ino: number, outcome: Outcome): Outcome {
+    let isSynced = false;
+    const look = this.parts.files.unsynced(call.session, ino).then(
+      (chunks) => (isSynced = chunks.length === 0),
+      () => undefined,
+    );
+    return {
+      waits: [...outcome.waits, look],
+      answer() {
+        const { op, stamp } = outcome.answer();
+        if (op.$case !== "commit") throw new Error(op.$case);
+        return { op: { $case: "commit", value: { ...op.value, synced: isSynced } }, stamp };
+      },
+    };
   }
 
   /** Waits for whatever may be the reason. */

@@ -4,8 +4,9 @@ import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import { plain, type Call, type Outcome } from "./requests.js";
 import { mustInode } from "./rules/inodes.js";
+import type { Session } from "./session.js";
 import { takeChunkRange } from "./rules/ranges.js";
-import { mayBeUnsynced, pruneUnsynced } from "./rules/unsynced.js";
+import { pruneUnsynced } from "./rules/unsynced.js";
 
 export interface FilesServiceParts {
   readonly executor: Executor;
@@ -36,11 +37,17 @@ export class FilesService {
   async fsync(call: Call): Promise<Outcome> {
     if (call.op.$case !== "fsync") throw new Error(call.op.$case);
     const { ino } = call.op.value;
-    const { value: chunks } = await call.session.execute((tx) => {
-      if (!mayBeUnsynced(mustInode(tx, ino))) return [];
+    const chunks = await this.unsynced(call.session, ino);
+    return plain({ $case: "fsync", value: {} }, [this.#synced(ino, chunks), this.parts.executor.drained()]);
+  }
+
+  /** Chunks of the file that may be on no disk yet. */
+  async unsynced(session: Session, ino: number): Promise<readonly number[]> {
+    const { value } = await session.execute((tx) => {
+      if (!mustInode(tx, ino).hasUnsynced) return [];
       return tx.get(key.unsynced(ino))?.chunks ?? [];
     });
-    return plain({ $case: "fsync", value: {} }, [this.#synced(ino, chunks), this.parts.executor.drained()]);
+    return value;
   }
 
   async statfs(): Promise<Outcome> {

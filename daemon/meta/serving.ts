@@ -151,7 +151,7 @@ export class Serving {
     const { executor, cluster, clock, volume } = this.#parts;
     const base = { isLive: (node: number) => cluster.isLive(node), isOpen: (ino: number) => opens.isOpen(ino), volume };
     const files = new FilesService({ executor, cluster });
-    const commits = new CommitService({ executor, cluster, clock, operations }, deadlines);
+    const commits = new CommitService({ executor, cluster, clock, operations, files }, deadlines);
     const listings = new ListingService({
       executor,
       grants,

@@ -52,9 +52,7 @@ export class FileData {
 
   async fsync(handle: number): Promise<void> {
     const open = this.parts.files.get(handle);
-    await open.file.writer.flush(true);
-    open.file.inode.errors.tell(open);
-    await this.#makeDurable(open.file);
+    await this.#sync(open);
   }
 
   async #close(open: FileHandle): Promise<void> {
@@ -97,12 +95,17 @@ export class FileData {
 
   /** The write is answered when there is room for more, and with O_SYNC when it is durable. */
   async #settle(open: FileHandle, length: number, room: Promise<void> | undefined): Promise<number> {
-    const { file } = open;
     await room;
-    if (open.flags.sync) await file.writer.flush(true);
-    file.inode.errors.tell(open);
-    if (open.flags.sync) await this.#makeDurable(file);
+    if (open.flags.sync) await this.#sync(open);
+    else open.file.inode.errors.tell(open);
     return length;
+  }
+
+  async #sync(open: FileHandle): Promise<void> {
+    const { file } = open;
+    const isSynced = await file.writer.sync();
+    file.inode.errors.tell(open);
+    if (!isSynced) await this.#makeDurable(file);
   }
 
   #makeDurable(file: FileState): Promise<void> {

@@ -150,10 +150,10 @@ export class Namespace {
     if (source === undefined || !isRegular(source) || source.ino === replaced.ino) return;
     const inode = core.inodes.get(source.ino);
     const heard = inode?.errors.count;
-    await inode?.file?.writer.flush(true);
+    const isSynced = await inode?.file?.writer.sync();
     // Who wrote it is told by its own handle; the old content stays.
     if (inode?.errors.count !== heard) throw new FsError("EIO", "the new content was not stored");
-    await core.ask("fsync", { ino: source.ino }, SELF, () => undefined);
+    if (isSynced !== true) await core.ask("fsync", { ino: source.ino }, SELF, () => undefined);
   }
 
   /** What the name leads to, without a reference for the kernel. */

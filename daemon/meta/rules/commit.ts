@@ -34,11 +34,11 @@ export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   if (size > LIMITS.fileSizeMax) fail("EFBIG");
   const mode = modeWithoutPrivileges(ctx, inode.mode);
   const filled = withSlices(tx, { ...inode, size, mode }, placed);
-  noteUnsynced(tx, inode, [...named.keys()]);
+  const hasUnsynced = noteUnsynced(tx, inode, [...named.keys()]);
   discardUnused(tx, ctx, inode, args.slices);
   changeUsage(tx, { bytes: size - inode.size });
-  const written = putInode(tx, withTimes(ctx, filled, args));
-  return { attr: attrOf(written), cached: false, chunks: placesOf(tx, [...named.keys()]) };
+  const written = putInode(tx, { ...withTimes(ctx, filled, args), hasUnsynced });
+  return { attr: attrOf(written), cached: false, chunks: placesOf(tx, [...named.keys()]), synced: false };
 }
 
 function mustBeSound({ volume }: Context, { slot, slice }: SliceAt): void {
@@ -139,13 +139,13 @@ function owned(slice: Slice): Slice {
 }
 
 /**
- * mtime is when the bytes were written, by the client's reckoning, never in the future; what was set explicitly after
- * that stays.
+ * mtime and ctime are when the bytes were written, by the client's reckoning, never in the future: what stat() showed
+ * before the commit, it shows after it. An mtime that was set explicitly after that stays.
  */
 function withTimes({ now }: Context, inode: Inode, { mtime }: Commit): Inode {
-  const row = { ...inode, ctime: laterOf(inode.ctime, now) };
+  const written = mtime === undefined ? now : earlierOf(mtime, now);
+  const row = { ...inode, ctime: laterOf(inode.ctime, written) };
   if (mtime === undefined) return row;
-  const written = earlierOf(mtime, now);
   if (inode.mtimeSet === undefined) return { ...row, mtime: laterOf(inode.mtime, written) };
   return compareTimes(written, inode.mtimeSet) > 0 ? { ...row, mtime: written, mtimeSet: undefined } : row;
 }

@@ -32,12 +32,15 @@ export function copyrange(tx: Tx, ctx: Context, args: CopyRange): AttrReply {
   if (len <= 0) return attrReply(target);
   if (args.intoOff + len > LIMITS.fileSizeMax) fail("EFBIG");
   const { row, copied, chunks } = copyPieces(tx, ctx, source, target, { ...args, len });
-  noteUnsynced(tx, target, [...chunks]);
+  const hasUnsynced = noteUnsynced(tx, target, [...chunks]);
   const size = Math.max(target.size, args.intoOff + copied);
   changeUsage(tx, { bytes: size - target.size });
   const mode = modeWithoutPrivileges(ctx, row.mode);
   const { now } = ctx;
-  return { ...attrReply(putInode(tx, { ...row, size, mode, mtime: now, ctime: now, mtimeSet: undefined })), copied };
+  return {
+    ...attrReply(putInode(tx, { ...row, size, mode, mtime: now, ctime: now, mtimeSet: undefined, hasUnsynced })),
+    copied,
+  };
 }
 
 interface Copied {

@@ -6,7 +6,6 @@ import { isDir, isFile } from "./modes.js";
 import { newBudget } from "./references.js";
 import { dropSlot, preloadSlots, sweepOf } from "./slot-rows.js";
 import { SLOTS_AT_ONCE } from "./truncate.js";
-import { mayBeUnsynced } from "./unsynced.js";
 
 /** One name of the node (of a folder: the only one) is gone. */
 export function dropLink(tx: Tx, ctx: Context, ino: number): void {
@@ -38,7 +37,7 @@ function dropInode(tx: Tx, inode: Inode): void {
 
 function dropSlots(tx: Tx, inode: Inode): void {
   const { ino } = inode;
-  if (mayBeUnsynced(inode) && tx.get(key.unsynced(ino)) !== undefined) tx.del(key.unsynced(ino));
+  if (inode.hasUnsynced && tx.get(key.unsynced(ino)) !== undefined) tx.del(key.unsynced(ino));
   const sweep = inode.sweeping ? sweepOf(tx, ino) : undefined;
   const ends =
     sweep === undefined ? [] : [...sweep.ranges.map(({ end }) => end), ...sweep.loose.map((slot) => slot + 1)];

@@ -44,6 +44,7 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     cutFloor: 0,
     mtimeSet: undefined,
     sweeping: false,
+    hasUnsynced: false,
   };
 }
 

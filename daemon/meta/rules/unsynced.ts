@@ -15,24 +15,19 @@ const LOOKED_AT = 64;
 /** More than this in one file, and commits wait (EAGAIN) until storage has synced. */
 export const UNSYNCED_MAX = 4096;
 
-/** False: no slice was ever part of the file, so that there is no row. */
-export function mayBeUnsynced(file: Pick<InodeRow, "slotEnd" | "truncSeq">): boolean {
-  return file.slotEnd > 0 || file.truncSeq > 0;
-}
-
 /**
  * Notes those of the chunks that are not synced on M nodes; the change that names them makes the file's next version.
- * EAGAIN when too many wait already.
+ * EAGAIN when too many wait already. Returns whether the file has such chunks now (`hasUnsynced`).
  */
-export function noteUnsynced(tx: Tx, file: Readonly<InodeRow>, chunks: readonly number[]): void {
+export function noteUnsynced(tx: Tx, file: Readonly<InodeRow>, chunks: readonly number[]): boolean {
   const { minReplicas } = volumeOf(tx);
   const fresh = chunks.filter((id) => {
     const chunk = tx.get(key.chunk(id));
     return chunk !== undefined && !isSynced(chunk, minReplicas);
   });
-  if (fresh.length === 0) return;
+  if (fresh.length === 0) return file.hasUnsynced;
   const version = file.version + 1;
-  const known = mayBeUnsynced(file) ? tx.get(key.unsynced(file.ino)) : undefined;
+  const known = file.hasUnsynced ? tx.get(key.unsynced(file.ino)) : undefined;
   // A place that moves, so that one chunk that stays unsynced does not hide those behind it.
   const size = known?.chunks.length ?? 0;
   const row = looked(tx, known, { from: size > LOOKED_AT ? version % size : 0, count: LOOKED_AT });
@@ -41,6 +36,7 @@ export function noteUnsynced(tx: Tx, file: Readonly<InodeRow>, chunks: readonly 
     chunks: [...row.chunks, ...fresh],
     versions: [...row.versions, ...fresh.map(() => version)],
   });
+  return true;
 }
 
 /** What an fsync of this file has to wait for: its chunks that are not synced on M nodes. The others are dropped. */

@@ -1,5 +1,8 @@
 const FIRST_BYTES = 16 * 1024;
 
+/** From so many bytes on, a call into native code is cheaper. */
+const LONG = 64;
+
 const HIGH = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").charCodeAt(0));
 const LOW = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").charCodeAt(1));
 
@@ -36,7 +39,13 @@ export class SqlText {
     this.#reserve(2 * value.length + 3);
     const bytes = this.#bytes;
     let at = this.#open();
-    for (const byte of value) {
+    if (value.length >= LONG) {
+      const hex = Buffer.from(value.buffer, value.byteOffset, value.length).toString("hex");
+      this.#close(at + bytes.write(hex, at, "latin1"));
+      return;
+    }
+    for (let i = 0; i < value.length; i++) {
+      const byte = value[i] ?? 0;
       bytes[at++] = HIGH[byte] ?? 0;
       bytes[at++] = LOW[byte] ?? 0;
     }

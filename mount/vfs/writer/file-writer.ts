@@ -58,6 +58,10 @@ export class FileWriter {
   #jobs: Job[] = [];
   #lastJob = 0;
   #settled = 0;
+  /** Somebody waits for this job and those before it to be on disk. */
+  #syncJob = 0;
+  /** When this job was committed, everything that was done before was on disk. */
+  #syncedJob = 0;
   #waiting: { readonly job: number; readonly resolve: () => void }[] = [];
   #isCommitting = false;
   #abort = new AbortController();
@@ -123,6 +127,16 @@ export class FileWriter {
     const job = this.#lastJob;
     if (this.#settled >= job) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ job, resolve }));
+  }
+
+  /** The same, on disk. False: the metadata daemon must be asked, by Fsync, to make it so. */
+  async sync(): Promise<boolean> {
+    this.start(true);
+    const job = this.#lastJob;
+    if (this.#settled >= job) return false;
+    this.#syncJob = job;
+    await this.flush(true);
+    return this.#syncedJob >= job;
   }
 
   /** No commit is under way while the work runs. */
@@ -288,7 +302,16 @@ export class FileWriter {
     const ends = slices.map(({ slot, slice }) => slot * this.#slotSize + (slice?.pos ?? 0) + (slice?.len ?? 0));
     const seq = jobs[0]?.seq ?? 0;
     const mtime = this.#mtime;
-    const request = { ino: this.host.ino, slices, sizeAtLeast: Math.max(...ends), mtime, truncSeq: seq, append: false };
+    const last = jobs.at(-1)?.id ?? 0;
+    const request = {
+      ino: this.host.ino,
+      slices,
+      sizeAtLeast: Math.max(...ends),
+      mtime,
+      truncSeq: seq,
+      append: false,
+      sync: jobs.some(({ id }) => id === this.#syncJob),
+    };
     const end = clock.monotonicMs() + ioDeadlineMs;
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
     while (may()) {
@@ -298,6 +321,7 @@ export class FileWriter {
         if (signal.aborted) return true;
         this.host.committed(reply, slices, seq, ticket);
         if (this.#mtime === mtime) this.#mtime = undefined;
+        if (reply.synced) this.#syncedJob = last;
         return this.#done(jobs);
       } catch (error) {
         // The copies of a chunk went away since it was registered: they are being repaired.

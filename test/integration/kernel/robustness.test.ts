@@ -23,7 +23,7 @@ for (const later of [false, true]) {
       rename: () => fs.rename(path, join(mnt, "to")),
       setattr: () => fs.chmod(path, 0o600),
       flush: async () => {
-        const file = await fs.open(path);
+        const file = await fs.open(path, "r+");
         await file.close();
       },
       statfs: () => fs.statfs(mnt),

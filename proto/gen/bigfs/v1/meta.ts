@@ -430,12 +430,16 @@ export interface Commit {
   truncSeq: number;
   /** O_APPEND with sharing: slices' positions are relative to the end of file, which is chosen here (slot 0 based). */
   append: boolean;
+  /** Fsync follows: the answer tells whether that would wait for nothing more. */
+  sync: boolean;
 }
 
 export interface CommitReply {
   attr: Attr | undefined;
   cached: boolean;
   chunks: ChunkPlace[];
+  /** Everything that an Fsync would wait for is on disk. False: ask for it. */
+  synced: boolean;
 }
 
 export interface Fallocate {
@@ -5148,7 +5152,7 @@ export const SliceAt: MessageFns<SliceAt> = {
 };
 
 function createBaseCommit(): Commit {
-  return { ino: 0, slices: [], sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false };
+  return { ino: 0, slices: [], sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, sync: false };
 }
 
 export const Commit: MessageFns<Commit> = {
@@ -5170,6 +5174,9 @@ export const Commit: MessageFns<Commit> = {
     }
     if (message.append !== false) {
       writer.uint32(48).bool(message.append);
+    }
+    if (message.sync !== false) {
+      writer.uint32(56).bool(message.sync);
     }
     return writer;
   },
@@ -5235,6 +5242,14 @@ export const Commit: MessageFns<Commit> = {
             message.append = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sync = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5258,12 +5273,13 @@ export const Commit: MessageFns<Commit> = {
     message.mtime = (object.mtime !== undefined && object.mtime !== null) ? Time.fromPartial(object.mtime) : undefined;
     message.truncSeq = object.truncSeq ?? 0;
     message.append = object.append ?? false;
+    message.sync = object.sync ?? false;
     return message;
   },
 };
 
 function createBaseCommitReply(): CommitReply {
-  return { attr: undefined, cached: false, chunks: [] };
+  return { attr: undefined, cached: false, chunks: [], synced: false };
 }
 
 export const CommitReply: MessageFns<CommitReply> = {
@@ -5276,6 +5292,9 @@ export const CommitReply: MessageFns<CommitReply> = {
     }
     for (const v of message.chunks) {
       ChunkPlace.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.synced !== false) {
+      writer.uint32(32).bool(message.synced);
     }
     return writer;
   },
@@ -5317,6 +5336,14 @@ export const CommitReply: MessageFns<CommitReply> = {
             message.chunks.push(ChunkPlace.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.synced = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5337,6 +5364,7 @@ export const CommitReply: MessageFns<CommitReply> = {
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.cached = object.cached ?? false;
     message.chunks = object.chunks?.map((e) => ChunkPlace.fromPartial(e)) || [];
+    message.synced = object.synced ?? false;
     return message;
   },
 };

@@ -103,6 +103,8 @@ export interface InodeRow {
     | undefined;
   /** A SweepRow exists; slots in its ranges that are older than the range do not count any more. */
   sweeping: boolean;
+  /** False: no UnsyncedRow exists. */
+  hasUnsynced: boolean;
 }
 
 /** Bytes from..to (to 0: everything from there on) were cut out; seq is the trunc_seq that this left. */
@@ -644,6 +646,7 @@ function createBaseInodeRow(): InodeRow {
     cutFloor: 0,
     mtimeSet: undefined,
     sweeping: false,
+    hasUnsynced: false,
   };
 }
 
@@ -720,6 +723,9 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.sweeping !== false) {
       writer.uint32(200).bool(message.sweeping);
+    }
+    if (message.hasUnsynced !== false) {
+      writer.uint32(208).bool(message.hasUnsynced);
     }
     return writer;
   },
@@ -929,6 +935,14 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.sweeping = reader.bool();
             continue;
           }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.hasUnsynced = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -972,6 +986,7 @@ export const InodeRow: MessageFns<InodeRow> = {
       ? Time.fromPartial(object.mtimeSet)
       : undefined;
     message.sweeping = object.sweeping ?? false;
+    message.hasUnsynced = object.hasUnsynced ?? false;
     return message;
   },
 };

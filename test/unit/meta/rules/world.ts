@@ -121,6 +121,7 @@ export class World {
       mtime: undefined,
       truncSeq: this.inode(ino).truncSeq,
       append: false,
+      sync: false,
     };
     return this.op("commit", { ...base, ...args });
   }
