@@ -126,7 +126,7 @@ export class ChunkServer {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
       void reports.confirm(put.chunk);
-      return [];
+      return [reports.self];
     }
     const standing = await puts.primary(put, data, lend());
     await reports.register(standing);

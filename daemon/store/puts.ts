@@ -75,7 +75,11 @@ export class Puts {
   async #forward(target: Target, put: PutChunk, data: Buffer): Promise<void> {
     const { chunk, crc, sync } = put;
     const copy = { chunk, crc, sync, forward: [], minCopies: 0, copy: true };
-    await this.parts.peers.ask(target, { $case: "put", value: copy }, data, this.opts.forwardMs);
+    const { header } = await this.parts.peers.ask(target, { $case: "put", value: copy }, data, this.opts.forwardMs);
+    // Addresses go from one node to another, and two nodes may claim the same: a copy counts where it was made.
+    if (!header.nodes.includes(target.node)) {
+      fail("EIO", `at ${target.address} answers node ${header.nodes.join()}, not node ${target.node}`);
+    }
   }
 }
 

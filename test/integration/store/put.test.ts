@@ -81,6 +81,19 @@ test("a node that cannot be reached costs the put when its copy is needed, and t
   t.same(reply.nodes, [a!.id, c!.id]);
 });
 
+test("a copy does not count for a node whose address another one has, not even the primary itself", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a, b] = await startNodes(t, meta, 2);
+  const client = new Client(t);
+  for (const [chunk, there] of [a!, b!].entries()) {
+    const other = { node: 77, address: there.target.address };
+    await t.rejects(client.put(a!, chunk + 1, dataOf(chunk, 1000), { forward: [other], minCopies: 2 }), {
+      message: new RegExp(`^EIO.*answers node ${there.id}, not node 77`),
+    });
+  }
+  t.same(meta.chunks("register"), []);
+});
+
 test("synced puts are registered as synced on every node that took part", async (t) => {
   const meta = await FakeMeta.start(t);
   const [a, b] = await startNodes(t, meta, 2);
