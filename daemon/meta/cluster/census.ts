@@ -3,23 +3,42 @@ import type { Executor } from "../executor.js";
 import type { ChunkChange } from "./changes.js";
 import { pages } from "./pages.js";
 import type { PendingCopies } from "./pending-copies.js";
+import type { ServedTime } from "./served-time.js";
 import type { Shortage } from "./shortage.js";
+import type { SyncRequests } from "./sync-requests.js";
 
 export interface CensusParts {
   readonly executor: Executor;
   readonly pending: PendingCopies;
   readonly shortage: Shortage;
+  readonly syncs: SyncRequests;
+  readonly served: ServedTime;
 }
+
+export interface CensusOptions {
+  /** A copy that its node has not called synced for so long is asked for. */
+  readonly doubtMs: number;
+}
+
+/** Chunks that one census asks for. */
+const DOUBTFUL_MAX = 10_000;
 
 /**
  * How many chunks and copies there are, and which chunks lack copies: counted in a scan of all chunks now and then, and
  * kept up with every change in between.
+ *
+ * Nodes sync within seconds and say so. A copy of which that was not heard may not be there at all: it was listed by the
+ * word of a primary, which may have been said, or said again, after the other node had lost it and told what it has.
+ * Asked to sync it, the node says which of the two is true.
  */
 export class Census {
   #chunks = 0;
   #confirmed = 0;
 
-  constructor(private readonly parts: CensusParts) {}
+  constructor(
+    private readonly parts: CensusParts,
+    private readonly opts: CensusOptions,
+  ) {}
 
   get chunks(): number {
     return this.#chunks;
@@ -40,12 +59,16 @@ export class Census {
   async take(signal: AbortSignal): Promise<void> {
     let chunks = 0;
     let confirmed = 0;
-    this.parts.shortage.clear();
-    for await (const rows of pages<"K">(this.parts.executor, { from: "K", to: "L" }, signal)) {
+    let doubtful = 0;
+    const { executor, shortage, syncs, served } = this.parts;
+    const { value: before } = await executor.execute(0, (tx) => served.before(tx, this.opts.doubtMs));
+    shortage.clear();
+    for await (const rows of pages<"K">(executor, { from: "K", to: "L" }, signal)) {
       for (const { row } of rows) {
         chunks++;
         confirmed += confirmedOf(row);
         this.#follow(row.id, row);
+        if (isDoubtful(row, before) && ++doubtful <= DOUBTFUL_MAX) syncs.ask(row);
       }
     }
     if (signal.aborted) return;
@@ -61,4 +84,9 @@ export class Census {
 
 function confirmedOf(row: Readonly<ChunkRow> | undefined): number {
   return row?.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE).length ?? 0;
+}
+
+function isDoubtful(row: Readonly<ChunkRow>, before: number): boolean {
+  if (row.garbage) return false;
+  return row.replicas.some((copy) => copy.state === ReplicaState.AVAILABLE && !copy.synced && copy.since <= before);
 }

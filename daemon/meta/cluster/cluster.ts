@@ -85,13 +85,13 @@ export class Cluster {
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
-    this.#census = new Census({ executor, pending, shortage });
     const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log };
     this.#repair = new Repair(repairParts, { replicas, confirmMs });
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
     const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
+    this.#census = new Census({ executor, pending, shortage, syncs, served }, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
     this.#available = this.#availableWaits();

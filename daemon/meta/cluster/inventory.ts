@@ -3,7 +3,8 @@
  *
  * Invariants:
  * - The list is old from the moment it is made. What reports say of a chunk while the inventory runs is newer and wins:
- *   such a chunk is `touched`, and the inventory decides nothing about it.
+ *   such a chunk is `touched`, and the inventory decides nothing about it. When it is missing in the list the node is
+ *   asked, since the report may have been another node's that knew of the copy from before it was lost.
  * - A copy counts as lost only after the whole list has come, in order and without an error. Losing it changes rows
  *   only; nothing on any disk is removed for it.
  */
@@ -17,7 +18,7 @@ import { lostReplica } from "../rules/chunks.js";
 import type { ChunkChanges } from "./changes.js";
 import type { ClusterMetrics } from "./cluster-metrics.js";
 import type { Member } from "./member.js";
-import { pages } from "./pages.js";
+import { pages, parts } from "./pages.js";
 import type { Reports } from "./reports.js";
 
 export interface InventoryParts {
@@ -30,6 +31,8 @@ export interface InventoryParts {
 
 /** More reports than this during one inventory, and it finds nothing lost. */
 const TOUCHED_MAX = 1_000_000;
+/** Chunks in one message. */
+const CHUNKS_PER_PUSH = 1000;
 
 /** The inventories that run: one for each node, of its newest stream. */
 export class Inventories {
@@ -117,6 +120,10 @@ class InventoryRun {
     const missing = this.#missing.filter((chunk) => !this.#touched.has(chunk));
     if (this.#state === "failed") return 0;
     this.#state = "done";
+    const doubtful = this.#missing.filter((chunk) => this.#touched.has(chunk));
+    for (const part of parts(doubtful, CHUNKS_PER_PUSH)) {
+      this.member.push({ $case: "sync", value: { chunks: [...part] } });
+    }
     const { changes, log, metrics } = this.parts;
     const { outcomes, batch } = await changes.run(missing, { chunkOf: (chunk) => chunk }, (tx, chunk) =>
       this.#touched.has(chunk) ? undefined : lostReplica(tx, this.member.id, chunk),

@@ -78,6 +78,8 @@ test("what is registered or confirmed while the inventory runs is not judged by 
   await a.register([stored(fresh, [a.id, b.id])]);
   await b.inventory(held(chunks), true);
   t.ok(await isListed(bench, fresh, b), "the list is older than the registration");
+  await settle();
+  t.same(b.pushed("sync"), [{ chunks: [fresh] }], "but the copy may be older still, and gone: only the node knows");
 });
 
 test("a copy that was reported lost during the inventory is not brought back by it", async (t) => {

@@ -107,6 +107,24 @@ test("the chunks with the fewest live copies are copied first", async (t) => {
   );
 });
 
+test("a copy that its node never called synced is asked for, and made anew when it is not there", async (t) => {
+  const { bench, nodes, first } = await serving(t, "abc");
+  const [a, b, c] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode];
+  copying(c);
+  // Power went at b after it had answered a: its inventory was over before a's word of b's copy came.
+  await a.register([stored(first, [a.id, b.id], { synced: [a.id] })]);
+  await bench.cluster.tasks.census.runOnce();
+  t.same(b.pushed("sync"), [], "not before it had time to sync");
+  await pass(bench, 20_000, nodes);
+  await bench.cluster.tasks.census.runOnce();
+  await settle();
+  t.same(b.pushed("sync"), [{ chunks: [first] }]);
+  t.same(a.pushed("sync"), []);
+  await b.failed([first], true, "ENOENT");
+  await until(async () => (await bench.copies(first)).includes(`${c.id}:S`));
+  t.same(await bench.copies(first), [`${a.id}:S`, `${c.id}:S`]);
+});
+
 test("a copy that is not confirmed is asked for three times more, then another node gets the chunk", async (t) => {
   const { bench, nodes, first } = await serving(t, "abcd");
   const [a, b, c, d] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode, ScriptedNode];
