@@ -1,6 +1,6 @@
 import type { FsError } from "../../proto/errno.js";
 import type { ChunkIndex } from "./chunk-index.js";
-import { diskError, type Disk } from "./disk.js";
+import { codeOf, diskError, type Disk } from "./disk.js";
 import type { Layout } from "./layout.js";
 import { Budget, eachOf } from "./parallel.js";
 import type { SyncJournal, SyncedChunk } from "./sync-journal.js";
@@ -70,6 +70,8 @@ export class SyncQueue {
       await this.#fsync(this.parts.layout.pathOf(id));
       return true;
     } catch (error) {
+      // Then the file was not even opened, and is asked again.
+      if (codeOf(error) === "EMFILE" || codeOf(error) === "ENFILE") return false;
       // What the kernel failed to write it forgets: a second fsync would succeed without the bytes being there.
       if (this.#due.get(id) === write) await this.parts.lose(id, diskError(error, "fsync"));
       return false;

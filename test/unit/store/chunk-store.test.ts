@@ -119,6 +119,20 @@ test("a chunk whose fsync fails is lost: a second fsync would only seem to succe
   t.same(lost, [5]);
 });
 
+test("a file that cannot be opened for its fsync is no lost copy: it is asked again", async (t) => {
+  for (const code of ["EMFILE", "ENFILE"]) {
+    const disk = new MemoryDisk();
+    const store = await openStore(disk);
+    store.onLost(() => t.fail("lost"));
+    await store.put(chunkOf(5, 100));
+    disk.verdict = (label) => (label === "sync" ? { code } : "do");
+    t.same(await store.sync(), { synced: [], lost: [] });
+    await t.rejects(store.put(chunkOf(5, 100, { sync: true })), { message: /^EIO/ });
+    disk.verdict = () => "do";
+    t.same(await store.sync(), { synced: [5], lost: [] });
+  }
+});
+
 test("a node says ENOSPC before its capacity or the reserve of its disk is touched, and has space again after removal", async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk, { capacity: 300_000, reserve: 1000 });
