@@ -3,10 +3,11 @@ import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { headerBytes, fileBytes, decodeHeader, BLOCK, type ChunkHeader } from "./chunk-format.js";
 import { ChunkIndex } from "./chunk-index.js";
-import type { Disk } from "./disk.js";
+import { codeOf, type Disk } from "./disk.js";
 import { idOfName, type Layout } from "./layout.js";
 import { eachOf } from "./parallel.js";
 import type { SyncJournal, SyncedChunk } from "./sync-journal.js";
+import { FsError } from "../../proto/errno.js";
 import { LIMITS } from "../../proto/limits.js";
 
 export interface RecoveryParts {
@@ -83,7 +84,7 @@ class Recovery {
     }
     const header = await this.#header(path);
     if (header?.id !== id || size !== fileBytes(header.len)) {
-      return this.#quarantine(path, name, "not written to its end");
+      return this.#quarantine(path, name, "not written to its end, or unreadable");
     }
     this.index.set(id, { len: header.len, crc: header.crc, synced: false, unverified: true });
     this.unverified.push(id);
@@ -91,11 +92,13 @@ class Recovery {
   }
 
   async #header(path: string): Promise<ChunkHeader | undefined> {
-    const [bytes = Buffer.alloc(0)] = await this.parts.disk.read(path, [{ off: 0, len: HEADER_MAX }]);
     try {
+      const [bytes = Buffer.alloc(0)] = await this.parts.disk.read(path, [{ off: 0, len: HEADER_MAX }]);
       return decodeHeader(bytes);
-    } catch {
-      return undefined;
+    } catch (error) {
+      // A bad sector costs this copy, not the whole node. When the disk is gone the file cannot be moved either.
+      if (error instanceof FsError || codeOf(error) === "EIO") return undefined;
+      throw error;
     }
   }
 

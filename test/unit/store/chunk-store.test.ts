@@ -233,3 +233,16 @@ test("a synced chunk whose file has another size at the start is not reported", 
   t.same([...again.ids()], [2]);
   t.equal(again.stats.quarantined, 1);
 });
+
+test("a chunk that cannot be read at the start costs its copy, not the node; a disk that cannot be read does", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  for (const id of [1, 2]) await store.put(chunkOf(id, 100));
+  const bad = layout.pathOf(1);
+  disk.verdict = (label, path) => (label === "read" && path === bad ? { code: "EIO" } : "do");
+  const again = await openStore(disk);
+  t.same([...again.ids()], [2]);
+  t.equal(again.stats.quarantined, 1, "kept aside");
+  disk.verdict = (label) => (label === "read" || label === "rename" ? { code: "EIO" } : "do");
+  await t.rejects(openStore(disk), { code: "EIO" });
+});
