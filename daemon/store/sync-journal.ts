@@ -12,7 +12,7 @@
 import { crc32 } from "node:zlib";
 import type { Logger } from "pino";
 import { writeDurably } from "../common/durable.js";
-import { codeOf, type Disk } from "./disk.js";
+import { codeOf, diskError, type Disk } from "./disk.js";
 
 export interface SyncedChunk {
   readonly id: number;
@@ -28,7 +28,7 @@ const PAGE = RECORD * 65_536;
 
 export class SyncJournal {
   #tail: Promise<void> = Promise.resolve();
-  /** An append failed, so the end of the file may be half a record: nothing more may follow it. */
+  /** The end of the file may be half a record (of a crash, or of an append that failed): nothing more may follow it. */
   #isBroken = false;
 
   constructor(
@@ -54,10 +54,17 @@ export class SyncJournal {
     }
   }
 
-  /** Replaces the whole record. */
+  /** Replaces the whole record, unless the disk is full: then the old one, which still holds, stays and is all there is. */
   async rewrite(chunks: readonly SyncedChunk[]): Promise<void> {
-    await writeDurably(this.path, encode(chunks, SYNCED), { disk: this.parts.disk });
-    this.#isBroken = false;
+    try {
+      await writeDurably(this.path, encode(chunks, SYNCED), { disk: this.parts.disk });
+      this.#isBroken = false;
+    } catch (error) {
+      // The node must start all the same: only so can its chunks be read, and removed.
+      if (diskError(error, this.path).errno !== "ENOSPC") throw error;
+      this.#isBroken = true;
+      this.parts.log.warn({ err: error, path: this.path }, "chunks synced from now on are verified after a crash");
+    }
   }
 
   /** Never rejects: what cannot be recorded is verified again after an unclean stop. */

@@ -246,3 +246,25 @@ test("a chunk that cannot be read at the start costs its copy, not the node; a d
   disk.verdict = (label) => (label === "read" || label === "rename" ? { code: "EIO" } : "do");
   await t.rejects(openStore(disk), { code: "EIO" });
 });
+
+test("a node starts on a disk that is full, gives what it holds, and gives space back", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  await store.put(chunkOf(1, 100, { sync: true }));
+  await store.put(chunkOf(2, 100));
+  disk.freeBytes = 0;
+  disk.verdict = (label) => (label === "write" || label === "append" ? { code: "ENOSPC" } : "do");
+  const full = await openStore(disk);
+  t.same(await full.get(1, 0, 100), dataOf(1, 100));
+  t.match(full.entry(1), { synced: true, unverified: false });
+  await full.verifyUnverified(NEVER);
+  t.same(await full.sync(), { synced: [2], lost: [] });
+  await t.rejects(full.put(chunkOf(3, 100)), { message: /^ENOSPC/ });
+  t.same(await full.remove([1]), [1]);
+  disk.freeBytes = 2 ** 30;
+  disk.verdict = () => "do";
+  await full.put(chunkOf(3, 100, { sync: true }));
+  const again = await openStore(disk);
+  t.same([...again.ids()], [2, 3]);
+  t.match(again.entry(3), { synced: false, unverified: true }, "the journal could not say it");
+});
