@@ -128,7 +128,11 @@ export class ChunkServer {
       void reports.confirm(put.chunk);
       return [reports.self];
     }
-    const standing = await puts.primary(put, data, lend());
+    const standing = await puts.primary(put, data, lend()).catch((error: unknown) => {
+      // Nobody registers it. Unless metadata knows of it, its space would not come back before this node joins anew.
+      if (error instanceof TooFewCopies) void reports.confirm(put.chunk);
+      throw error;
+    });
     await reports.register(standing);
     return [reports.self, ...standing.others];
   }

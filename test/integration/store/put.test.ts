@@ -77,6 +77,7 @@ test("a node that cannot be reached costs the put when its copy is needed, and t
   await t.rejects(client.put(a!, 1, data, { forward: [b!.target], minCopies: 2 }), { message: /^EIO/ });
   t.same(meta.chunks("register"), [], "what does not stand is not registered");
   t.same(await client.get(a!, 1), data, "what was stored stays: only metadata knows when it may go");
+  await meta.until(() => meta.chunks("confirm", a!.id).some(({ chunk }) => chunk === 1)); // and that it is there
   const reply = await client.put(a!, 2, data, { forward: [b!.target, c!.target], minCopies: 2 });
   t.same(reply.nodes, [a!.id, c!.id]);
 });
