@@ -1,4 +1,4 @@
-import { realpath, stat } from "node:fs/promises";
+import { realpath, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Clock } from "../../daemon/common/clock.js";
 import { findMount } from "./mountinfo.js";
@@ -29,9 +29,9 @@ export async function canonicalPath(path: string): Promise<string> {
 
 export type Liveness = "alive" | "dead" | "silent";
 
-/** Whether anybody answers for a mounted folder. */
+/** Whether anybody answers for a mounted folder. (Attributes might be the kernel's, of a process that is dead by now.) */
 export async function liveness(path: string, clock: Clock): Promise<Liveness> {
-  const answer = stat(path).then(
+  const answer = statfs(path).then(
     (): Liveness => "alive",
     (error: unknown): Liveness => (codeOf(error) === "ENOTCONN" ? "dead" : "alive"),
   );

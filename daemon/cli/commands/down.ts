@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
+import { systemClock } from "../../common/clock.js";
 import { lockFolder } from "../../common/lock-file.js";
 import { StartupError } from "../../common/running.js";
 import { isAlive, readCluster, type Member } from "../cluster-file.js";
@@ -40,10 +41,15 @@ export async function takeDown(data: string, force: boolean): Promise<void> {
   }
 }
 
-/** Unmounts where this process mounted; a mount whose process has died is freed whoever still stands in it. */
+/**
+ * Unmounts where this process mounted; a mount whose process has died is freed whoever still stands in it. What answers
+ * there when that process is dead is the mount of another one.
+ */
 export async function takeOff(member: Member, lazy: boolean): Promise<void> {
   const { isMounted, unmountPath } = await import("../../../mount/kernel/unmount.js");
+  const { liveness } = await import("../../../mount/kernel/place.js");
   if (!(await isMounted(member.listen))) return;
   const dead = !isAlive(member);
+  if (dead && (await liveness(member.listen, systemClock)) !== "dead") return;
   await unmountPath(member.listen, dead ? { lazy: true, force: process.geteuid?.() === 0 } : { lazy });
 }

@@ -4,6 +4,7 @@ import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { test } from "tap";
+import { takeOff } from "../../../daemon/cli/commands/down.js";
 import { findMount } from "../../../mount/kernel/mountinfo.js";
 import { isMounted, unmountPath } from "../../../mount/kernel/unmount.js";
 import { MountProcess, ownFolder, ownMount } from "../../helpers/mount-process.js";
@@ -46,6 +47,19 @@ test("a mount in use is EBUSY for unmountPath, and goes lazily", async (t) => {
   await file.write("still served");
   await file.close();
   t.equal(await server.exited(), 0);
+});
+
+test("a cluster whose mount has died leaves alone what another one mounted at the same place", async (t) => {
+  const [mnt, server] = await ownMount(t);
+  const member = { role: "mount" as const, name: "mount", pid: 2 ** 30, started: "1@then", listen: mnt, data: mnt };
+  const file = await fs.open(join(mnt, "file"), "w");
+  await takeOff(member, true);
+  await file.write("still served");
+  await file.close();
+  t.equal(await fs.readFile(join(mnt, "file"), "latin1"), "still served");
+  await server.kill();
+  await takeOff(member, true);
+  t.equal(await isMounted(mnt), false, "what is dead is freed");
 });
 
 test("stopping a mount that is in use does not wait for ever", async (t) => {
