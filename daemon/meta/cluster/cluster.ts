@@ -251,7 +251,8 @@ export class Cluster {
     const { kind } = member.state;
     this.#syncs.forgetNode(member.id);
     this.#removals.forgetNode(member.id);
-    if (member.link === undefined) this.#reports.disconnected(member.id);
+    // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
+    this.#reports.disconnected(member.id);
     if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) {

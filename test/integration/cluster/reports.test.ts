@@ -69,6 +69,12 @@ test("an early word does not outlive the stream that brought it", async (t) => {
   await c.close();
   await a.register([stored(chunk, [a.id, b.id], { pending: [c.id] })]);
   t.same(await bench.copies(chunk), [`${a.id}:A`, `${b.id}:A`, `${c.id}:P`]);
+
+  const back = await bench.node("c");
+  await back.confirm([stored(chunk + 1, [c.id], { synced: [c.id] })]);
+  await bench.node("c"); // back before the end of its stream was noticed, and with nothing on its disk
+  await a.register([stored(chunk + 1, [a.id, b.id], { pending: [c.id] })]);
+  t.same(await bench.copies(chunk + 1), [`${a.id}:A`, `${b.id}:A`, `${c.id}:P`]);
 });
 
 test("what is registered for a session that has ended is garbage at once", async (t) => {
