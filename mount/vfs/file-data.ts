@@ -3,7 +3,7 @@ import { LIMITS } from "../../proto/limits.js";
 import type { InodeAttributes } from "./attributes.js";
 import { type Core, SELF } from "./core.js";
 import type { FileState } from "./file-state.js";
-import type { Maybe } from "./filesystem.js";
+import type { Maybe, WriteFlags } from "./filesystem.js";
 import type { FileHandle, OpenFiles } from "./open-files.js";
 import type { Reader } from "./reader/reader.js";
 import type { Budget } from "./writer/budget.js";
@@ -29,17 +29,19 @@ export class FileData {
     return this.parts.reader.read(file, pattern, off, size);
   }
 
-  write(handle: number, off: number, data: Buffer): Maybe<number> {
+  write(handle: number, off: number, data: Buffer, how?: WriteFlags): Maybe<number> {
     const { core, files, budget } = this.parts;
     const open = files.get(handle);
+    const { append, sync } = how ?? open.flags;
     if (!open.flags.write) fail("EBADF");
     const { inode, gate } = open.file;
     inode.errors.tell(open);
     if (data.length === 0) return 0;
-    if (gate.isBusy || !core.inodes.isCached(inode)) return this.#writeLater(open, off, Buffer.from(data));
-    this.#put(open, off, data);
+    if (gate.isBusy || !core.inodes.isCached(inode))
+      return this.#writeLater(open, off, Buffer.from(data), { append, sync });
+    this.#put(open, off, data, append);
     const room = budget.room();
-    return room === undefined && !open.flags.sync ? data.length : this.#settle(open, data.length, room);
+    return room === undefined && !sync ? data.length : this.#settle(open, data.length, sync, room);
   }
 
   flush(handle: number): Maybe<void> {
@@ -68,15 +70,15 @@ export class FileData {
    * When somebody changes the file otherwise, or when it has to be asked what the file is like: bytes that are marked
    * with an old trunc_seq would be cut by a truncation that came before them, and an append would go to an old end.
    */
-  async #writeLater(open: FileHandle, off: number, data: Buffer): Promise<number> {
+  async #writeLater(open: FileHandle, off: number, data: Buffer, { append, sync }: WriteFlags): Promise<number> {
     const { core, attributes, budget } = this.parts;
     const { inode, gate } = open.file;
     do {
       await gate.idle();
       if (!core.inodes.isCached(inode)) await attributes.refresh(inode.ino);
     } while (gate.isBusy);
-    this.#put(open, off, data);
-    return this.#settle(open, data.length, budget.room());
+    this.#put(open, off, data, append);
+    return this.#settle(open, data.length, sync, budget.room());
   }
 
   /**
@@ -84,19 +86,18 @@ export class FileData {
    * the bytes there in its own pages. (With several writers each appends to what it sees: their records may overlap
    * when the metadata daemon lets both cache the file.)
    */
-  #put(open: FileHandle, off: number, data: Buffer): void {
+  #put({ file }: FileHandle, off: number, data: Buffer, append: boolean): void {
     const { core } = this.parts;
-    const { file, flags } = open;
-    const pos = flags.append ? file.size : off;
+    const pos = append ? file.size : off;
     if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
     file.writer.write(pos, data, file.inode.attr.truncSeq);
     if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
   }
 
   /** The write is answered when there is room for more, and with O_SYNC when it is durable. */
-  async #settle(open: FileHandle, length: number, room: Promise<void> | undefined): Promise<number> {
+  async #settle(open: FileHandle, length: number, sync: boolean, room: Promise<void> | undefined): Promise<number> {
     await room;
-    if (open.flags.sync) await this.#sync(open);
+    if (sync) await this.#sync(open);
     else open.file.inode.errors.tell(open);
     return length;
   }

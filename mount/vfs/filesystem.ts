@@ -44,6 +44,9 @@ export interface OpenFlags {
   readonly sync: boolean;
 }
 
+/** Of one write: fcntl(2) may have changed what the handle was opened with. */
+export type WriteFlags = Pick<OpenFlags, "append" | "sync">;
+
 export interface Change {
   readonly mode?: number;
   readonly uid?: number;
@@ -115,8 +118,11 @@ export interface FileSystem {
   open(who: Caller, ino: number, flags: OpenFlags): Maybe<Opened>;
   /** Up to `size` bytes; fewer only at the end of the file. The adapter has copied or written them out before it returns. */
   read(handle: number, off: number, size: number): Maybe<Buffer>;
-  /** `data` belongs to the caller again when this returns (also when a promise is returned): copy what is kept. */
-  write(handle: number, off: number, data: Buffer): Maybe<number>;
+  /**
+   * `data` belongs to the caller again when this returns (also when a promise is returned): copy what is kept. `flags`:
+   * default those of the handle.
+   */
+  write(handle: number, off: number, data: Buffer, flags?: WriteFlags): Maybe<number>;
   /** close(2) of one descriptor: reports what went wrong since. */
   flush(handle: number): Maybe<void>;
   /** The last reference to the handle is gone; nobody waits for this. */

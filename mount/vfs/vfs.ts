@@ -20,6 +20,7 @@ import type {
   Maybe,
   OpenFlags,
   Opened,
+  WriteFlags,
 } from "./filesystem.js";
 import { vfsMetrics } from "./metrics.js";
 import { Namespace, type Move } from "./namespace.js";
@@ -192,8 +193,8 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#onFile(handle, () => this.#data.read(handle, off, size));
   }
 
-  write(handle: number, off: number, data: Buffer): Maybe<number> {
-    return this.#onFile(handle, () => this.#data.write(handle, off, data));
+  write(handle: number, off: number, data: Buffer, flags?: WriteFlags): Maybe<number> {
+    return this.#onFile(handle, () => this.#data.write(handle, off, data, flags));
   }
 
   flush(handle: number): Maybe<void> {

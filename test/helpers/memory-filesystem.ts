@@ -13,6 +13,7 @@ import type {
   Listed,
   OpenFlags,
   Opened,
+  WriteFlags,
 } from "../../mount/vfs/filesystem.js";
 
 const S_IFMT = 0o170000;
@@ -216,9 +217,9 @@ export class MemoryFileSystem implements FileSystem {
     return data;
   }
 
-  write(handle: number, off: number, data: Buffer): number {
+  write(handle: number, off: number, data: Buffer, flags?: WriteFlags): number {
     const { node, append } = this.#handle(handle);
-    const start = append ? node.size : off;
+    const start = (flags?.append ?? append) ? node.size : off;
     for (const piece of pieces(start, data.length)) {
       const page = node.pages.get(piece.page) ?? Buffer.alloc(PAGE);
       node.pages.set(piece.page, page);

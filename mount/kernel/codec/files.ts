@@ -1,6 +1,6 @@
 import { fail } from "../../../proto/errno.js";
 import type { Name } from "../../../proto/name.js";
-import type { Opened, OpenFlags } from "../../vfs/filesystem.js";
+import type { Opened, OpenFlags, WriteFlags } from "../../vfs/filesystem.js";
 import type { Cursor } from "./cursor.js";
 import type { Output } from "./output.js";
 
@@ -13,6 +13,7 @@ const O_APPEND = 0o2000;
 const O_DSYNC = 0o10000;
 
 const OPEN_KILL_PRIVILEGES = 1;
+const WRITE_FROM_PAGES = 1 << 0;
 const WRITE_KILL_PRIVILEGES = 1 << 2;
 const FSYNC_DATA_ONLY = 1;
 
@@ -88,17 +89,21 @@ export interface WriteRequest {
   readonly off: number;
   /** A view of the request: valid during this call only. */
   readonly data: Buffer;
+  readonly flags: WriteFlags;
   readonly killPrivileges: boolean;
 }
 
+/** Pages that were changed through a mapping come by any writable handle, and have their place whatever its flags are. */
 export function parseWrite(cursor: Cursor): WriteRequest {
   const handle = cursor.u64();
   const off = cursor.u64();
   const size = cursor.u32();
-  const flags = cursor.u32();
-  const data = cursor.skip(16).bytes(size);
+  const kind = cursor.u32();
+  const { append, sync } = openFlags(cursor.skip(8).u32());
+  const data = cursor.skip(4).bytes(size);
   if (off + size > Number.MAX_SAFE_INTEGER) fail("EFBIG");
-  return { handle, off, data, killPrivileges: (flags & WRITE_KILL_PRIVILEGES) !== 0 };
+  const flags = { append: append && (kind & WRITE_FROM_PAGES) === 0, sync };
+  return { handle, off, data, flags, killPrivileges: (kind & WRITE_KILL_PRIVILEGES) !== 0 };
 }
 
 /** fuse_write_out. */

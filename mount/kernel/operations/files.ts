@@ -61,7 +61,7 @@ export const write = operation({
   parse: parseWrite,
   run(fs, head, request) {
     // First, because the data is ours only during this call.
-    const written = fs.write(request.handle, request.off, request.data);
+    const written = fs.write(request.handle, request.off, request.data, request.flags);
     if (!request.killPrivileges) return written;
     return after(written, (count) => after(killPrivileges(fs, head, request.handle), () => count));
   },

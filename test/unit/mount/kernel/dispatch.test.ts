@@ -187,6 +187,37 @@ test("what the kernel did not take is given back: references and handles", async
   }
 });
 
+test("a write through a mapping has its place, and O_APPEND counts as it is at the time of the write", (t) => {
+  const O_RDWR = 0o2;
+  const O_APPEND = 0o2000;
+  const fs = new MemoryFileSystem();
+  const root = { uid: 0, gid: 0, pid: 0 };
+  const { attr } = fs.mknod(root, 1, "file" as never, 0o100644, 0, 0);
+  const node = BigInt(attr?.ino ?? 0);
+  const bench = new Bench(fs);
+  const opened = Buffer.alloc(8);
+  opened.writeUInt32LE(O_RDWR | O_APPEND, 0);
+  const handle = bench.answersTo(bench.send(OPCODE.open, node, opened))[0]?.body.readBigUInt64LE(0) ?? 0n;
+  const write = (off: number, text: string, kind: number, flags: number) => {
+    const request = Buffer.alloc(40 + text.length);
+    request.writeBigUInt64LE(handle, 0);
+    request.writeBigUInt64LE(BigInt(off), 8);
+    request.writeUInt32LE(text.length, 16);
+    request.writeUInt32LE(kind, 20);
+    request.writeUInt32LE(flags, 32);
+    request.write(text, 40);
+    bench.send(OPCODE.write, node, request);
+  };
+  write(0, "01234567", 0, O_RDWR | O_APPEND);
+  write(0, "AB", 1, 0);
+  t.equal(fs.read(Number(handle), 0, 100).toString(), "AB234567");
+  write(2, "CD", 0, O_RDWR);
+  t.equal(fs.read(Number(handle), 0, 100).toString(), "ABCD4567");
+  write(2, "89", 0, O_RDWR | O_APPEND);
+  t.equal(fs.read(Number(handle), 0, 100).toString(), "ABCD456789");
+  t.end();
+});
+
 test("a listing counts only the entries that fit, and tells nothing of the dots", (t) => {
   const fs = new MemoryFileSystem();
   const root = { uid: 0, gid: 0, pid: 0 };

@@ -1,6 +1,17 @@
 import { test } from "tap";
 import { CHUNK, Lab, WHO, flags, name, pattern } from "./lab.js";
 
+void test("whether a write appends is said by the write", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f", { append: true });
+  await lab.write(a, handle, 0, Buffer.from("01234567"));
+  await lab.end(a.vfs.write(handle, 2, Buffer.from("AB"), { append: false, sync: false }));
+  t.equal((await lab.content(a, ino)).toString(), "01AB4567");
+  await lab.end(a.vfs.write(handle, 2, Buffer.from("89"), { append: true, sync: false }));
+  t.equal((await lab.content(a, ino)).toString(), "01AB456789");
+});
+
 void test("what was written is read back before and after it is stored, here and on another mount", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
