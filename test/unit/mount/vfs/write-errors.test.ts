@@ -100,3 +100,15 @@ void test("a file that cannot be stored does not replace another by rename", asy
   t.equal(await lab.errno(() => a.vfs.rename(WHO, { ...move, ...names })), "");
   t.ok((a.meta.calls.get("fsync") ?? 0) > 0, "the new content is made durable first");
 });
+
+void test("a file does not grow by truncation over bytes that could not be stored", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(20_000, 1));
+  breakAll(lab, "EIO");
+  t.equal(await lab.errno(() => a.vfs.setattr(WHO, ino, { size: 100_000 })), "EIO");
+  breakAll(lab, undefined);
+  t.equal(lab.cluster.inode(ino)?.size, 0);
+  t.equal(await lab.errno(() => a.vfs.flush(handle)), "EIO", "the writer is told by its own handle");
+});
