@@ -90,6 +90,12 @@ export class FileState implements FileWriterHost {
     this.inode.pagesVersion = 0;
   }
 
+  /** The session was given up: what was not durable is lost, and the file may have gone back to an earlier version. */
+  fenced(): void {
+    this.writer.fail("EIO");
+    this.minVersion = 0;
+  }
+
   failed(errno: Errno): void {
     const { core } = this.parts;
     this.inode.errors.add(errno);

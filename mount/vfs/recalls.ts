@@ -45,7 +45,7 @@ export class Recalls {
   /** The session was given up: what was not committed never will be. */
   fenced(): void {
     const { core } = this;
-    for (const inode of core.inodes.all()) inode.file?.writer.fail("EIO");
+    for (const { file } of core.inodes.all()) file?.fenced();
     core.inodes.distrustAll();
     core.notify(this.uncached());
   }

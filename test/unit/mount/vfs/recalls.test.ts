@@ -131,6 +131,20 @@ void test("after a fence the daemon is believed, also where it has gone back to 
   t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode, before.mode);
 });
 
+void test("a file whose truncation was lost with a fence can be read on", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(1000, 1));
+  await lab.end(a.vfs.fsync(handle));
+  const before = lab.cluster.inode(ino);
+  if (before === undefined) throw new Error("not created");
+  await lab.end(a.vfs.setattr(WHO, ino, { size: 1200 }));
+  lab.cluster.rows.run((tx) => tx.put(key.inode(ino), before));
+  a.vfs.fenced();
+  t.same(Buffer.from(await lab.end(a.vfs.read(handle, 0, 5000))), pattern(1000, 1));
+});
+
 void test("when every cache is void, what was written here stays, and the kernel is told of all it may know", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
