@@ -61,9 +61,11 @@ export class FileData {
     const { file } = open;
     await file.writer.flush();
     file.inode.errors.tell(open);
-    if (!file.wasEmptied) return;
-    file.wasEmptied = false;
-    if (file.storedSize() > 0) await this.#makeDurable(file);
+    // Of an empty file, another descriptor of the same open may be about to write.
+    if (!file.wasEmptied || file.storedSize() === 0) return;
+    const { truncSeq } = file.inode.attr;
+    await this.#makeDurable(file);
+    if (file.inode.attr.truncSeq === truncSeq) file.wasEmptied = false;
   }
 
   /**

@@ -124,3 +124,17 @@ void test("a file that was emptied and written anew is durable when it is closed
   t.equal(a.meta.calls.get("fsync"), 1);
   t.same(await lab.content(lab.mount(), ino), pattern(CHUNK, 2));
 });
+
+void test("closing a copy of the descriptor before anything was written does not make the later close less durable", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(CHUNK, 1));
+  await lab.close(a, handle);
+  const { handle: again } = await lab.end(a.vfs.open(WHO, ino, flags({ truncate: true })));
+  // As a shell does for "> f": it makes the descriptor that the program gets, and closes the first.
+  await lab.end(a.vfs.flush(again));
+  await lab.write(a, again, 0, pattern(CHUNK, 2));
+  await lab.close(a, again);
+  t.equal(a.meta.calls.get("fsync"), 1);
+});
