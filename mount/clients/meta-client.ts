@@ -153,7 +153,7 @@ class SessionClient implements MetaClient {
   }
 
   durable(): Promise<void> {
-    const done = this.#requests.whenDurable();
+    const done = this.#requests.whenDurable(this.opts.clock.monotonicMs());
     if (this.#requests.hasDurableWaiters && this.#state.kind === "live") this.#askDurable(this.#state.link);
     return done;
   }

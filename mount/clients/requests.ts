@@ -39,6 +39,14 @@ export interface Request {
   batch: number | undefined;
 }
 
+interface DurableWaiter {
+  /** Of what was ever retained, so many have to be released. */
+  until: number;
+  readonly startMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: FsError) => void;
+}
+
 export interface Resend {
   readonly request: Request;
   readonly replay: Stamp | undefined;
@@ -66,7 +74,7 @@ export class Requests {
   /** How many were ever retained, and ever released. */
   #retainedCount = 0;
   #releasedCount = 0;
-  #durableWaiters: { until: number; readonly resolve: () => void; readonly reject: (error: FsError) => void }[] = [];
+  #durableWaiters: DurableWaiter[] = [];
 
   /** So much is open that what is new has to wait. */
   get isFull(): boolean {
@@ -145,10 +153,10 @@ export class Requests {
   }
 
   /** Resolves when everything that was answered until now is on disk; rejects if it never will be. */
-  whenDurable(): Promise<void> {
+  whenDurable(startMs: number): Promise<void> {
     if (this.#retained.length === 0) return Promise.resolve();
     const until = this.#retainedCount;
-    return new Promise((resolve, reject) => this.#durableWaiters.push({ until, resolve, reject }));
+    return new Promise((resolve, reject) => this.#durableWaiters.push({ until, startMs, resolve, reject }));
   }
 
   get hasDurableWaiters(): boolean {
@@ -189,7 +197,9 @@ export class Requests {
    * may depend on it.
    */
   expire(sinceMs: number, error: FsError): void {
-    const isOver = (request: Request) => request.startMs <= sinceMs;
+    const isOver = ({ startMs }: { readonly startMs: number }) => startMs <= sinceMs;
+    for (const waiter of this.#durableWaiters) if (isOver(waiter)) waiter.reject(error);
+    this.#durableWaiters = this.#durableWaiters.filter((waiter) => !isOver(waiter));
     for (const request of this.#waiting) if (isOver(request)) request.waiter?.reject(error);
     this.#waiting = this.#waiting.filter((request) => !isOver(request));
     for (const request of this.#open.values()) {

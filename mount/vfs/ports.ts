@@ -42,7 +42,7 @@ export interface MetaClient {
   call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>>;
   /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */
   tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void;
-  /** Resolves when everything that this client was told has happened is on disk. */
+  /** Resolves when everything that this client was told has happened is on disk. Waits as long as `call` does. */
   durable(): Promise<void>;
   listen(events: MetaEvents): void;
   /** Says goodbye and closes. */

@@ -1,5 +1,7 @@
 import { test } from "tap";
-import { ROOT, connected, mkdir, nameOfMake, turns } from "./scripted-meta.js";
+import { DEADLINES } from "../../../../daemon/common/deadlines.js";
+import { FakeClock } from "../../../helpers/fake-clock.js";
+import { ROOT, connected, mkdir, nameOfMake, passing, turns } from "./scripted-meta.js";
 
 test("another session instead of ours: changes that were sent fail, questions and what was never sent go on", async (t) => {
   const { meta, client, events } = await connected(t);
@@ -85,4 +87,17 @@ test("maps that are pushed replace older ones only; goodbye ends the session", a
   meta.send({ id: goodbye?.id ?? 0, op: { $case: "goodbye", value: {} } });
   await stopped;
   await t.rejects(mkdir(client, "b"), { name: "FsError", errno: "EIO" });
+});
+
+test("who waits for durability waits no longer for a daemon that is away than any other request", async (t) => {
+  const clock = new FakeClock();
+  const deadlines = { ...DEADLINES, ioDeadlineMs: 1000 };
+  const { meta, client } = await connected(t, { clock, deadlines });
+  const made = mkdir(client, "a");
+  meta.done((await meta.some("make"))[0], 1, 9);
+  await made;
+  const durable = t.rejects(client.durable(), { name: "FsError", errno: "EIO" });
+  await meta.stop();
+  await passing(clock, durable);
+  t.ok(clock.monotonicMs() >= 2000);
 });

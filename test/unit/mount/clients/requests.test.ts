@@ -174,7 +174,7 @@ test("who waits for durability waits for what was told before, not for what come
   client.receive();
   await turns(1);
   let isDurable = false;
-  const durable = client.requests.whenDurable().then(() => (isDurable = true));
+  const durable = client.requests.whenDurable(0).then(() => (isDurable = true));
   client.daemon.commit();
   client.ask();
   client.daemon.run();
