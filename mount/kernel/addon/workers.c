@@ -33,7 +33,8 @@ typedef struct {
   job_t *first;
   job_t *last;
   int threads;
-  int idle;
+  int idle;    /* wait for a job, or are about to take one of those that wait */
+  int waiting; /* jobs */
   int most;
   pthread_cond_t wake;
 } lane_t;
@@ -68,6 +69,7 @@ static job_t *take(workers_t *workers, lane_t *lane) {
   if (job != NULL) {
     lane->first = job->next;
     if (lane->first == NULL) lane->last = NULL;
+    lane->waiting--;
   }
   pthread_mutex_unlock(&workers->lock);
   return job;
@@ -131,12 +133,13 @@ static int enqueue(workers_t *workers, int which, job_t *job) {
   int result = 0;
   pthread_mutex_lock(&workers->lock);
   if (workers->stopping) result = -ESHUTDOWN;
-  else if (lane->idle == 0 && lane->threads < lane->most && !add_thread(workers, lane) && lane->threads == 0)
+  else if (lane->idle <= lane->waiting && lane->threads < lane->most && !add_thread(workers, lane) && lane->threads == 0)
     result = -EAGAIN;
   if (result == 0) {
     if (lane->last == NULL) lane->first = job;
     else lane->last->next = job;
     lane->last = job;
+    lane->waiting++;
     pthread_cond_signal(&lane->wake);
   }
   pthread_mutex_unlock(&workers->lock);
