@@ -20,10 +20,12 @@ import { noteUnsynced } from "./unsynced.js";
 /**
  * Makes bytes that are stored part of a file. EAGAIN, with no effect: a chunk lacks M copies on live nodes, or storage
  * is far behind with syncing. EIO: a chunk is not this session's, or not known. EFBIG: too much inline data in a slot.
+ * EBUSY: the file is not of the version that the slices were made from.
  */
 export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   const inode = mustBeFile(mustInode(tx, args.ino));
   mustBeWritable(ctx);
+  if (args.ifVersion !== undefined && args.ifVersion !== inode.version) fail("EBUSY", `inode ${inode.ino} has changed`);
   if (args.slices.length > LIMITS.slicesPerCommit) fail("EINVAL", "too many slices");
   for (const at of args.slices) mustBeSound(ctx, at);
   const placed = args.append ? appended(ctx, inode, args.slices) : remaining(ctx, inode, args);

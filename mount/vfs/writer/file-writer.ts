@@ -282,23 +282,30 @@ export class FileWriter {
     const fresh = job.slices ?? [];
     const ticket = core.answers.begin();
     try {
-      for (let isCommitted = false; !isCommitted;) {
-        const { slices, hasOld } = await mergeInline(core, file, fresh, ticket);
+      for (;;) {
+        const { slices, ifVersion } = await mergeInline(core, file, fresh, ticket);
         job.slices = slices;
-        isCommitted = await this.#commit([job], signal, () => !hasOld || ticket.isFreshInode(file.ino));
+        try {
+          await this.#commit([job], signal, ifVersion);
+          return;
+        } catch (error) {
+          if (errnoOf(error) !== "EBUSY" || signal.aborted) throw error;
+        }
       }
     } finally {
       core.answers.end(ticket);
     }
   }
 
-  /** False, and nothing happened: `may` forbade it. */
-  async #commit(jobs: readonly Job[], signal: AbortSignal, may = (): boolean => true): Promise<boolean> {
+  async #commit(jobs: readonly Job[], signal: AbortSignal, ifVersion?: number): Promise<void> {
     const { core } = this.parts;
     const { clock, meta } = core.parts;
     const { ioDeadlineMs, reconnectMinMs, reconnectMaxMs } = core.opts.deadlines;
     const slices = jobs.flatMap((job) => job.toCommit());
-    if (slices.length === 0) return this.#done(jobs);
+    if (slices.length === 0) {
+      this.#done(jobs);
+      return;
+    }
     const ends = slices.map(({ slot, slice }) => slot * this.#slotSize + (slice?.pos ?? 0) + (slice?.len ?? 0));
     const seq = jobs[0]?.seq ?? 0;
     const mtime = this.#mtime;
@@ -311,18 +318,20 @@ export class FileWriter {
       truncSeq: seq,
       append: false,
       sync: jobs.some(({ id }) => id === this.#syncJob),
+      ifVersion,
     };
     const end = clock.monotonicMs() + ioDeadlineMs;
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
-    while (may()) {
+    for (;;) {
       const ticket = core.answers.begin();
       try {
         const reply = await meta.call("commit", request, SELF);
-        if (signal.aborted) return true;
+        if (signal.aborted) return;
         this.host.committed(reply, slices, seq, ticket);
         if (this.#mtime === mtime) this.#mtime = undefined;
         if (reply.synced) this.#syncedJob = last;
-        return this.#done(jobs);
+        this.#done(jobs);
+        return;
       } catch (error) {
         // The copies of a chunk went away since it was registered: they are being repaired.
         if (errnoOf(error) !== "EAGAIN" || clock.monotonicMs() >= end) throw error;
@@ -331,17 +340,15 @@ export class FileWriter {
       }
       await backoff.wait(signal);
     }
-    return false;
   }
 
-  #done(jobs: readonly Job[]): true {
+  #done(jobs: readonly Job[]): void {
     for (const job of jobs) {
       this.#runs.settle(job.id);
       job.release();
     }
     this.#jobs = this.#jobs.filter((job) => !jobs.includes(job));
     this.#settle(jobs.at(-1)?.id ?? 0);
-    return true;
   }
 
   #settle(job: number): void {

@@ -1,7 +1,7 @@
 import { overlay } from "../../../daemon/common/overlay.js";
 import type { SliceAt } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Slice } from "../../../proto/gen/bigfs/v1/rows.js";
-import { type Core, SELF } from "../core.js";
+import { type Core, SELF, mustAttr } from "../core.js";
 import type { Ticket } from "../answers.js";
 
 export interface InlineFile {
@@ -12,16 +12,16 @@ export interface InlineFile {
 
 export interface Merged {
   readonly slices: SliceAt[];
-  /** Bytes that were stored before are in them. */
-  readonly hasOld: boolean;
+  /** Of the file whose bytes are in them; undefined: there are only new ones. */
+  readonly ifVersion: number | undefined;
 }
 
 /**
  * For slots that are too full of inline bytes: the new inline slices as slices of chunks, one for each slot, which take
  * the inline bytes that are there along, so that the metadata gets rid of them.
  *
- * `ticket` says whether anybody else changed the file since those were read: what is then still to be committed would
- * put old bytes over newer ones. When this mount may not cache the file, only the new bytes are moved.
+ * They may be committed to that version of the file only: later they would put old bytes over newer ones. When somebody
+ * else changes the file (`ticket`), or this mount may not cache it, only the new bytes are moved.
  */
 export async function mergeInline(
   core: Core,
@@ -30,12 +30,12 @@ export async function mergeInline(
   ticket: Ticket,
 ): Promise<Merged> {
   const slices: SliceAt[] = [];
-  let hasOld = false;
+  let ifVersion: number | undefined;
   for (const slot of new Set(fresh.map((at) => at.slot))) {
     const added = fresh.flatMap((at) => (at.slot === slot && at.slice !== undefined ? [at.slice] : []));
     const old = await storedInline(core, file, slot, ticket);
-    hasOld ||= old.length > 0;
-    const extents = overlay([...old, ...added], 0, file.slotSize).flatMap(({ slice, pos, len, skip }) =>
+    if (old.slices.length > 0) ifVersion ??= old.version;
+    const extents = overlay([...old.slices, ...added], 0, file.slotSize).flatMap(({ slice, pos, len, skip }) =>
       slice === undefined || slice.inline.length === 0
         ? []
         : [{ pos, inline: slice.inline.subarray(skip, skip + len) }],
@@ -47,18 +47,25 @@ export async function mergeInline(
       off += inline.length;
     }
   }
-  return { slices, hasOld };
+  return { slices, ifVersion };
 }
 
 /** The slot as it is stored, up to the end of the file; chunks in it hide what lies under them. */
-async function storedInline(core: Core, file: InlineFile, slot: number, ticket: Ticket): Promise<Slice[]> {
+async function storedInline(
+  core: Core,
+  file: InlineFile,
+  slot: number,
+  ticket: Ticket,
+): Promise<{ version: number; slices: Slice[] }> {
   const reply = await core.parts.meta.call("slots", { ino: file.ino, first: slot, count: 1 }, SELF);
-  if (!reply.cached || !ticket.isFreshInode(file.ino)) return [];
+  const { version, size } = mustAttr(reply.attr);
+  if (!reply.cached || !ticket.isFreshInode(file.ino)) return { version, slices: [] };
   const slices = reply.slots.find((info) => info.slot === slot)?.slices ?? [];
-  const end = (reply.attr?.size ?? 0) - slot * file.slotSize;
-  return slices.flatMap((slice) => {
+  const end = size - slot * file.slotSize;
+  const kept = slices.flatMap((slice) => {
     const len = Math.min(slice.len, end - slice.pos);
     if (len <= 0) return [];
     return [{ ...slice, len, inline: slice.inline.subarray(0, len) }];
   });
+  return { version, slices: kept };
 }

@@ -417,7 +417,7 @@ export interface SliceAt {
  * Adds slices, in order. The size grows to `size_at_least` at most as far as trunc_seq allows; without `mtime` that time
  * stays as it is. Answered when durable.
  * EAGAIN with no effect: a chunk lacks M AVAILABLE copies (wait, send again). EFBIG: too many inline bytes in that slot,
- * upload a chunk instead.
+ * upload a chunk instead. EBUSY: see if_version.
  */
 export interface Commit {
   ino: number;
@@ -432,6 +432,8 @@ export interface Commit {
   append: boolean;
   /** Fsync follows: the answer tells whether that would wait for nothing more. */
   sync: boolean;
+  /** EBUSY, with no effect, when the file has another version: the slices hold bytes that were read from this one. */
+  ifVersion?: number | undefined;
 }
 
 export interface CommitReply {
@@ -5152,7 +5154,16 @@ export const SliceAt: MessageFns<SliceAt> = {
 };
 
 function createBaseCommit(): Commit {
-  return { ino: 0, slices: [], sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, sync: false };
+  return {
+    ino: 0,
+    slices: [],
+    sizeAtLeast: 0,
+    mtime: undefined,
+    truncSeq: 0,
+    append: false,
+    sync: false,
+    ifVersion: undefined,
+  };
 }
 
 export const Commit: MessageFns<Commit> = {
@@ -5177,6 +5188,9 @@ export const Commit: MessageFns<Commit> = {
     }
     if (message.sync !== false) {
       writer.uint32(56).bool(message.sync);
+    }
+    if (message.ifVersion !== undefined) {
+      writer.uint32(64).uint64(message.ifVersion);
     }
     return writer;
   },
@@ -5250,6 +5264,14 @@ export const Commit: MessageFns<Commit> = {
             message.sync = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.ifVersion = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5274,6 +5296,7 @@ export const Commit: MessageFns<Commit> = {
     message.truncSeq = object.truncSeq ?? 0;
     message.append = object.append ?? false;
     message.sync = object.sync ?? false;
+    message.ifVersion = object.ifVersion ?? undefined;
     return message;
   },
 };

@@ -141,3 +141,31 @@ void test("O_SYNC writes are durable when they return", async (t) => {
   t.equal(lab.cluster.inode(ino)?.size, 10_000);
   t.equal(a.meta.calls.get("fsync"), 1);
 });
+
+void test("moving inline bytes into a chunk never puts them over what another mount wrote meanwhile", async (t) => {
+  const lab = new Lab({ chunkSize: 1 << 20 });
+  const a = lab.mount();
+  const b = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.lookup(b, "f");
+  const { handle: there } = await lab.end(b.vfs.open(WHO, ino, flags()));
+  const lines: Buffer[] = [];
+  let isDone = false;
+  a.meta.before = async (op, args) => {
+    const { slices = [] } = args as { slices?: { slice?: { chunk: number } }[] };
+    if (isDone || op !== "commit" || slices[0]?.slice?.chunk === 0) return;
+    isDone = true;
+    // The commit is on its way, and what tells of the other change has not come yet.
+    await b.vfs.write(there, 1000, Buffer.from("from the other mount"));
+    await b.vfs.fsync(there);
+  };
+  for (let n = 0; !isDone; n++) {
+    const line = pattern(300, n);
+    lines.push(line);
+    await lab.write(a, handle, n * 300, line);
+    await lab.end(a.vfs.fsync(handle));
+  }
+  const expected = Buffer.concat(lines);
+  expected.write("from the other mount", 1000);
+  t.same(await lab.content(lab.mount(), ino), expected);
+});
