@@ -78,6 +78,23 @@ void test("written data stays within its memory, and uploads within their number
   }
 });
 
+void test("single bytes here and there stay within the memory for written data too", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount({ dirtyBytes: 1 << 20 });
+  const { handle } = await lab.create(a, "f");
+  let goOn = (): void => {};
+  const held = new Promise<void>((resolve) => (goOn = resolve));
+  a.meta.before = (op) => (op === "commit" ? held : undefined);
+  let count = 0;
+  let waiting: unknown = 0;
+  for (; count < 5000 && typeof waiting === "number"; count++)
+    waiting = a.vfs.write(handle, count * 3, Buffer.from("x"));
+  t.ok(count < 1000, `${count} writes before one has to wait`);
+  goOn();
+  await lab.end(waiting as Promise<number>);
+  await lab.close(a, handle);
+});
+
 void test("small ranges share a chunk, tiny ones need none", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
