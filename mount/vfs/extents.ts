@@ -46,7 +46,7 @@ export class Extents {
     const target = files.get(into.handle);
     if (!source.flags.read || !target.flags.write) fail("EBADF");
     const args = { fromIno: source.file.ino, fromOff: from.off, intoIno: target.file.ino, intoOff: into.off, len };
-    if (source.file !== target.file) await source.file.writer.flush();
+    if (source.file !== target.file) await this.#store(source);
     return target.file.gate.run(async () => {
       await this.#store(target);
       return core.ask("copyrange", args, SELF, (reply, ticket) => {
@@ -74,7 +74,7 @@ export class Extents {
     }
   }
 
-  /** The gate is held: nothing is written after this. */
+  /** What was written until now is stored, or EIO. While the gate is held nothing is written after that. */
   async #store(open: FileHandle): Promise<void> {
     await open.file.writer.flush();
     open.file.inode.errors.tell(open);

@@ -112,3 +112,15 @@ void test("a file does not grow by truncation over bytes that could not be store
   t.equal(lab.cluster.inode(ino)?.size, 0);
   t.equal(await lab.errno(() => a.vfs.flush(handle)), "EIO", "the writer is told by its own handle");
 });
+
+void test("bytes that could not be stored are not left out of a copy without a word", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { first, stored } = await failing(lab, a);
+  const into = await lab.create(a, "copy");
+  const copy = () => a.vfs.copyRange({ handle: first, off: 0 }, { handle: into.handle, off: 0 }, 3 * CHUNK);
+  t.equal(await lab.errno(copy), "EIO");
+  breakAll(lab, undefined);
+  t.equal(await lab.end(copy()), 100, "told once");
+  t.same(await lab.content(a, into.ino), stored);
+});
