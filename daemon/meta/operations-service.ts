@@ -160,19 +160,17 @@ export class OperationsService {
   }
 
   #outcome(call: Call, fixed: Fixed, executed: Executed<Ran>): Outcome {
-    const { executor, grants, phases } = this.parts;
+    const { executor, grants } = this.parts;
     const { value: ran, batch, order } = executed;
-    const { frame, op } = call;
+    const { op } = call;
     if (ran.stamp !== undefined) {
       const { stamp } = ran;
       return { waits: [executor.drained()], answer: () => ({ op: ran.answer, stamp }) };
     }
-    // Whoever has not come back may have it cached.
-    const isUntold = frame.again && frame.replay === undefined && batch !== 0 && !phases.isServing;
     const durable = op.$case === "commit" && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
-      waits: [ran.recalled, isUntold ? phases.served : undefined, durable].filter((wait) => wait !== undefined),
+      waits: [ran.recalled, durable].filter((wait) => wait !== undefined),
       answer: () => ({ op: grants.told(ran.answer, ran.grant), stamp: batch === 0 ? undefined : stamp }),
     };
   }

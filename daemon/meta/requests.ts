@@ -70,7 +70,8 @@ export class Requests {
     connection.begin();
     const call = { connection, session, frame, op, startedMs: this.parts.clock.monotonicMs() };
     if (frame.again && frame.replay !== undefined) session.replay.add(() => this.#run(call));
-    else if (frame.again || this.parts.phases.isServing) session.replay.after(() => void this.#run(call));
+    else if (this.parts.phases.isServing) session.replay.after(() => void this.#run(call));
+    // Also what was asked before and never answered: it must not come before what others were told.
     else this.#early.push(call);
   }
 

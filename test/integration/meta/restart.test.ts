@@ -134,6 +134,30 @@ test("a change that was never answered is not answered while somebody who may ha
   t.equal((await answered).errno, "");
 });
 
+test("what nobody was told of is done after everything that others were told of", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [first, second] = [await harness.client(), await harness.client()];
+  await first.create(1, "before");
+  await first.untilDurable();
+  harness.gates.close("before commit");
+  const told = await first.answer(first.send(first.make(1, "lock", { mode: 0o040755 })));
+  t.equal(told.errno, "");
+  const asked = second.send(second.make(1, "lock", { mode: 0o040755 }));
+  t.equal(await stateOf(second.answer(asked)), "waiting", "not shown before it is durable");
+  await harness.kill();
+
+  await harness.start();
+  const secondBack = await back(harness, second);
+  secondBack.send(secondBack.make(1, "lock", { mode: 0o040755 }), { id: asked, again: true });
+  secondBack.send({ $case: "renew", value: { replayDone: true } });
+  t.equal(await stateOf(secondBack.answer(asked)), "waiting");
+  const firstBack = await back(harness, first);
+  firstBack.send(firstBack.make(1, "lock", { mode: 0o040755 }), again(told));
+  firstBack.send({ $case: "renew", value: { replayDone: true } });
+  t.equal((await firstBack.answer(told.id)).errno, "", "it was told so before");
+  t.equal((await secondBack.answer(asked)).errno, "EEXIST");
+});
+
 test("files that are open somewhere outlive a restart without their name", async (t) => {
   const harness = await MetaHarness.start(t);
   const one = await harness.client();
