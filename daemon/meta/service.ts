@@ -147,7 +147,12 @@ export class Service {
   }
 
   #renew(connection: Connection, session: Session, frame: ClientFrame, { replayDone, durable }: Renew): void {
-    if (replayDone) session.replay.after(() => this.#replayed(session));
+    if (replayDone) {
+      session.replay.after(() => {
+        // What a stream that has ended left undone is sent again on the next one.
+        if (connection.isOpen) this.#replayed(session);
+      });
+    }
     connection.begin();
     const answer = () => {
       connection.answer(frame.id, { $case: "renew", value: {} });

@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { MetaHarness, again, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
 import { FakeClock } from "../../helpers/fake-clock.js";
+import type { ServerFrame } from "../../../proto/gen/bigfs/v1/meta.js";
 
 /** A stream of the same session on the daemon that runs now; ids go on. */
 async function back(harness: MetaHarness, client: RawClient, attach: object = {}): Promise<RawClient> {
@@ -156,6 +157,36 @@ test("what nobody was told of is done after everything that others were told of"
   firstBack.send({ $case: "renew", value: { replayDone: true } });
   t.equal((await firstBack.answer(told.id)).errno, "", "it was told so before");
   t.equal((await secondBack.answer(asked)).errno, "EEXIST");
+});
+
+test("a stream that ends while its replay runs is waited for again", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const client = await harness.client();
+  await client.create(1, "before");
+  await client.untilDurable();
+  harness.gates.close("before commit");
+  const told: ServerFrame[] = [];
+  for (const name of ["one", "two"]) told.push(await client.answer(client.send(client.make(1, name))));
+  await harness.kill();
+
+  await harness.start();
+  const replay = (stream: RawClient) => {
+    for (const [i, frame] of told.entries()) stream.send(stream.make(1, i === 0 ? "one" : "two"), again(frame));
+    stream.send({ $case: "renew", value: { replayDone: true } });
+  };
+  const broken = await back(harness, client);
+  t.equal((await harness.status()).phase, "replay");
+  harness.gates.close("before load");
+  replay(broken);
+  t.equal(await stateOf(broken.answer(told[0]?.id ?? 0)), "waiting");
+  broken.close();
+  while ((await harness.status()).sessions.some((session) => session.connected));
+  harness.gates.open();
+  const other = await harness.client();
+  const listed = other.names(1);
+  t.equal(await stateOf(listed), "waiting");
+  replay(await back(harness, client));
+  t.same(await listed, ["before", "one", "two"]);
 });
 
 test("files that are open somewhere outlive a restart without their name", async (t) => {
