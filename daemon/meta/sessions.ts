@@ -144,12 +144,14 @@ export class Sessions {
   }
 
   async #begin(connection: Connection, attach: Attach): Promise<{ session: Session; resumed: boolean } | undefined> {
-    const { executor, clock, log } = this.parts;
+    const { executor, clock, log, opens } = this.parts;
     const made = { name: attach.name.slice(0, NAME_CHARS), readOnly: attach.readOnly, now: clock.now() };
     const { value: row, batch } = await executor.execute(0, (tx) => beginSession(tx, made));
     await executor.whenDurable(batch);
     const session = new Session(this.parts, row, clock.monotonicMs());
     this.#sessions.set(row.id, session);
+    // Whoever was given up may still have files open.
+    opens.replace(row.id, attach.open);
     log.info({ session: row.id, name: row.name, peer: connection.address }, "session began");
     if (!connection.isOpen) return undefined;
     session.connection = connection;

@@ -172,6 +172,19 @@ test("goodbye ends a session at once, and its open files with it", async (t) => 
   t.equal((await harness.status()).inodes, 1);
 });
 
+test("what is open in a session that was given up is open in the one that follows it", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const [one, two] = [await harness.client(), await harness.client()];
+  const ino = await one.create(1, "f", { open: true });
+  await one.call("goodbye", {});
+  const next = await harness.client({ session: one.session, open: [{ ino, count: 2 }] });
+  t.not(next.session, one.session);
+  t.equal((await two.unlink(1, "f")).errno, "");
+  t.equal((await next.ask("getattr", { ino })).errno, "");
+  next.send({ $case: "close", value: { ino, count: 2 } }, { id: 0 });
+  for (;;) if ((await two.ask("getattr", { ino })).errno === "ESTALE") break;
+});
+
 test("the last close of a file without a name removes it", async (t) => {
   const harness = await MetaHarness.start(t);
   const [one, two] = [await harness.client(), await harness.client()];
