@@ -167,7 +167,9 @@ export class OperationsService {
       const { stamp } = ran;
       return { waits: [executor.drained()], answer: () => ({ op: ran.answer, stamp }) };
     }
-    const durable = op.$case === "commit" && batch !== 0 ? executor.whenDurable(batch) : undefined;
+    // A copy repeated after others have changed the source would be another one.
+    const isDurable = op.$case === "commit" || op.$case === "copyrange";
+    const durable = isDurable && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
       waits: [ran.recalled, durable].filter((wait) => wait !== undefined),

@@ -232,6 +232,23 @@ test("replies are forgotten when the client needs them no more", async (t) => {
   t.equal((await next.answer(second)).errno, "EEXIST", "it runs, for nothing is stored");
 });
 
+test("a copy is answered when it is durable, because others may then change what it was copied from", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const client = await harness.client();
+  const [from, into] = [await client.create(1, "from"), await client.create(1, "into")];
+  const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
+  const rest = { sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false };
+  await client.call("commit", { ino: from, slices: [{ slot: 0, slice }], ...rest });
+  await client.untilDurable();
+  harness.gates.close("before commit");
+  const copied = client.ask("copyrange", { fromIno: from, fromOff: 0, intoIno: into, intoOff: 0, len: 4 });
+  t.equal(await stateOf(copied), "waiting");
+  harness.gates.open();
+  const answer = await copied;
+  t.equal(resultOf("copyrange", answer).copied, 4);
+  t.ok(answer.durable >= (answer.stamp?.batch ?? Infinity));
+});
+
 async function untilGone(client: RawClient, ino: number): Promise<void> {
   for (;;) if ((await client.ask("getattr", { ino })).errno === "ESTALE") return;
 }
