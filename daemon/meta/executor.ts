@@ -36,6 +36,8 @@ export interface ExecuteOptions {
   readonly hint?: readonly Key[];
   /** What the operation was asked to do, for the log when its rule breaks. */
   readonly input?: unknown;
+  /** It was admitted before, and somebody was told: it is not refused now. */
+  readonly isAdmitted?: boolean;
 }
 
 export interface ExecutorOptions extends CommitterOptions {
@@ -161,7 +163,7 @@ export class Executor {
     try {
       if (opts.hint?.some((key) => this.#cache.get(key) === undefined) === true) await this.#bring(opts.hint, pinned);
       for (let runs = 0; runs < RUNS_MAX; runs++) {
-        const outcome = this.#run(session, rule, opts.input);
+        const outcome = this.#run(session, rule, opts);
         if (outcome.kind !== "missing") return outcome;
         await this.#bring([...outcome.reads, ...outcome.keys], pinned);
       }
@@ -181,14 +183,14 @@ export class Executor {
     await this.#loader.load(keys);
   }
 
-  #run<T>(session: number, rule: (tx: Tx) => T, input: unknown): Outcome<T> {
+  #run<T>(session: number, rule: (tx: Tx) => T, { input, isAdmitted }: ExecuteOptions): Outcome<T> {
     const tx = new Transaction(this.#cache, session);
     let value: T;
     let encoded: Map<Key, Uint8Array | undefined>;
     try {
       if (this.#committer.failure !== undefined) throw this.#committer.failure;
       value = rule(tx);
-      this.#admit?.(tx.changes);
+      if (isAdmitted !== true) this.#admit?.(tx.changes);
       encoded = this.#encode(tx.changes);
     } catch (error) {
       if (error instanceof RowMissing) return { kind: "missing", keys: [error.key, ...error.others], reads: tx.reads };

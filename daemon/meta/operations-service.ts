@@ -84,7 +84,10 @@ export class OperationsService {
     let ran: Ran | undefined;
     let executed: Executed<Ran>;
     try {
-      executed = await call.session.execute((tx) => (ran = this.#rule(tx, call, fixed)), { input: call.op });
+      executed = await call.session.execute((tx) => (ran = this.#rule(tx, call, fixed)), {
+        input: call.op,
+        isAdmitted: call.frame.replay !== undefined,
+      });
     } catch (error) {
       if (ran?.opened !== undefined) await this.#undoOpen(call, ran.opened);
       throw error;

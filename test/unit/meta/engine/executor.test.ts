@@ -1,4 +1,5 @@
 import { test } from "tap";
+import type { ExecuteOptions } from "../../../../daemon/meta/executor.js";
 import { key, type Key } from "../../../../daemon/meta/keys.js";
 import { MemoryStore } from "../../../../daemon/meta/memory-store.js";
 import { onlyDeletionsWhen } from "../../../../daemon/meta/space.js";
@@ -248,9 +249,11 @@ test("while space is low, what adds names or data is refused and deletions go on
   let isLow = false;
   const { executor } = executorOver(storeWith({}), { admit: onlyDeletionsWhen(() => isLow) });
   const entry = (name: string) => key.entry(1, name as Name);
-  const create = (name: string) => executor.execute(1, (tx) => tx.put(entry(name), EntryRow.fromPartial({ ino: 2 })));
+  const create = (name: string, opts: ExecuteOptions = {}) =>
+    executor.execute(1, (tx) => tx.put(entry(name), EntryRow.fromPartial({ ino: 2 })), opts);
   await create("a");
   isLow = true;
+  await create("told", { isAdmitted: true });
   await rejects(t, create("b"), "ENOSPC");
   t.match(await executor.execute(1, (tx) => tx.get(entry("b"))), { value: undefined });
   const renamed = executor.execute(1, (tx) => {
