@@ -320,14 +320,14 @@ class SessionClient implements MetaClient {
       void this.#resume(link, frame.durable);
       return;
     }
-    this.#requests.fence(frame.durable);
+    const isLost = this.#requests.fence(frame.durable);
     this.#live(link);
     if (before === 0) {
       this.#started?.resolve();
       return;
     }
     log.warn({ session: before, newSession: attached.session, awayMs }, "this session was given up; a new one began");
-    this.#events?.fenced();
+    this.#events?.fenced(isLost);
   }
 
   #begin(attached: Attached, frame: ServerFrame): void {

@@ -176,8 +176,12 @@ export class Requests {
     return [...again, ...unanswered.map((request) => ({ request, replay: undefined }))];
   }
 
-  /** Another session: what was sent is lost, except for questions, which can be asked there as well. */
-  fence(durable: number): void {
+  /**
+   * Another session: what was sent is lost, except for questions, which can be asked there as well. True when that may
+   * be the fate of changes that were answered.
+   */
+  fence(durable: number): boolean {
+    const isLost = this.#retained.length > 0;
     const lost = new FsError("EIO", "the metadata daemon gave this session up");
     const again: Request[] = [];
     for (const request of this.#open.values()) {
@@ -190,6 +194,7 @@ export class Requests {
     this.#nextId = 1;
     this.#stream++;
     this.#durable = durable;
+    return isLost;
   }
 
   /**

@@ -9,6 +9,7 @@ import { Busy } from "./busy.js";
 import { EntryCache } from "./entries.js";
 import type { Caller, KernelCache } from "./filesystem.js";
 import { InodeTable } from "./inodes.js";
+import { WriteErrors } from "./write-errors.js";
 import type { ChunkClient, MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
 
 export interface VfsParts {
@@ -48,6 +49,8 @@ const NO_KERNEL: KernelCache = {
 export class Core {
   readonly answers = new Answers();
   readonly busy = new Busy();
+  /** Changes that were answered and are lost, told to whoever syncs a folder. */
+  readonly lostChanges = new WriteErrors();
   readonly inodes: InodeTable;
   readonly entries: EntryCache;
   kernel: KernelCache = NO_KERNEL;

@@ -7,6 +7,7 @@ import { type Core, SELF } from "./core.js";
 import type { Found, Listed } from "./filesystem.js";
 import { foundOf } from "./found.js";
 import { Handles } from "./handles.js";
+import type { Hearer } from "./write-errors.js";
 
 /** Cookies of "." and ".."; real entries follow. */
 const DOT = 1;
@@ -25,7 +26,7 @@ interface Page {
   readonly ticket: Ticket;
 }
 
-interface DirHandle {
+interface DirHandle extends Hearer {
   readonly handle: number;
   readonly ino: number;
   page: Page | undefined;
@@ -40,7 +41,14 @@ export class Directories {
   constructor(private readonly core: Core) {}
 
   open(ino: number): { handle: number } {
-    return this.#handles.add((handle) => ({ handle, ino, page: undefined, next: undefined }));
+    const heard = this.core.lostChanges.sample();
+    return this.#handles.add((handle) => ({ handle, ino, heard, page: undefined, next: undefined }));
+  }
+
+  /** Resolves when every change that was answered is on disk. */
+  sync(handle: number): Promise<void> {
+    this.core.lostChanges.tell(this.#handles.get(handle));
+    return this.core.parts.meta.durable();
   }
 
   inoOf(handle: number): number {

@@ -27,8 +27,11 @@ export interface MetaEvents {
    * here: every cache is void from now on; resolves when the kernel's are too. Nothing is lost.
    */
   uncached(): Promise<void>;
-  /** The session was fenced: every cache is void, what was not durable is lost. A new session is already there. */
-  fenced(): void;
+  /**
+   * The session was fenced: every cache is void, what was not durable is lost (`isLost`: also changes that were
+   * answered). A new session is already there.
+   */
+  fenced(isLost: boolean): void;
 }
 
 /** The metadata daemon, with reconnection and replay behind it. Owned by mount/vfs, implemented by mount/clients. */

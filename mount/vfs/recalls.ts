@@ -42,10 +42,15 @@ export class Recalls {
     await this.#confirmed(waits);
   }
 
-  /** The session was given up: what was not committed never will be. */
-  fenced(): void {
+  /** The session was given up: what was not committed never will be. Which changes are lost besides is not known. */
+  fenced(isLost: boolean): void {
     const { core } = this;
-    for (const { file } of core.inodes.all()) file?.fenced();
+    for (const { errors, file } of core.inodes.all()) {
+      const { count } = errors;
+      file?.fenced();
+      if (isLost && file !== undefined && errors.count === count) errors.add("EIO");
+    }
+    if (isLost) core.lostChanges.add("EIO");
     core.inodes.distrustAll();
     core.notify(this.uncached());
   }

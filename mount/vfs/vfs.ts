@@ -95,9 +95,9 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#recalls.uncached();
   }
 
-  fenced(): void {
+  fenced(isLost: boolean): void {
     this.#uploader.ids.burn();
-    this.#recalls.fenced();
+    this.#recalls.fenced(isLost);
   }
 
   // Names.
@@ -237,8 +237,8 @@ export class Vfs implements FileSystem, MetaEvents {
     this.#directories.release(handle);
   }
 
-  fsyncdir(_handle: number): Maybe<void> {
-    return this.#core.parts.meta.durable();
+  fsyncdir(handle: number): Maybe<void> {
+    return this.#directories.sync(handle);
   }
 
   statfs(): Maybe<StatFsReply> {

@@ -23,7 +23,7 @@ test("another session instead of ours: changes that were sent fail, questions an
   await meta.start(t);
   const frames = [...(await meta.some("make")), ...(await meta.some("getattr"))];
   await Promise.all([sentFails, durableFails]);
-  t.same(events.log, ["fenced"]);
+  t.same(events.log, ["fenced, changes lost"]);
   t.same(meta.of("make").map(nameOfMake), ["unsent"]);
   t.ok(frames.every((frame) => !frame.again && frame.replay === undefined));
   t.same(frames.map(({ id }) => id).sort(), [1, 2], "a new session counts from 1");

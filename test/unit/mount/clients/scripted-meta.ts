@@ -140,8 +140,8 @@ export class ScriptedEvents implements MetaEvents {
     this.log.push("uncached");
     return this.dropped();
   }
-  fenced(): void {
-    this.log.push("fenced");
+  fenced(isLost: boolean): void {
+    this.log.push(isLost ? "fenced, changes lost" : "fenced");
   }
 }
 

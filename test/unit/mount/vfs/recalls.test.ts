@@ -101,7 +101,7 @@ void test("a fenced mount gives EIO once where written data is lost, and goes on
   const dirty = await lab.create(a, "dirty");
   const other = await lab.end(a.vfs.open(WHO, dirty.ino, flags()));
   await lab.write(a, dirty.handle, 0, pattern(1000, 2));
-  a.vfs.fenced();
+  a.vfs.fenced(false);
   t.ok(a.kernel.told.includes("all entries"));
   t.ok(a.kernel.told.includes(`data ${dirty.ino}`));
   t.equal(await lab.errno(() => a.vfs.write(dirty.handle, 0, Buffer.from("x"))), "EIO");
@@ -117,6 +117,28 @@ void test("a fenced mount gives EIO once where written data is lost, and goes on
   t.equal((await lab.content(a, dirty.ino)).length, 0);
 });
 
+void test("changes that were lost with a session are told once to every handle that syncs or writes", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(1000, 1));
+  const dir = await lab.end(a.vfs.opendir(WHO, 1));
+  a.vfs.fenced(true);
+  const late = await lab.end(a.vfs.open(WHO, ino, flags()));
+  for (const each of [handle, late.handle]) {
+    t.equal(await lab.errno(() => a.vfs.fsync(each)), "EIO");
+    t.equal(await lab.errno(() => a.vfs.fsync(each)), "");
+  }
+  const lateDir = await lab.end(a.vfs.opendir(WHO, 1));
+  for (const each of [dir, lateDir]) {
+    t.equal(await lab.errno(() => a.vfs.fsyncdir(each.handle)), "EIO");
+    t.equal(await lab.errno(() => a.vfs.fsyncdir(each.handle)), "");
+  }
+  a.vfs.fenced(false);
+  t.equal(await lab.errno(() => a.vfs.fsyncdir(dir.handle)), "");
+  t.equal(await lab.errno(() => a.vfs.fsync(handle)), "");
+});
+
 void test("after a fence the daemon is believed, also where it has gone back to an earlier version", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
@@ -127,7 +149,7 @@ void test("after a fence the daemon is believed, also where it has gone back to 
   t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode & 0o777, 0o600);
   // The change was not durable when the daemon died, and this mount came back too late to repeat it.
   lab.cluster.rows.run((tx) => tx.put(key.inode(ino), before));
-  a.vfs.fenced();
+  a.vfs.fenced(false);
   t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode, before.mode);
 });
 
@@ -141,7 +163,7 @@ void test("a file whose truncation was lost with a fence can be read on", async 
   if (before === undefined) throw new Error("not created");
   await lab.end(a.vfs.setattr(WHO, ino, { size: 1200 }));
   lab.cluster.rows.run((tx) => tx.put(key.inode(ino), before));
-  a.vfs.fenced();
+  a.vfs.fenced(false);
   t.same(Buffer.from(await lab.end(a.vfs.read(handle, 0, 5000))), pattern(1000, 1));
 });
 
