@@ -254,7 +254,9 @@ class SessionClient implements MetaClient {
   ): void {
     if (this.#closes.size > 0) this.#tellClosed(link);
     const { id, op, cred, replay, again = false } = frame;
-    link.send({ id, oldestOpen: this.#requests.oldestOpen, clockMs: this.#lease.stamp(), cred, replay, again, op });
+    // Ids of the session that was; the one that is given may be another, which counts from 1.
+    const oldestOpen = this.#state.kind === "attaching" ? 0 : this.#requests.oldestOpen;
+    link.send({ id, oldestOpen, clockMs: this.#lease.stamp(), cred, replay, again, op });
   }
 
   #sendWaiting(): void {

@@ -237,7 +237,7 @@ test("a copy is answered when it is durable, because others may then change what
   const client = await harness.client();
   const [from, into] = [await client.create(1, "from"), await client.create(1, "into")];
   const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const rest = { sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false };
+  const rest = { sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false, sync: false };
   await client.call("commit", { ino: from, slices: [{ slot: 0, slice }], ...rest });
   await client.untilDurable();
   harness.gates.close("before commit");

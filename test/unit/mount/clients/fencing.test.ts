@@ -42,6 +42,23 @@ test("the session is fenced when that is known, before any answer of the new one
   t.same(events.log, ["fenced", "answer"]);
 });
 
+test("what is sent before the session is known says nothing of answers, which may be those of another session", async (t) => {
+  const { meta, client } = await connected(t);
+  const made = mkdir(client, "made");
+  meta.done((await meta.some("make"))[0], 1, 0);
+  await made;
+  meta.attach = () => undefined;
+  meta.cut();
+  const [attach] = await meta.some("attach");
+  client.tell("close", { ino: 5, count: 1 });
+  client.tell("forget", { inos: [6] });
+  const early = [attach, ...(await meta.some("close")), ...(await meta.some("forget"))];
+  t.same(
+    early.map((frame) => frame?.oldestOpen),
+    [0, 0, 0],
+  );
+});
+
 test("recalls are confirmed with what is open, on the stream that they came on and no other", async (t) => {
   const { meta, events } = await connected(t);
   const confirmations: ((open: { ino: number; count: number }[]) => void)[] = [];
