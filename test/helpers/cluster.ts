@@ -5,6 +5,10 @@ import type { Test } from "tap";
 import { isAlive, type ClusterFile, type Member } from "../../daemon/cli/cluster-file.js";
 import { must, run, type Outcome } from "./run.js";
 
+/** Peak memory that a mount and a daemon may have. */
+const MOUNT_MIB = 400;
+const DAEMON_MIB = 300;
+
 /** Runs the `bigfsd` command of this build. */
 export function bigfsd(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   return run(process.execPath, [new URL("../../daemon/cli/bin.js", import.meta.url).pathname, ...args], {
@@ -83,10 +87,14 @@ export class TestCluster {
     return mountpoint;
   }
 
-  /** Peak memory of a process in MiB. */
-  async peakMiB(name: string): Promise<number> {
-    const status = await readFile(`/proc/${(await this.member(name)).pid}/status`, "utf8");
-    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) / 1024;
+  /** Asserts that every process that runs has stayed within the memory that it may take. */
+  async staysSmall(t: Test): Promise<void> {
+    for (const member of (await this.file()).processes.filter(isAlive)) {
+      const status = await readFile(`/proc/${member.pid}/status`, "utf8");
+      const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) / 1024;
+      const most = member.role === "mount" ? MOUNT_MIB : DAEMON_MIB;
+      t.ok(peak < most, `${member.name} has taken ${peak.toFixed(0)} MiB of ${most}`);
+    }
   }
 
   /** The last lines of every log. */

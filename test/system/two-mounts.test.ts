@@ -49,4 +49,5 @@ test("two mounts create, stat and unlink 5,000 files each in one folder at the s
     const text = await readFile(join(cluster.data, "log", `${log}.log`), "utf8");
     t.notMatch(text, /fenced/, `${log} kept its session`);
   }
+  await cluster.staysSmall(t);
 });
