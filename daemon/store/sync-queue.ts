@@ -48,15 +48,18 @@ export class SyncQueue {
   /** Fsyncs those chunks, by default all that are due. A copy whose fsync fails is lost. */
   async sync(ids: Iterable<number> = [...this.#due.keys()]): Promise<Fsynced> {
     const wanted = new Set(ids);
-    const done = new Map<number, number>();
-    const folders = new Set<string>();
+    /** By folder: those whose file is fsynced, each with its write. */
+    const files = new Map<string, Map<number, number>>();
     await eachOf(wanted, WIDTH, async (id) => {
       const write = this.#due.get(id);
-      if (write === undefined || !(await this.#file(id, write))) return;
-      done.set(id, write);
-      folders.add(this.parts.layout.folderOf(id));
+      const folder = this.parts.layout.folderOf(id);
+      if (write === undefined || !(await this.#succeeds(this.parts.layout.pathOf(id), new Map([[id, write]])))) return;
+      files.set(folder, (files.get(folder) ?? new Map<number, number>()).set(id, write));
     });
-    await eachOf(folders, WIDTH, (folder) => this.#fsync(folder));
+    const done = new Map<number, number>();
+    await eachOf(files, WIDTH, async ([folder, chunks]) => {
+      if (await this.#succeeds(folder, chunks)) for (const [id, write] of chunks) done.set(id, write);
+    });
     await this.#record(done);
     const held = [...wanted].map((id) => ({ id, entry: this.parts.index.get(id) }));
     return {
@@ -65,15 +68,18 @@ export class SyncQueue {
     };
   }
 
-  async #file(id: number, write: number): Promise<boolean> {
+  /** Fsyncs a file or a folder that these chunks need. */
+  async #succeeds(path: string, chunks: ReadonlyMap<number, number>): Promise<boolean> {
     try {
-      await this.#fsync(this.parts.layout.pathOf(id));
+      await this.#fsync(path);
       return true;
     } catch (error) {
-      // Then the file was not even opened, and is asked again.
+      // Then it was not even opened, and is asked again.
       if (codeOf(error) === "EMFILE" || codeOf(error) === "ENFILE") return false;
       // What the kernel failed to write it forgets: a second fsync would succeed without the bytes being there.
-      if (this.#due.get(id) === write) await this.parts.lose(id, diskError(error, "fsync"));
+      for (const [id, write] of chunks) {
+        if (this.#due.get(id) === write) await this.parts.lose(id, diskError(error, "fsync"));
+      }
       return false;
     }
   }

@@ -119,6 +119,21 @@ test("a chunk whose fsync fails is lost: a second fsync would only seem to succe
   t.same(lost, [5]);
 });
 
+test("a folder whose fsync fails costs the chunks whose names wait for it, and holds up no others", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  const lost: number[] = [];
+  store.onLost((id) => lost.push(id));
+  await store.put(chunkOf(1, 100, { sync: true }));
+  for (const id of [5, 6, 300]) await store.put(chunkOf(id, 100));
+  disk.verdict = (label, path) => (label === "sync" && path === layout.folderOf(5) ? { code: "EIO" } : "do");
+  t.match(await store.sync(), { synced: [300], lost: [5, 6] });
+  t.same(lost, [5, 6]);
+  await t.rejects(store.put(chunkOf(7, 100, { sync: true })), { message: /^EIO/ });
+  disk.verdict = () => "do";
+  t.same(await store.sync([1, 5, 7, 300]), { synced: [1, 300], lost: [5, 7] });
+});
+
 test("a file that cannot be opened for its fsync is no lost copy: it is asked again", async (t) => {
   for (const code of ["EMFILE", "ENFILE"]) {
     const disk = new MemoryDisk();
