@@ -2,8 +2,9 @@
  * The metadata in one SQLite file: one table of keys and values.
  *
  * Two connections, one that writes and one that reads: a read neither waits for the disk of a commit nor sees half a
- * batch. (Exclusive locking mode would forbid the second; a commit takes as long without it. The lock file of the data
- * folder keeps other daemons out.)
+ * batch. (Exclusive locking mode would forbid the second; a commit takes as long without it.) A third holds an empty
+ * file beside it locked: the kernel shows that lock also to a daemon in another container, which sees no process of this
+ * one and takes the lock file of the data folder for a dead one's.
  */
 import { StartupError } from "../../common/running.js";
 import type { Batch, MetaStore, StoredRow } from "../metastore.js";
@@ -19,21 +20,23 @@ interface Found {
   readonly value: Buffer;
 }
 
-/** Opens or creates the file; StartupError when it cannot be used. */
+/** Opens or creates the file; StartupError when it cannot be used, or is open already. */
 export async function openSqlite(path: string): Promise<MetaStore> {
   const opened: Database[] = [];
-  const open = async () => {
-    const db = await Database.open(path);
+  const open = async (file: string) => {
+    const db = await Database.open(file);
     opened.push(db);
     return db;
   };
   try {
-    const writer = await open();
+    const lock = await open(`${path}.lock`);
+    await lock.exec("BEGIN EXCLUSIVE");
+    const writer = await open(path);
     await prepareFile(writer, path);
-    const reader = await open();
+    const reader = await open(path);
     await reader.exec("PRAGMA cache_size=-32768; PRAGMA query_only=ON");
     const one = await reader.prepare("SELECT value FROM kv WHERE key=?");
-    return new SqliteStore({ writer, reader, one });
+    return new SqliteStore({ writer, reader, lock, one });
   } catch (error) {
     for (const db of opened) await db.close().catch(() => undefined);
     throw startupErrorOf(error, path);
@@ -43,11 +46,18 @@ export async function openSqlite(path: string): Promise<MetaStore> {
 class SqliteStore implements MetaStore {
   readonly #writer: Database;
   readonly #reader: Database;
+  readonly #lock: Database;
   readonly #one: Statement;
 
-  constructor(parts: { readonly writer: Database; readonly reader: Database; readonly one: Statement }) {
+  constructor(parts: {
+    readonly writer: Database;
+    readonly reader: Database;
+    readonly lock: Database;
+    readonly one: Statement;
+  }) {
     this.#writer = parts.writer;
     this.#reader = parts.reader;
+    this.#lock = parts.lock;
     this.#one = parts.one;
   }
 
@@ -82,6 +92,7 @@ class SqliteStore implements MetaStore {
     await this.#one.finalize();
     await this.#reader.close();
     await this.#writer.close();
+    await this.#lock.close();
   }
 }
 

@@ -65,3 +65,11 @@ test("opening an existing file again keeps its rows and its schema", async (t) =
   t.same(await store.load(["A1", "A2"]), [Buffer.from("1"), Buffer.from("2")]);
   await store.close();
 });
+
+test("a file that is open is refused, also to a process that knows nothing of the one that has it open", async (t) => {
+  const path = `${t.testdir()}/meta.db`;
+  const store = await openSqlite(path);
+  await t.rejects(openSqlite(path), { name: "StartupError", message: /meta\.db is locked by another program/ });
+  await store.close();
+  await (await openSqlite(path)).close();
+});
