@@ -75,7 +75,7 @@ export class SlotMap {
     for (const place of places) this.#places.set(place.chunk, place);
     const oldEnd = Math.ceil(this.size / this.slotSize);
     const newEnd = Math.ceil(attr.size / this.slotSize);
-    if (newEnd - oldEnd > SLOTS_MAX) return this.clear();
+    if (this.#slots.size + newEnd - oldEnd > SLOTS_MAX) return this.clear();
     for (let slot = oldEnd; slot < newEnd; slot++) if (!this.#slots.has(slot)) this.#slots.set(slot, []);
     for (const { slot, slice } of committed) {
       const known = this.#slots.get(slot);

@@ -1,4 +1,6 @@
 import { test } from "tap";
+import { SlotMap } from "../../../../mount/vfs/reader/slot-map.js";
+import type { Attr } from "../../../../proto/gen/bigfs/v1/meta.js";
 import { settle } from "../../../helpers/fake-clock.js";
 import { CHUNK, Lab, type Mount, WHO, flags, pattern } from "./lab.js";
 
@@ -145,4 +147,19 @@ void test("D2: a read never ends before a size that the kernel was told meanwhil
   const seen = await lab.end(b.vfs.read(opened.handle, 0, 100_000));
   t.equal(told, 10_000);
   t.equal(seen.length, 10_000);
+});
+
+void test("of a file that grows without end only so many slots are remembered", (t) => {
+  const slots = new SlotMap(CHUNK);
+  const attr = { size: 0, version: 1, truncSeq: 0 } as Attr;
+  slots.put({ attr, slots: [], chunks: [], first: 0, count: 1, cached: true });
+  const slice = { pos: 0, len: CHUNK, chunk: 7, off: 0, inline: Buffer.alloc(0) };
+  for (let slot = 0; slot < 5000; slot++) {
+    const grown = { ...attr, size: (slot + 1) * CHUNK, version: slot + 2 };
+    slots.apply(grown, [{ slot, slice }], []);
+    if (slot === 100) t.ok(slots.covers(0, 100 * CHUNK));
+  }
+  t.notOk(slots.knows(0));
+  t.notOk(slots.covers(0, CHUNK), "it is asked for again");
+  t.end();
 });
