@@ -1,5 +1,6 @@
 import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
+import { S_IFDIR, S_IFMT } from "./attributes.js";
 import type { Core } from "./core.js";
 import type { OpenFiles } from "./open-files.js";
 import { within } from "./waiting.js";
@@ -38,6 +39,9 @@ export class Recalls {
       if (file !== undefined || inode.pagesVersion !== 0) waits.push(this.#wait(ino, core.kernel.dropData(ino, 0, 0)));
       else if (inode.keptUntilMs > now) waits.push(this.#wait(ino, core.kernel.dropAttributes(ino)));
       inode.pagesVersion = 0;
+      // Times and counters of a folder may have been seen with changes of others that were lost with them, in a later
+      // version than a daemon that was restarted has now.
+      if ((inode.attr.mode & S_IFMT) === S_IFDIR) inode.attr = { ...inode.attr, version: 0 };
     }
     await this.#confirmed(waits);
   }

@@ -153,6 +153,22 @@ void test("after a fence the daemon is believed, also where it has gone back to 
   t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode, before.mode);
 });
 
+void test("after a restart of the daemon a folder is believed, also where changes of others were lost", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const { attr } = await lab.end(a.vfs.mkdir(WHO, 1, name("d"), 0o755, 0));
+  const ino = attr?.ino ?? 0;
+  const before = lab.cluster.inode(ino);
+  if (before === undefined) throw new Error("not made");
+  await lab.lookup(b, "d");
+  for (const each of ["x", "y"]) await lab.end(b.vfs.mknod(WHO, ino, name(each), 0o644, 0, 0));
+  t.not((await lab.end(a.vfs.getattr(WHO, ino))).attr.version, before.version);
+  // Times and counters are shown before they are durable. Then the daemon died, and the other mount with it.
+  lab.cluster.rows.run((tx) => tx.put(key.inode(ino), { ...before, mode: 0o40700, version: before.version + 1 }));
+  await a.vfs.uncached();
+  t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode, 0o40700);
+});
+
 void test("a file whose truncation was lost with a fence can be read on", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
