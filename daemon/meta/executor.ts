@@ -40,6 +40,8 @@ export interface ExecuteOptions {
   readonly isAdmitted?: boolean;
 }
 
+type Admit = (changes: ReadonlyMap<Key, Row | undefined>, before: (key: Key) => Row | undefined) => void;
+
 export interface ExecutorOptions extends CommitterOptions {
   /** Rows in memory beyond those that are in use; default 250,000. */
   readonly cacheRows?: number;
@@ -47,8 +49,8 @@ export interface ExecutorOptions extends CommitterOptions {
   readonly dirtyRows?: number;
   /** Default 32 MiB. */
   readonly dirtyBytes?: number;
-  /** Sees the changes of an operation before they are kept, and throws FsError to refuse them. */
-  readonly admit?: (changes: ReadonlyMap<Key, Row | undefined>) => void;
+  /** Sees the changes of an operation before they are kept (and the rows before), and throws FsError to refuse them. */
+  readonly admit?: Admit;
 }
 
 /** More runs of one rule than this mean that it never ends. */
@@ -70,7 +72,7 @@ export class Executor {
   readonly #log: Logger;
   readonly #dirtyRows: number;
   readonly #dirtyBytes: number;
-  readonly #admit: ((changes: ReadonlyMap<Key, Row | undefined>) => void) | undefined;
+  readonly #admit: Admit | undefined;
   #order = 0;
 
   constructor(parts: { readonly store: MetaStore; readonly log: Logger }, opts: ExecutorOptions = {}) {
@@ -190,7 +192,7 @@ export class Executor {
     try {
       if (this.#committer.failure !== undefined) throw this.#committer.failure;
       value = rule(tx);
-      if (isAdmitted !== true) this.#admit?.(tx.changes);
+      if (isAdmitted !== true) this.#admit?.(tx.changes, (key) => this.#cache.get(key)?.row);
       encoded = this.#encode(tx.changes);
     } catch (error) {
       if (error instanceof RowMissing) return { kind: "missing", keys: [error.key, ...error.others], reads: tx.reads };

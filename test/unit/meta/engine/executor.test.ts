@@ -4,7 +4,7 @@ import { key, type Key } from "../../../../daemon/meta/keys.js";
 import { MemoryStore } from "../../../../daemon/meta/memory-store.js";
 import { onlyDeletionsWhen } from "../../../../daemon/meta/space.js";
 import { FsError } from "../../../../proto/errno.js";
-import { EntryRow } from "../../../../proto/gen/bigfs/v1/rows.js";
+import { EntryRow, SlotRow, XattrsRow } from "../../../../proto/gen/bigfs/v1/rows.js";
 import { LIMITS } from "../../../../proto/limits.js";
 import type { Name } from "../../../../proto/name.js";
 import { cell, executorOver, Gates, numbers, rejects, setNumbers, stateOf, storeWith, Watched } from "./lab.js";
@@ -265,6 +265,26 @@ test("while space is low, what adds names or data is refused and deletions go on
   await executor.execute(1, (tx) => tx.del(entry("c")));
   isLow = false;
   await create("b");
+});
+
+test("while space is low, what becomes smaller is no addition", async (t) => {
+  let isLow = false;
+  const { executor } = executorOver(storeWith({}), { admit: onlyDeletionsWhen(() => isLow) });
+  const slot = (len: number) =>
+    executor.execute(1, (tx) => tx.put(key.slot(5, 0), SlotRow.fromPartial({ slices: [{ pos: 0, len, chunk: 9 }] })));
+  const xattrs = (...values: string[]) =>
+    executor.execute(1, (tx) => {
+      const list = values.map((value) => ({ name: Buffer.from(value), value: Buffer.from(value) }));
+      tx.put(key.xattrs(5), XattrsRow.fromPartial({ xattrs: list }));
+    });
+  await slot(1000);
+  await xattrs("a", "b");
+  isLow = true;
+  await slot(500);
+  await xattrs("b");
+  await rejects(t, slot(500), "ENOSPC");
+  await rejects(t, slot(501), "ENOSPC");
+  await rejects(t, xattrs("b", "c"), "ENOSPC");
 });
 
 test("deleting a row that is known to be absent changes nothing", async (t) => {
