@@ -1,4 +1,4 @@
-import { fail } from "../../proto/errno.js";
+import { errnoOf, fail } from "../../proto/errno.js";
 import type { Attr, AttrReply, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { Ticket } from "./answers.js";
@@ -19,7 +19,18 @@ export class InodeAttributes {
     const { inodes } = this.core;
     const inode = inodes.get(ino);
     if (inode !== undefined && inodes.isCached(inode)) return inodes.attributes(inode);
-    return this.refresh(ino);
+    return this.refresh(ino).catch((error: unknown) => this.#afterRemoval(ino, error));
+  }
+
+  /**
+   * A folder, a pipe or the like that somebody holds (as working directory, say) is no more when its name is gone, and
+   * still has attributes. Removed by others, it is ESTALE, for which the kernel looks up the name again; so is a file
+   * that was lost while it was open.
+   */
+  #afterRemoval(ino: number, error: unknown): Attributes {
+    const inode = this.core.inodes.get(ino);
+    if (errnoOf(error) !== "ESTALE" || inode?.lostName !== true || inode.file !== undefined) throw error;
+    return { attr: { ...inode.attr, nlink: 0 }, attrMs: 0 };
   }
 
   /** Asks, whatever is cached. */

@@ -31,6 +31,8 @@ export class Inode {
   keptUntilMs = 0;
   /** Version of the file whose data the kernel's pages hold; 0: unknown. */
   pagesVersion = 0;
+  /** A name of it was removed through this mount, so that the kernel finds it by that name no more. */
+  lostName = false;
   /** Target of a symbolic link: it never changes. */
   target: Buffer | undefined;
   /** Valid while the attributes are cached. */

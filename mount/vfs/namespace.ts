@@ -93,7 +93,7 @@ export class Namespace {
     return this.#dropping([at], (take) =>
       core.ask("unlink", args, credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
-        core.inodes.named(at.dir, at.name, false);
+        this.#removed(at);
       }),
     );
   }
@@ -105,7 +105,7 @@ export class Namespace {
     return this.#dropping([at], (take) =>
       core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
-        core.inodes.named(at.dir, at.name, false);
+        this.#removed(at);
       }),
     );
   }
@@ -203,6 +203,13 @@ export class Namespace {
         return found;
       }),
     );
+  }
+
+  #removed({ dir, name }: At): void {
+    const { inodes, entries } = this.core;
+    inodes.named(dir, name, false);
+    const inode = inodes.get(entries.guess(dir, name) ?? 0);
+    if (inode !== undefined) inode.lostName = true;
   }
 
   /** A name that was made leads here now. */

@@ -31,3 +31,17 @@ void test("what was written is read back before and after it is stored, here and
   t.equal(await lab.lookup(b, "g"), 0);
   t.equal(await lab.errno(() => b.vfs.unlink(WHO, 1, name("g"))), "ENOENT");
 });
+
+void test("what the kernel still holds when its name is removed here has attributes, and no links", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  for (const each of ["mine", "others"]) {
+    const { attr } = await lab.end(a.vfs.mkdir(WHO, 1, name(each), 0o755, 0));
+    const ino = attr?.ino ?? 0;
+    await lab.lookup(b, each);
+    await lab.end((each === "mine" ? a : b).vfs.rmdir(WHO, 1, name(each)));
+    const asked = () => a.vfs.getattr(WHO, ino);
+    if (each === "mine") t.match(await lab.end(asked()), { attr: { ino, nlink: 0 }, attrMs: 0 });
+    else t.equal(await lab.errno(asked), "ESTALE", "the kernel looks the name up again");
+  }
+});
