@@ -20,7 +20,7 @@ import { openVolume } from "./volume-start.js";
 
 const SPACE_MS = 5_000;
 /** Changes that nobody waits for share a commit for so long. */
-const GATHER_MS = 5;
+const GATHER_MS = 20;
 
 /**
  * Starts the metadata daemon on its data folder. StartupError: the folder is in use or not usable, the store is damaged

@@ -6,11 +6,13 @@ import { SESSION } from "../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../daemon/common/rpc/link.js";
 import { FsError } from "../../proto/errno.js";
 import type { Attached, ClientFrame, Cred, Recall, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../vfs/ports.js";
 import { within } from "../vfs/waiting.js";
 import { Lease } from "./lease.js";
 import { Redial } from "./redial.js";
+import { ServerClock } from "./server-clock.js";
 import { Requests, type Op, type Request } from "./requests.js";
 
 export interface MetaClientOptions {
@@ -57,6 +59,7 @@ export async function connectMeta(opts: MetaClientOptions): Promise<MetaClient> 
 class SessionClient implements MetaClient {
   readonly #requests = new Requests();
   readonly #lease: Lease;
+  readonly #time: ServerClock;
   #state: State;
   #session = 0;
   #volume: VolumeInfo | undefined;
@@ -76,6 +79,7 @@ class SessionClient implements MetaClient {
   constructor(private readonly opts: MetaClientOptions) {
     const { clock } = opts;
     this.#lease = new Lease(clock);
+    this.#time = new ServerClock(clock);
     this.#state = { kind: "away", sinceMs: clock.monotonicMs() };
     this.#redial = new Redial(opts, opts.address);
   }
@@ -114,6 +118,10 @@ class SessionClient implements MetaClient {
 
   leaseLeftMs(): number {
     return this.#lease.leftMs();
+  }
+
+  now(): Time {
+    return this.#time.now();
   }
 
   listen(events: MetaEvents): void {
@@ -223,6 +231,8 @@ class SessionClient implements MetaClient {
         this.#lost(link, reason);
       },
     });
+    const { clockMs } = link.peer;
+    if (clockMs !== undefined) this.#time.greeted(clockMs);
     this.#closes.clear();
     const open = this.#events?.openFiles() ?? [];
     const value = { session: this.#session, name, readOnly, open, replayDone: this.#session === 0 };

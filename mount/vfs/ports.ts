@@ -1,4 +1,5 @@
 import type { AllocReply, ClientFrame, Cred, OpenFile, Recall, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 
 type Op = NonNullable<ClientFrame["op"]>;
@@ -41,6 +42,8 @@ export interface MetaClient {
   readonly map: NodeMap;
   /** Milliseconds for which cached answers may still be used; 0 when the lease is over. */
   leaseLeftMs(): number;
+  /** Wall time by the metadata daemon's clock. */
+  now(): Time;
   /** Waits out a daemon that is away up to ioDeadline; rejects with FsError. */
   call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>>;
   /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */

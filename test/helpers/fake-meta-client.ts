@@ -1,7 +1,7 @@
 import { FsError } from "../../proto/errno.js";
 import type { Attr, Changed, Cred, OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
-import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import type { InodeRow, Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { nameBytes } from "../../proto/name.js";
 import { type Key, type RowKind, type Rows, idIn, key, kindOf, nameIn } from "../../daemon/meta/keys.js";
 import { attrOf } from "../../daemon/meta/rules/inodes.js";
@@ -153,6 +153,10 @@ export class FakeMetaClient implements MetaClient {
 
   leaseLeftMs(): number {
     return this.leaseMs;
+  }
+
+  now(): Time {
+    return this.cluster.parts.clock.now();
   }
 
   async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>> {

@@ -29,7 +29,15 @@ export class MemoryLink<Out, In> implements Link<Out, In> {
   #isPaused = false;
 
   constructor(peer: Partial<Peer> = {}) {
-    this.peer = { role: "test", volume: "", incarnation: 0, protocol: 1, address: "memory:0", ...peer };
+    this.peer = {
+      role: "test",
+      volume: "",
+      incarnation: 0,
+      protocol: 1,
+      address: "memory:0",
+      clockMs: undefined,
+      ...peer,
+    };
   }
 
   connect(other: MemoryLink<In, Out>): void {

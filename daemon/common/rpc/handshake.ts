@@ -50,7 +50,7 @@ export async function greet(
   const nonces = { client: nonce, server: checkedNonce(challenge.nonce, address) };
   talk.say(Proof.encode({ proof: proofOf(key, "client", nonces), volume: expected }).finish());
 
-  const { proof, volume, incarnation } = parse(Welcome, await talk.hear(), address);
+  const { proof, volume, incarnation, clockMs } = parse(Welcome, await talk.hear(), address);
   if (!proves(proof, proofOf(key, "server", nonces))) {
     throw new FsError(
       "EACCES",
@@ -58,7 +58,7 @@ export async function greet(
     );
   }
   if (isOther(expected, volume)) throw new FsError("EPROTO", `${address} serves volume ${volume}, not ${expected}`);
-  return { role: "daemon", volume, incarnation, protocol, address };
+  return { role: "daemon", volume, incarnation, protocol, address, clockMs };
 }
 
 /** The server's side; same errors. Tells nothing about itself before the caller has proved the key. */
@@ -91,7 +91,7 @@ export async function welcome(
   const clockMs = now.sec * 1000 + Math.floor(now.nsec / 1e6);
   const proof = proofOf(self.key, "server", nonces);
   talk.say(Welcome.encode({ proof, volume: uuid, incarnation, clockMs }).finish());
-  return { role: hello.role, volume: answer.volume, incarnation, protocol, address };
+  return { role: hello.role, volume: answer.volume, incarnation, protocol, address, clockMs: undefined };
 }
 
 /** Empty: any volume will do, or there is none yet. */

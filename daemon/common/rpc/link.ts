@@ -29,6 +29,8 @@ export interface Peer {
   readonly protocol: number;
   /** HOST:PORT of the other end, for logs. */
   readonly address: string;
+  /** Its wall time when it greeted, in milliseconds; undefined: only who was called tells it. */
+  readonly clockMs: number | undefined;
 }
 
 export interface LinkEvents<In> {

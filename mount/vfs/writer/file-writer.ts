@@ -103,7 +103,7 @@ export class FileWriter {
   /** Copies the data. `seq`: trunc_seq of the file now. */
   write(pos: number, data: Buffer, seq: number): void {
     this.#runs.write(pos, data, seq);
-    this.#mtime = this.parts.core.parts.clock.now();
+    this.#mtime = this.parts.core.parts.meta.now();
     this.#note();
     const first = Math.floor(pos / this.#slotSize);
     const last = Math.floor((pos + data.length - 1) / this.#slotSize);

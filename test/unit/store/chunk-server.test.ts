@@ -29,7 +29,7 @@ class FakeLink {
   #id = 0;
 
   constructor(role: string) {
-    this.peer = { role, volume: "", incarnation: 0, protocol: 1, address: "test:1" };
+    this.peer = { role, volume: "", incarnation: 0, protocol: 1, address: "test:1", clockMs: undefined };
   }
 
   open(events: LinkEvents<ChunkMessage<ChunkRequest>>): void {
