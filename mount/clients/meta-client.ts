@@ -292,6 +292,7 @@ class SessionClient implements MetaClient {
         { id: frame.id, errno: frame.errno },
         "the restarted metadata daemon refused what it had done before",
       );
+      this.#events?.lost();
     }
     if (this.#requests.waiting > 0) this.#sendWaiting();
   }

@@ -33,6 +33,8 @@ export interface MetaEvents {
    * answered). A new session is already there.
    */
   fenced(isLost: boolean): void;
+  /** A change that was answered could not be repeated at a daemon that was restarted; the session goes on. */
+  lost(): void;
 }
 
 /** The metadata daemon, with reconnection and replay behind it. Owned by mount/vfs, implemented by mount/clients. */

@@ -59,6 +59,13 @@ export class Recalls {
     core.notify(this.uncached());
   }
 
+  /** Something that was answered is not so. What, the daemon's answer does not tell: every handle hears of it. */
+  lost(): void {
+    const { core } = this;
+    for (const { errors, file } of core.inodes.all()) if (file !== undefined) errors.add("EIO");
+    core.lostChanges.add("EIO");
+  }
+
   async #confirmed(waits: readonly Promise<void>[]): Promise<void> {
     const { clock, log } = this.core.parts;
     await within(clock, this.core.opts.deadlines.leaseMs / 3, Promise.all(waits)).catch((error: unknown) =>

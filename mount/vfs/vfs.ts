@@ -100,6 +100,10 @@ export class Vfs implements FileSystem, MetaEvents {
     this.#recalls.fenced(isLost);
   }
 
+  lost(): void {
+    this.#recalls.lost();
+  }
+
   // Names.
 
   lookup(who: Caller, dir: number, name: Name): Maybe<Found> {

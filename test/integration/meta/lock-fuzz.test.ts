@@ -83,6 +83,7 @@ async function run(t: Test, seed: number): Promise<void> {
       openFiles: () => [],
       uncached: () => Promise.resolve(),
       fenced: () => t.fail("fenced"),
+      lost: () => t.fail("lost"),
     });
   }
   const locks = new Locks(clients, chance);

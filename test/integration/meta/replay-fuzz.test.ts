@@ -43,6 +43,9 @@ class Worker {
       recall: () => Promise.resolve([]).finally(() => this.recalls++),
       openFiles: () => [],
       uncached: () => Promise.resolve(),
+      lost: () => {
+        throw new Error("lost");
+      },
       fenced: () => {
         throw new Error("fenced");
       },

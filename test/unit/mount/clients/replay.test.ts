@@ -233,3 +233,17 @@ test("who waits for durability says so, again after a reconnect, and until all i
   await client.durable();
   t.equal(meta.of("renew").length, 3, "nothing to ask for");
 });
+
+test("a change that was answered and cannot be repeated is told", async (t) => {
+  const { meta, client, events } = await connected(t);
+  const told = mkdir(client, "told");
+  meta.done((await meta.some("make"))[0], 1, 9);
+  await told;
+  await meta.stop();
+  meta.attach = () => ({ session: 11, resumed: true });
+  await meta.start(t);
+  const [again] = await meta.some("make");
+  t.equal(again?.replay?.order, 1);
+  meta.send({ id: again?.id ?? 0, errno: "ENOSPC" });
+  while (!events.log.includes("lost")) await turns(1);
+});

@@ -143,6 +143,9 @@ export class ScriptedEvents implements MetaEvents {
   fenced(isLost: boolean): void {
     this.log.push(isLost ? "fenced, changes lost" : "fenced");
   }
+  lost(): void {
+    this.log.push("lost");
+  }
 }
 
 export interface Setup {

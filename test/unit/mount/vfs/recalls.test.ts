@@ -200,3 +200,15 @@ void test("when every cache is void, what was written here stays, and the kernel
   t.same(Buffer.from(await lab.end(a.vfs.read(handle, 0, 5000))), pattern(3000, 1));
   t.equal(await lab.errno(() => a.vfs.flush(handle)), "");
 });
+
+void test("a change that could not be repeated is told once to every open file, and to who syncs a folder", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { handle } = await lab.create(a, "f");
+  const { handle: dir } = await lab.end(a.vfs.opendir(WHO, 1));
+  a.vfs.lost();
+  t.equal(await lab.errno(() => a.vfs.fsync(handle)), "EIO");
+  t.equal(await lab.errno(() => a.vfs.fsync(handle)), "");
+  t.equal(await lab.errno(() => a.vfs.fsyncdir(dir)), "EIO");
+  t.equal(await lab.errno(() => a.vfs.fsyncdir(dir)), "");
+});
