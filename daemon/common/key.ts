@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, readFile, stat } from "node:fs/promises";
+import { link, open, readFile, rm, stat } from "node:fs/promises";
 import { FsError } from "../../proto/errno.js";
 import { StartupError } from "./running.js";
 
@@ -34,17 +34,21 @@ export async function readKey(file: string): Promise<Buffer> {
   return Buffer.from(text, "hex");
 }
 
-/** Writes a new key (mode 0600) unless the file exists. */
+/** Writes a new key (mode 0600) unless the file exists; half a key never stands under that name. */
 export async function createKey(file: string): Promise<void> {
+  const temp = `${file}.${process.pid}-${randomBytes(4).toString("hex")}`;
   try {
-    const handle = await open(file, "wx", 0o600);
+    const handle = await open(temp, "wx", 0o600);
     try {
       await handle.writeFile(`${randomBytes(KEY_BYTES).toString("hex")}\n`);
       await handle.sync();
     } finally {
       await handle.close();
     }
+    await link(temp, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    await rm(temp, { force: true });
   }
 }

@@ -15,6 +15,7 @@ import * as format from "./chunk-format.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
 import { codeOf, diskError, type Disk, type Range } from "./disk.js";
 import { Layout, fileName } from "./layout.js";
+import { OpenChunks, type OpenChunk } from "./open-chunks.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
 import { recover } from "./recovery.js";
 import { Space } from "./space.js";
@@ -59,10 +60,19 @@ export interface StoreStats {
 
 /** Disk operations at once; more only queue in the kernel and keep their memory. */
 const WIDTH = 8;
+/** Chunk files that stay open for readers. */
+const OPEN_MAX = 128;
+
+/** Whole blocks of a chunk's data. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
 
 export class ChunkStore {
   readonly #lock = new KeyedLock();
   readonly #gate = new Budget(WIDTH);
+  readonly #opened = new OpenChunks(OPEN_MAX);
   readonly #unverified: Set<number>;
   readonly #syncs: SyncQueue;
   readonly #lostListeners: ((id: number, errno: Errno) => void)[] = [];
@@ -88,6 +98,11 @@ export class ChunkStore {
     await space.refresh();
     const quarantined = (await parts.disk.list(layout.quarantine)).length;
     return new ChunkStore({ ...parts, layout, journal, space }, index, unverified, quarantined);
+  }
+
+  /** Nothing is read any more. */
+  close(): void {
+    this.#opened.close();
   }
 
   /** Called for each chunk that was found bad, lost or unreadable, when it is in the index no more. */
@@ -147,23 +162,11 @@ export class ChunkStore {
   /** Bytes off..off+len, fewer at the end of the chunk, verified. ENOENT; EBADMSG or EIO: the copy is no good. */
   async get(id: number, off: number, len: number): Promise<Buffer> {
     const entry = this.index.get(id) ?? fail("ENOENT", `no chunk ${id}`);
-    const head = format.headerBytes(entry.len);
-    const { from, to } = format.blockSpan({ off, len, total: entry.len });
-    // From the start of the data it is one run of bytes with the header.
-    const isRun = from === 0;
-    const ranges = isRun
-      ? [{ off: 0, len: head + to }]
-      : [
-          { off: 0, len: head },
-          { off: head + from, len: to - from },
-        ];
+    const span = format.blockSpan({ off, len, total: entry.len });
+    const { from, to } = span;
+    const isWhole = from === 0 && to === entry.len;
     return this.#reading(id, async () => {
-      const [first = Buffer.alloc(0), second = Buffer.alloc(0)] = await this.#read(id, ranges);
-      const header = format.decodeHeader(first);
-      if (header.id !== id || header.crc !== entry.crc) fail("EBADMSG", `the file holds chunk ${header.id}`);
-      const data = isRun ? first.subarray(head) : second;
-      if (data.length !== to - from) fail("EBADMSG", "the file is cut");
-      format.verifyBlocks(header, data, from);
+      const data = await (isWhole ? this.#readWhole(id, entry) : this.#readSpan(id, entry, span));
       return off >= to ? Buffer.alloc(0) : data.subarray(off - from, off - from + len);
     });
   }
@@ -264,6 +267,39 @@ export class ChunkStore {
     return this.#gate.run(1, () => this.parts.disk.read(this.parts.layout.pathOf(id), ranges));
   }
 
+  /** All data in one run with its header. */
+  async #readWhole(id: number, entry: Entry): Promise<Buffer> {
+    const [file = Buffer.alloc(0)] = await this.#read(id, [{ off: 0, len: format.fileBytes(entry.len) }]);
+    const header = headerOf(id, entry, file);
+    return verified(header, file.subarray(format.headerBytes(entry.len)), { from: 0, to: entry.len });
+  }
+
+  #readSpan(id: number, entry: Entry, span: Span): Promise<Buffer> {
+    const start = format.headerBytes(entry.len);
+    return this.#opened.use(
+      id,
+      () => this.#open(id, entry),
+      async ({ file, header }) => {
+        const range = { off: start + span.from, len: span.to - span.from };
+        return verified(header, await this.#gate.run(1, () => file.read(range)), span);
+      },
+    );
+  }
+
+  async #open(id: number, entry: Entry): Promise<OpenChunk> {
+    const { disk, layout } = this.parts;
+    const file = await this.#gate.run(1, () => disk.open(layout.pathOf(id)));
+    try {
+      const header = headerOf(id, entry, await file.read({ off: 0, len: format.headerBytes(entry.len) }));
+      // It may have gone while it was opened.
+      if (!this.index.has(id)) fail("ENOENT", `no chunk ${id}`);
+      return { file, header };
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
   async #check(id: number, entry: Entry): Promise<void> {
     const [file = Buffer.alloc(0)] = await this.#read(id, [{ off: 0, len: format.fileBytes(entry.len) + 1 }]);
     const { crc, len, blocks } = format.decodeFile(id, file).header;
@@ -342,10 +378,22 @@ export class ChunkStore {
 
   #forget(id: number, entry: Entry): void {
     this.index.delete(id);
+    this.#opened.forget(id);
     this.#syncs.forget(id);
     this.#unverified.delete(id);
     this.parts.space.give(format.fileBytes(entry.len));
   }
+}
+
+function headerOf(id: number, entry: Entry, bytes: Buffer): format.ChunkHeader {
+  const header = format.decodeHeader(bytes);
+  return header.id === id && header.crc === entry.crc ? header : fail("EBADMSG", `the file holds chunk ${header.id}`);
+}
+
+function verified(header: format.ChunkHeader, data: Buffer, { from, to }: Span): Buffer {
+  if (data.length !== to - from) fail("EBADMSG", "the file is cut");
+  format.verifyBlocks(header, data, from);
+  return data;
 }
 
 /** Whether the error says that this copy is no good, not that something else was in the way. */

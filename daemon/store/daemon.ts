@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { fail } from "../../proto/errno.js";
 import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
 import type { Cancel } from "../common/clock.js";
+import { parseListen } from "../common/address.js";
 import { checkDeadlines } from "../common/deadlines.js";
 import { serveHttp } from "../common/http.js";
 import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
@@ -23,6 +24,8 @@ import { Puts } from "./puts.js";
 import { Reports } from "./reports.js";
 import { exportStats } from "./store-metrics.js";
 
+const EVERYWHERE: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
 /** Bytes of the disk that stay free unless told otherwise. */
 const RESERVE = 64 * 1024 * 1024;
 
@@ -32,6 +35,7 @@ const RESERVE = 64 * 1024 * 1024;
  */
 export async function startStore(opts: StoreOptions): Promise<Running> {
   checkDeadlines(opts.deadlines);
+  mustBeReachable(opts);
   const folder = await openDataFolder(opts.data);
   const daemon = await open(opts, folder).catch(async (error: unknown) => {
     await folder.close();
@@ -44,6 +48,14 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
     await daemon.stop();
     throw error;
   }
+}
+
+/** Others are told one address. */
+function mustBeReachable({ listen, advertise }: StoreOptions): void {
+  if (advertise !== undefined || !EVERYWHERE.has(parseListen(listen).host)) return;
+  throw new StartupError(`${listen} is every address of this machine: others cannot reach a storage daemon by it`, {
+    hint: "say by which address they do: --advertise HOST:PORT",
+  });
 }
 
 async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
@@ -140,6 +152,7 @@ class StoreDaemon implements Running {
     await this.#link.stop();
     await this.#peers.stop();
     await this.#stopHttp();
+    this.store.close();
     await this.folder.close();
   }
 

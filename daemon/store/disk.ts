@@ -9,6 +9,13 @@ export interface Range {
   readonly len: number;
 }
 
+export interface OpenFile {
+  /** The bytes of the range, fewer where the file ends. */
+  read(range: Range): Promise<Buffer>;
+  /** Nobody reads any more. */
+  close(): void;
+}
+
 /**
  * Everything that a store does with its disk; tests fail exactly one call of it, or cut its power. Paths are absolute.
  * Rejects with Node's system errors (`code`). `write` makes a new file or replaces one, not atomically.
@@ -18,6 +25,8 @@ export interface Disk extends DurableDisk {
   append(path: string, bytes: Buffer): Promise<void>;
   /** The bytes of each range, fewer where the file ends. */
   read(path: string, ranges: readonly Range[]): Promise<Buffer[]>;
+  /** Opens a file for reading, until it is closed. */
+  open(path: string): Promise<OpenFile>;
   /** Bytes of the file. */
   size(path: string): Promise<number>;
   /** Names in a folder. */
@@ -48,6 +57,10 @@ export const nodeDisk: Disk = {
       await Promise.allSettled(reads);
       return Promise.all(reads);
     });
+  },
+  async open(path) {
+    const file = await open(path, "r");
+    return { read: (range) => readAll(file, range), close: () => fs.closeSync(file) };
   },
   async size(path) {
     return (await stat(path)).size;

@@ -74,9 +74,8 @@ export class StoreClients implements ChunkClient {
     readonly off: number;
     readonly len: number;
     readonly nodes: readonly number[];
-    readonly signal?: AbortSignal;
   }): Promise<Buffer> {
-    const { id, off, len, signal } = want;
+    const { id, off, len } = want;
     const { clock, deadlines, log } = this.parts;
     const nowMs = clock.monotonicMs();
     const news = (node: NodeInfo) => ({
@@ -84,27 +83,22 @@ export class StoreClients implements ChunkClient {
       inFlight: this.#links.get(node.address)?.inFlight ?? 0,
     });
     const candidates = order(this.#known(want.nodes), id, { zone: this.#zone, news });
-    const attempt = async (node: NodeInfo, over: AbortSignal): Promise<Buffer> => {
+    const attempt = async (node: NodeInfo): Promise<Buffer> => {
       try {
         const get = { chunk: id, off, len };
-        const { payload } = await this.#link(node).ask(
-          { $case: "get", value: get },
-          undefined,
-          deadlines.chunkMs,
-          over,
-        );
+        const { payload } = await this.#link(node).ask({ $case: "get", value: get }, undefined, deadlines.chunkMs);
         if (payload.length > len) throw new FsError("EPROTO", `${node.address} gave more than was asked for`);
         this.#badUntilMs.delete(node.id);
         return payload;
       } catch (error) {
         this.#note(node, errnoOf(error));
-        if (!over.aborted) log.debug({ err: error, chunk: id, node: node.id }, "a node did not give a chunk");
+        log.debug({ err: error, chunk: id, node: node.id }, "a node did not give a chunk");
         throw error;
       }
     };
     const hedgeMs = deadlines.chunkMs * HEDGE_SHARE;
     try {
-      return await firstOf(candidates, attempt, { hedgeMs, clock, ...(signal === undefined ? {} : { signal }) });
+      return await firstOf(candidates, attempt, { hedgeMs, clock });
     } catch (error) {
       if (!(error instanceof AllFailed)) throw error;
       throw new FsError("EIO", `chunk ${id} cannot be read: ${error.message}`, { cause: error });

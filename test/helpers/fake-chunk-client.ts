@@ -93,7 +93,7 @@ export class FakeChunkClient implements ChunkClient {
   async get(want: Parameters<ChunkClient["get"]>[0]): Promise<Buffer> {
     const { nodes, chance } = this.parts;
     nodes.gets += 1;
-    await this.#late(want.signal);
+    await this.#late(undefined);
     let failure: Errno = "ENOENT";
     for (const id of want.nodes) {
       const node = nodes.node(id);

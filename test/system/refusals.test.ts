@@ -41,6 +41,9 @@ test("a daemon whose port is taken says so and starts nothing", async (t) => {
   refused(t, await bigfsd(meta), new RegExp(address), /--listen/, "meta");
   const store = ["store", "--data", join(dir, "store"), "--listen", address, "--key", join(dir, "key")];
   refused(t, await bigfsd([...store, "--meta", "127.0.0.1:1"]), new RegExp(address), /--listen/, "store");
+  const everywhere = ["store", "--data", join(dir, "store"), "--listen", "0.0.0.0:0", "--key", join(dir, "key")];
+  const unnamed = await bigfsd([...everywhere, "--meta", "127.0.0.1:1"]);
+  refused(t, unnamed, /every address/, /--advertise/, "a store that says no address of its own");
 });
 
 test("keys and addresses that are wrong or missing are told apart", async (t) => {

@@ -3,7 +3,7 @@ import { FsError } from "../../../proto/errno.js";
 import type { ChunkPlace } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../../../daemon/common/clock.js";
 import type { ChunkClient } from "../ports.js";
-import { OVER, within } from "../waiting.js";
+import { within } from "../waiting.js";
 
 /** Parts of chunks are fetched in units of this: the span of a checksum on the nodes. */
 const BLOCK = 64 * 1024;
@@ -118,15 +118,10 @@ export class ChunkCache {
   async #get(place: ChunkPlace, off: number, len: number): Promise<Buffer> {
     if (place.nodes.length === 0) throw new FsError("EIO", `no node has chunk ${place.chunk} now`);
     const { chunks, clock } = this.parts;
-    const abort = new AbortController();
-    try {
-      const got = chunks.get({ id: place.chunk, off, len, nodes: place.nodes, signal: abort.signal });
-      const bytes = await within(clock, this.opts.tryMs * (place.nodes.length + 1), got);
-      if (bytes.length !== len) throw new FsError("EBADMSG", `chunk ${place.chunk} is shorter than recorded`);
-      return owned(bytes);
-    } finally {
-      abort.abort(OVER);
-    }
+    const got = chunks.get({ id: place.chunk, off, len, nodes: place.nodes });
+    const bytes = await within(clock, this.opts.tryMs * (place.nodes.length + 1), got);
+    if (bytes.length !== len) throw new FsError("EBADMSG", `chunk ${place.chunk} is shorter than recorded`);
+    return owned(bytes);
   }
 }
 

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { Disk, Range } from "../../../daemon/store/disk.js";
+import type { Disk, OpenFile, Range } from "../../../daemon/store/disk.js";
 
 interface File {
   /** What reads show. */
@@ -59,6 +59,14 @@ export class MemoryDisk implements Disk {
     return this.#call("read", path, () => {
       const { bytes } = this.#file(path);
       return ranges.map(({ off, len }) => Buffer.from(bytes.subarray(off, off + len)));
+    });
+  }
+
+  open(path: string): Promise<OpenFile> {
+    const read = async (range: Range): Promise<Buffer> => (await this.read(path, [range]))[0] ?? Buffer.alloc(0);
+    return this.#call("open", path, () => {
+      this.#file(path);
+      return { read, close: () => undefined };
     });
   }
 

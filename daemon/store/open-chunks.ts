@@ -1,0 +1,63 @@
+import { LRUCache } from "lru-cache";
+import type { ChunkHeader } from "./chunk-format.js";
+import type { OpenFile } from "./disk.js";
+
+export interface OpenChunk {
+  readonly file: OpenFile;
+  readonly header: ChunkHeader;
+}
+
+interface Held extends OpenChunk {
+  users: number;
+  isDropped: boolean;
+}
+
+/** Chunk files that stay open, with their headers, for who reads here and there: opening costs more than reading. */
+export class OpenChunks {
+  readonly #held: LRUCache<number, Held>;
+
+  /** `max`: files that are open and not in use. */
+  constructor(max: number) {
+    this.#held = new LRUCache({
+      max,
+      dispose: (held) => {
+        held.isDropped = true;
+        this.#closeUnused(held);
+      },
+    });
+  }
+
+  /** Uses the open file; `open` is asked for one that is not. After an error it is opened anew. */
+  async use<T>(id: number, open: () => Promise<OpenChunk>, read: (chunk: OpenChunk) => Promise<T>): Promise<T> {
+    const held = this.#held.get(id) ?? this.#hold(id, await open());
+    held.users++;
+    try {
+      return await read(held);
+    } catch (error) {
+      if (this.#held.peek(id) === held) this.#held.delete(id);
+      throw error;
+    } finally {
+      held.users--;
+      this.#closeUnused(held);
+    }
+  }
+
+  /** The chunk is no longer here: an open file would keep its space. */
+  forget(id: number): void {
+    this.#held.delete(id);
+  }
+
+  close(): void {
+    this.#held.clear();
+  }
+
+  #hold(id: number, { file, header }: OpenChunk): Held {
+    const held: Held = { file, header, users: 0, isDropped: false };
+    this.#held.set(id, held);
+    return held;
+  }
+
+  #closeUnused(held: Held): void {
+    if (held.isDropped && held.users === 0) held.file.close();
+  }
+}
