@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
 import { must, run, sh } from "../helpers/run.js";
@@ -34,22 +33,6 @@ test("a source tree of several thousand files stays equal through restarts and t
   await cluster.staysSmall(t);
   await must("rm", ["-rf", join(cluster.mnt, "copied")]);
   t.equal(await sh("ls", { cwd: cluster.mnt }), "unpacked\n");
-});
-
-test("while the metadata daemon is away for ten seconds, a copy waits, and then goes on", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const { tree } = await sourceTree(cluster.dir);
-  const target = join(cluster.mnt, "copied");
-  const copying = run("cp", ["-a", tree, target]);
-  const started = async () => Number(await sh(`find ${cluster.mnt} | wc -l`)) > 200;
-  while (!(await started())) await new Promise((resolve) => setImmediate(resolve));
-  await cluster.kill("meta");
-  // The absence is what is tested; nothing else waits for this time.
-  await setTimeout(10_000);
-  await cluster.up();
-  t.match(await copying, { code: 0, stderr: "" });
-  t.equal((await run("diff", ["-r", "--no-dereference", tree, target])).stdout, "");
-  t.equal(await listing(target), await listing(tree));
 });
 
 test("a killed metadata daemon that is started again costs an unpacking tar nothing but time", async (t) => {

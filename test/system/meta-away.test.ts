@@ -1,0 +1,23 @@
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { test } from "tap";
+import { TestCluster } from "../helpers/cluster.js";
+import { packageRoot } from "../helpers/package-root.js";
+import { run, sh } from "../helpers/run.js";
+import { listing } from "../helpers/trees.js";
+
+test("while the metadata daemon is away for ten seconds, a copy waits, and then goes on", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const tree = join(packageRoot, "node_modules", "zod");
+  const target = join(cluster.mnt, "copied");
+  const copying = run("cp", ["-a", tree, target]);
+  const started = async () => Number(await sh(`find ${cluster.mnt} | wc -l`)) > 50;
+  while (!(await started())) await new Promise((resolve) => setImmediate(resolve));
+  await cluster.kill("meta");
+  // The absence is what is tested; nothing else waits for this time.
+  await setTimeout(10_000);
+  await cluster.up();
+  t.match(await copying, { code: 0, stderr: "" });
+  t.equal((await run("diff", ["-r", "--no-dereference", tree, target])).stdout, "");
+  t.equal(await listing(target), await listing(tree));
+});
