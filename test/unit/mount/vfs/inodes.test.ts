@@ -297,6 +297,8 @@ void test("what the kernel has forgotten is answered without asking, until someb
   t.equal(a.meta.calls.get("lookup"), undefined);
   await lab.lookup(b, "h");
   await lab.end(b.vfs.setattr(WHO, h, { mode: 0o600 }));
+  await lab.clock.advance(2000);
+  t.same(a.meta.forgotten, [f, h], "what changed is not kept");
   const { attr } = await lab.end(a.vfs.lookup(WHO, 1, name("h")));
   t.equal((attr?.mode ?? 0) & 0o777, 0o600);
   t.equal(a.meta.calls.get("lookup"), 1);
