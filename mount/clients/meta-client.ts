@@ -148,6 +148,7 @@ class SessionClient implements MetaClient {
     const { ino, count } = args as OpArgs<"close">;
     this.#closes.set(ino, (this.#closes.get(ino) ?? 0) + count);
     this.#cancelCloses ??= this.opts.clock.after(CLOSE_MS, () => {
+      this.#cancelCloses = undefined;
       if ("link" in this.#state) this.#tellClosed(this.#state.link);
     });
   }
