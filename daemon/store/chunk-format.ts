@@ -91,8 +91,14 @@ export function decodeHeader(bytes: Buffer): ChunkHeader {
   return { id: Number(header.readBigUInt64LE(16)), len, crc: header.readUInt32LE(28), blocks };
 }
 
+/** Where whole blocks start and end in a chunk's data. */
+export interface BlockSpan {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** The whole blocks that cover bytes off..off+len of a chunk of `total` bytes: where they start and end in its data. */
-export function blockSpan(range: { off: number; len: number; total: number }): { from: number; to: number } {
+export function blockSpan(range: { off: number; len: number; total: number }): BlockSpan {
   const end = Math.min(range.off + range.len, range.total);
   if (range.off >= end) return { from: 0, to: 0 };
   return { from: Math.floor(range.off / BLOCK) * BLOCK, to: Math.min(Math.ceil(end / BLOCK) * BLOCK, range.total) };

@@ -63,12 +63,6 @@ const WIDTH = 8;
 /** Chunk files that stay open for readers. */
 const OPEN_MAX = 128;
 
-/** Whole blocks of a chunk's data. */
-interface Span {
-  readonly from: number;
-  readonly to: number;
-}
-
 export class ChunkStore {
   readonly #lock = new KeyedLock();
   readonly #gate = new Budget(WIDTH);
@@ -274,7 +268,7 @@ export class ChunkStore {
     return verified(header, file.subarray(format.headerBytes(entry.len)), { from: 0, to: entry.len });
   }
 
-  #readSpan(id: number, entry: Entry, span: Span): Promise<Buffer> {
+  #readSpan(id: number, entry: Entry, span: format.BlockSpan): Promise<Buffer> {
     const start = format.headerBytes(entry.len);
     return this.#opened.use(
       id,
@@ -390,7 +384,7 @@ function headerOf(id: number, entry: Entry, bytes: Buffer): format.ChunkHeader {
   return header.id === id && header.crc === entry.crc ? header : fail("EBADMSG", `the file holds chunk ${header.id}`);
 }
 
-function verified(header: format.ChunkHeader, data: Buffer, { from, to }: Span): Buffer {
+function verified(header: format.ChunkHeader, data: Buffer, { from, to }: format.BlockSpan): Buffer {
   if (data.length !== to - from) fail("EBADMSG", "the file is cut");
   format.verifyBlocks(header, data, from);
   return data;

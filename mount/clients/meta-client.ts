@@ -10,6 +10,7 @@ import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../vfs/ports.js";
 import { within } from "../vfs/waiting.js";
+import { Closes } from "./closes.js";
 import { Lease } from "./lease.js";
 import { Redial } from "./redial.js";
 import { ServerClock } from "./server-clock.js";
@@ -28,6 +29,7 @@ export interface MetaClientOptions {
 }
 
 type SessionLink = Link<ClientFrame, ServerFrame>;
+type Frame = Pick<ClientFrame, "id" | "op"> & Partial<Pick<ClientFrame, "cred" | "replay" | "again">>;
 
 /**
  * away: no stream. attaching: the daemon was asked for a session. resuming: what it may have forgotten is being sent
@@ -41,8 +43,6 @@ type State =
 
 /** So often in an ioDeadline it is looked whose time is over. */
 const LOOKS = 20;
-/** Closes wait so long for a message that they can travel with: nobody waits for them. */
-const CLOSE_MS = 10;
 /** A request that the daemon has, and does not answer for so many ioDeadlines, fails; its own waits are at most one. */
 const PATIENCE = 2;
 
@@ -68,9 +68,7 @@ class SessionClient implements MetaClient {
   #cancelRenew: Cancel = () => {};
   #cancelLook: Cancel = () => {};
   readonly #redial: Redial;
-  /** Closes to be told on the present stream, by inode. */
-  readonly #closes = new Map<number, number>();
-  #cancelCloses: Cancel | undefined;
+  readonly #closes: Closes;
   /** Id of the question after durability that is under way; 0: none. */
   #durableQuestion = 0;
   #stopping: Promise<void> | undefined;
@@ -80,6 +78,9 @@ class SessionClient implements MetaClient {
     const { clock } = opts;
     this.#lease = new Lease(clock);
     this.#time = new ServerClock(clock);
+    this.#closes = new Closes(clock, () => {
+      if ("link" in this.#state) this.#tellCloses(this.#state.link);
+    });
     this.#state = { kind: "away", sinceMs: clock.monotonicMs() };
     this.#redial = new Redial(opts, opts.address);
   }
@@ -146,19 +147,7 @@ class SessionClient implements MetaClient {
       return;
     }
     const { ino, count } = args as OpArgs<"close">;
-    this.#closes.set(ino, (this.#closes.get(ino) ?? 0) + count);
-    this.#cancelCloses ??= this.opts.clock.after(CLOSE_MS, () => {
-      this.#cancelCloses = undefined;
-      if ("link" in this.#state) this.#tellClosed(this.#state.link);
-    });
-  }
-
-  #tellClosed(link: SessionLink): void {
-    this.#cancelCloses?.();
-    this.#cancelCloses = undefined;
-    const closes = [...this.#closes];
-    this.#closes.clear();
-    for (const [ino, count] of closes) this.#send(link, { id: 0, op: { $case: "close", value: { ino, count } } });
+    this.#closes.add(ino, count);
   }
 
   durable(): Promise<void> {
@@ -259,11 +248,19 @@ class SessionClient implements MetaClient {
 
   // Frames
 
-  #send(
-    link: SessionLink,
-    frame: Pick<ClientFrame, "id" | "op"> & Partial<Pick<ClientFrame, "cred" | "replay" | "again">>,
-  ): void {
-    if (this.#closes.size > 0) this.#tellClosed(link);
+  /** Behind the closes that wait. */
+  #send(link: SessionLink, frame: Frame): void {
+    this.#tellCloses(link);
+    this.#put(link, frame);
+  }
+
+  #tellCloses(link: SessionLink): void {
+    for (const [ino, count] of this.#closes.take()) {
+      this.#put(link, { id: 0, op: { $case: "close", value: { ino, count } } });
+    }
+  }
+
+  #put(link: SessionLink, frame: Frame): void {
     const { id, op, cred, replay, again = false } = frame;
     // Ids of the session that was; the one that is given may be another, which counts from 1.
     const oldestOpen = this.#state.kind === "attaching" ? 0 : this.#requests.oldestOpen;
