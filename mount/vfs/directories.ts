@@ -6,6 +6,7 @@ import { S_IFDIR } from "./attributes.js";
 import { type Core, SELF } from "./core.js";
 import type { Found, Listed } from "./filesystem.js";
 import { foundOf } from "./found.js";
+import { NAMES_MAX } from "./known-names.js";
 import { Handles } from "./handles.js";
 import type { Hearer } from "./write-errors.js";
 
@@ -32,6 +33,16 @@ interface DirHandle extends Hearer {
   page: Page | undefined;
   /** The page after `page`, on its way. */
   next: Promise<Page> | undefined;
+  survey: Survey | undefined;
+}
+
+/** All names of a folder, gathered while it is read from the start to the end in one go. */
+interface Survey {
+  readonly names: Name[];
+  /** Cookie of the last one. */
+  upTo: number;
+  /** Knows whether the folder has changed meanwhile. */
+  readonly ticket: Ticket;
 }
 
 /** Listings, in the order of cookies: whoever goes on from a cookie sees every entry that was there all the time once. */
@@ -42,7 +53,7 @@ export class Directories {
 
   open(ino: number): { handle: number } {
     const heard = this.core.lostChanges.sample();
-    return this.#handles.add((handle) => ({ handle, ino, heard, page: undefined, next: undefined }));
+    return this.#handles.add((handle) => ({ handle, ino, heard, page: undefined, next: undefined, survey: undefined }));
   }
 
   /** Resolves when every change that was answered is on disk. */
@@ -59,20 +70,27 @@ export class Directories {
     const dir = this.#handles.get(handle);
     this.#handles.remove(handle);
     this.#drop(dir);
+    this.#endSurvey(dir);
   }
 
   async read(handle: number, cookie: number, withAttributes: boolean, take: (entry: Listed) => boolean): Promise<void> {
     const dir = this.#handles.get(handle);
-    if (cookie === 0) this.#drop(dir);
+    if (cookie === 0) {
+      this.#drop(dir);
+      this.#startSurvey(dir);
+    }
     let at = cookie;
     for (;;) {
       const page = await this.#page(dir, Math.max(at, DOT_DOT), withAttributes);
       if (at < DOT && !take(dot(DOT_NAME, dir.ino, DOT))) return;
       if (at < DOT_DOT && !take(dot(DOT_DOT_NAME, page.reply.parent, DOT_DOT))) return;
       for (const entry of entriesAfter(page, at)) {
-        if (!this.#give(dir, page, entry, withAttributes, take)) return;
+        const name = nameOf(entry.name);
+        if (!this.#give({ dir, page, entry, name }, withAttributes, take)) return;
+        this.#survey(dir, at, { cookie: entry.cookie, name });
         at = entry.cookie;
       }
+      if (page.reply.end) this.#surveyed(dir, at);
       if (page.reply.end || page.reply.entries.length === 0) return;
       at = Math.max(at, DOT_DOT);
     }
@@ -80,20 +98,54 @@ export class Directories {
 
   /** False: the reader has enough. */
   #give(
-    dir: DirHandle,
-    page: Page,
-    entry: DirEntry,
+    { dir, page, entry, name }: { dir: DirHandle; page: Page; entry: DirEntry; name: Name },
     withAttributes: boolean,
     take: (entry: Listed) => boolean,
   ): boolean {
     const { core } = this;
-    const name = nameOf(entry.name);
     const found = withAttributes ? this.#found(dir, page, entry, name) : undefined;
     if (!take({ name, ino: entry.ino, type: entry.type, cookie: entry.cookie, found })) return false;
     if (found === undefined || entry.attr === undefined) return true;
     core.inodes.take(entry.attr, page.reply.cached, page.ticket);
     core.entries.put({ dir: dir.ino, name }, entry.ino, page.reply.entryCached, page.ticket);
     return true;
+  }
+
+  /** Only a folder whose attributes are cached all the time is known not to change. */
+  #startSurvey(dir: DirHandle): void {
+    this.#endSurvey(dir);
+    const { inodes, answers } = this.core;
+    const folder = inodes.get(dir.ino);
+    if (folder === undefined || !inodes.isCached(folder)) return;
+    dir.survey = { names: [], upTo: DOT_DOT, ticket: answers.begin() };
+  }
+
+  /** The reader has the entry that follows cookie `after`. */
+  #survey(dir: DirHandle, after: number, { cookie, name }: { cookie: number; name: Name }): void {
+    const { survey } = dir;
+    if (survey === undefined) return;
+    if (Math.max(after, DOT_DOT) !== survey.upTo || survey.names.length >= NAMES_MAX) {
+      this.#endSurvey(dir);
+      return;
+    }
+    survey.names.push(name);
+    survey.upTo = cookie;
+  }
+
+  /** Nothing follows cookie `after`. */
+  #surveyed(dir: DirHandle, after: number): void {
+    const { survey } = dir;
+    if (survey === undefined) return;
+    const { inodes } = this.core;
+    const folder = inodes.get(dir.ino);
+    const isWhole = survey.upTo === Math.max(after, DOT_DOT) && survey.ticket.isFreshInode(dir.ino);
+    if (folder !== undefined && isWhole) inodes.listed(folder, survey.names);
+    this.#endSurvey(dir);
+  }
+
+  #endSurvey(dir: DirHandle): void {
+    if (dir.survey !== undefined) this.core.answers.end(dir.survey.ticket);
+    dir.survey = undefined;
   }
 
   /** undefined when the entry or its attributes may have changed since the page was fetched: to be looked up. */

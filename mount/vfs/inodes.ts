@@ -37,11 +37,6 @@ export class Inode {
   target: Buffer | undefined;
   /** Valid while the attributes are cached. */
   xattrs: readonly Xattr[] | undefined;
-  /**
-   * All names in a folder that was made here; undefined: not known. Valid while the attributes are cached, because
-   * whoever adds a name changes them.
-   */
-  names: KnownNames | undefined;
 
   constructor(
     attr: Attr,
@@ -85,6 +80,8 @@ export class InodeTable {
   readonly #idle = new Set<Inode>();
   #epoch = 1;
   #serial = 0;
+  /** Whoever adds a name to a folder changes its attributes. */
+  readonly #names = new KnownNames();
   #forgotten = new Set<number>();
   #cancelForget: Cancel | undefined;
 
@@ -151,21 +148,18 @@ export class InodeTable {
   /** There is no such name in the folder, and it need not be asked. */
   isAbsent(dir: number, name: Name): boolean {
     const folder = this.#inodes.get(dir);
-    return folder?.names !== undefined && this.isCached(folder) && folder.names.misses(name);
+    return folder !== undefined && this.isCached(folder) && this.#names.misses(dir, name);
   }
 
-  /** The folder was made by the answer that was just taken in: it has no names. */
-  noNames(folder: Inode): void {
-    if (folder.cachedIn === this.#epoch) folder.names = new KnownNames();
+  /** All names of a folder, as an answer that was just taken in told them. */
+  listed(folder: Inode, names: readonly Name[]): void {
+    if (folder.cachedIn === this.#epoch && this.#inodes.get(folder.ino) === folder) this.#names.set(folder.ino, names);
   }
 
   /** An own operation, whose answer has been taken in, has left this name there (or not). */
   named(dir: number, name: Name, isThere: boolean): void {
-    const folder = this.#inodes.get(dir);
-    if (folder?.names === undefined) return;
-    if (isThere) folder.names.add(name);
-    else folder.names.delete(name);
-    if (folder.names.isFull) folder.names = undefined;
+    if (isThere) this.#names.add(dir, name);
+    else this.#names.delete(dir, name);
   }
 
   /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */
@@ -221,7 +215,6 @@ export class InodeTable {
     }
     inode.keptUntilMs = 0;
     inode.pagesVersion = 0;
-    inode.names = undefined;
     this.#idle.add(inode);
     if (this.#idle.size <= this.idleMax) return;
     for (const oldest of this.#idle) {
@@ -231,6 +224,7 @@ export class InodeTable {
   }
 
   #drop(inode: Inode): void {
+    this.#names.drop(inode.ino);
     this.#idle.delete(inode);
     this.#inodes.delete(inode.ino);
     this.disclaim(inode.ino);
@@ -279,17 +273,15 @@ export class InodeTable {
     if (inode === undefined) return;
     inode.cachedIn = 0;
     inode.xattrs = undefined;
-    inode.names = undefined;
+    this.#names.drop(ino);
     if (this.#idle.has(inode)) this.#drop(inode);
   }
 
   invalidateAll(): void {
     this.#epoch += 1;
     for (const inode of this.#idle) this.#drop(inode);
-    for (const inode of this.#inodes.values()) {
-      inode.xattrs = undefined;
-      inode.names = undefined;
-    }
+    this.#names.clear();
+    for (const inode of this.#inodes.values()) inode.xattrs = undefined;
   }
 
   /** After a fence: what was lost may have had later versions than what the daemon tells now, so anything replaces it. */
@@ -303,7 +295,7 @@ export class InodeTable {
     if (attr.version > inode.attr.version || !isCached) {
       if (!(cached && isCached)) {
         inode.xattrs = undefined;
-        inode.names = undefined;
+        this.#names.drop(inode.ino);
       }
       inode.attr = attr;
       inode.cachedIn = cached ? this.#epoch : 0;

@@ -199,7 +199,7 @@ export class Namespace {
         const found = this.#arrived(at, reply, ticket);
         const inode = found.attr === undefined ? undefined : core.inodes.get(found.attr.ino);
         if (inode !== undefined && made.target.length > 0) inode.target = made.target;
-        if (inode !== undefined && (made.mode & S_IFMT) === S_IFDIR) core.inodes.noNames(inode);
+        if (inode !== undefined && (made.mode & S_IFMT) === S_IFDIR) core.inodes.listed(inode, []);
         return found;
       }),
     );
