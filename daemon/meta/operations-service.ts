@@ -20,7 +20,7 @@ import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Reaper } from "./reaper.js";
 import type { Recalls } from "./recalls.js";
-import { credOf, type Call, type Outcome } from "./requests.js";
+import { credOf, type Call, type Outcome, type RequestOp } from "./requests.js";
 import type { Context } from "./rules/context.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import type { Tx } from "./tx.js";
@@ -170,9 +170,7 @@ export class OperationsService {
       const { stamp } = ran;
       return { waits: [executor.drained()], answer: () => ({ op: ran.answer, stamp }) };
     }
-    // A copy repeated after others have changed the source would be another one.
-    const isDurable = op.$case === "commit" || op.$case === "copyrange";
-    const durable = isDurable && batch !== 0 ? executor.whenDurable(batch) : undefined;
+    const durable = mustBeDurable(op) && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
       waits: [ran.recalled, durable].filter((wait) => wait !== undefined),
@@ -195,4 +193,15 @@ export class OperationsService {
       volume,
     };
   }
+}
+
+/**
+ * Whether it is answered only when it is on disk. Repeated after a crash, a copy made after others have changed its
+ * source would be another one, and a chunk may be known no more; bytes in the request itself are repeated as they were,
+ * like a name.
+ */
+function mustBeDurable(op: RequestOp): boolean {
+  if (op.$case === "copyrange") return true;
+  if (op.$case !== "commit") return false;
+  return op.value.sync || op.value.slices.some(({ slice }) => slice !== undefined && slice.chunk !== 0);
 }

@@ -135,6 +135,7 @@ test("of a big file that is removed nothing stays behind", async (t) => {
     const rest = { sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, sync: false };
     await client.call("commit", { ino, slices, ...rest });
   }
+  await client.call("fsync", { ino });
   t.ok((await harness.keysOf("S")).length >= 500);
   await client.unlink(1, "big");
   client.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });

@@ -232,6 +232,32 @@ test("replies are forgotten when the client needs them no more", async (t) => {
   t.equal((await next.answer(second)).errno, "EEXIST", "it runs, for nothing is stored");
 });
 
+test("bytes in the metadata are like names: answered before they are durable, and repeated", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const client = await harness.client();
+  const ino = await client.create(1, "f");
+  await client.untilDurable();
+  harness.gates.close("before commit");
+  const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
+  const value = { ino, slices: [{ slot: 0, slice }], sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false };
+  const tiny = await client.ask("commit", { ...value, sync: false });
+  t.ok(tiny.stamp !== undefined && tiny.stamp.batch > tiny.durable, "visible only");
+  const synced = client.ask("commit", { ...value, sync: true });
+  t.equal(await stateOf(synced), "waiting", "not so when it is asked to be on disk");
+  await harness.kill();
+
+  await harness.start();
+  const next = await back(harness, client);
+  const repeated = next.send({ $case: "commit", value: { ...value, sync: false } }, again(tiny));
+  next.send({ $case: "renew", value: { replayDone: true } });
+  t.same(
+    { ...resultOf("commit", await next.answer(repeated)).attr },
+    { ...resultOf("commit", tiny).attr },
+    "with the same times",
+  );
+  t.equal(Buffer.concat(await contentOf(next, ino)).toString(), "data");
+});
+
 test("a copy is answered when it is durable, because others may then change what it was copied from", async (t) => {
   const harness = await MetaHarness.start(t);
   const client = await harness.client();
@@ -251,4 +277,9 @@ test("a copy is answered when it is durable, because others may then change what
 
 async function untilGone(client: RawClient, ino: number): Promise<void> {
   for (;;) if ((await client.ask("getattr", { ino })).errno === "ESTALE") return;
+}
+
+async function contentOf(client: RawClient, ino: number): Promise<Buffer[]> {
+  const answer = resultOf("slots", await client.ask("slots", { ino, first: 0, count: 1 }));
+  return answer.slots.flatMap((slot) => slot.slices.map(({ inline }) => inline));
 }
