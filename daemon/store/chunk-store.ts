@@ -61,7 +61,7 @@ export interface StoreStats {
 /** Disk operations at once; more only queue in the kernel and keep their memory. */
 const WIDTH = 8;
 /** Chunk files that stay open for readers. */
-const OPEN_MAX = 128;
+const OPEN_MAX = 512;
 
 export class ChunkStore {
   readonly #lock = new KeyedLock();
@@ -275,7 +275,10 @@ export class ChunkStore {
       () => this.#open(id, entry),
       async ({ file, header }) => {
         const range = { off: start + span.from, len: span.to - span.from };
-        return verified(header, await this.#gate.run(1, () => file.read(range)), span);
+        const read = this.#gate.run(1, () => file.read(range));
+        // The file is in use until both have ended.
+        await Promise.allSettled([header, read]);
+        return verified(await header, await read, span);
       },
     );
   }
@@ -283,15 +286,13 @@ export class ChunkStore {
   async #open(id: number, entry: Entry): Promise<OpenChunk> {
     const { disk, layout } = this.parts;
     const file = await this.#gate.run(1, () => disk.open(layout.pathOf(id)));
-    try {
-      const header = headerOf(id, entry, await file.read({ off: 0, len: format.headerBytes(entry.len) }));
-      // It may have gone while it was opened.
-      if (!this.index.has(id)) fail("ENOENT", `no chunk ${id}`);
-      return { file, header };
-    } catch (error) {
+    // It may have gone while it was opened.
+    if (!this.index.has(id)) {
       file.close();
-      throw error;
+      fail("ENOENT", `no chunk ${id}`);
     }
+    const head = file.read({ off: 0, len: format.headerBytes(entry.len) });
+    return { file, header: head.then((bytes) => headerOf(id, entry, bytes)) };
   }
 
   async #check(id: number, entry: Entry): Promise<void> {

@@ -4,7 +4,8 @@ import type { OpenFile } from "./disk.js";
 
 export interface OpenChunk {
   readonly file: OpenFile;
-  readonly header: ChunkHeader;
+  /** On its way, so that the first bytes can be read at the same time. */
+  readonly header: Promise<ChunkHeader>;
 }
 
 interface Held extends OpenChunk {

@@ -10,7 +10,7 @@ class Files {
     this.log.push(`open ${id}`);
     const header: ChunkHeader = { id, len: 1, crc: 0, blocks: [0] };
     const file = { read: () => Promise.resolve(Buffer.of(id)), close: () => this.log.push(`close ${id}`) };
-    return Promise.resolve({ file, header });
+    return Promise.resolve({ file, header: Promise.resolve(header) });
   };
 }
 
