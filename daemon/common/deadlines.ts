@@ -4,6 +4,11 @@ export interface Deadlines {
   leaseMs: number;
   /** The daemon counts a lease this much longer than the client does. */
   leaseMarginMs: number;
+  /**
+   * A folder that several sessions change at once may be shown as it was so long ago (its times and counters; who changes
+   * its mode or owner waits for as long). 0: not at all.
+   */
+  sharedFolderMs: number;
   /** A client that has nothing to say renews this often. */
   renewMs: number;
   /** An operation that cannot be done (no daemon, no replica, no space on M nodes) fails after this. */
@@ -38,6 +43,7 @@ export interface Deadlines {
 export const DEADLINES: Deadlines = {
   leaseMs: 10_000,
   leaseMarginMs: 2_000,
+  sharedFolderMs: 5,
   renewMs: 3_000,
   ioDeadlineMs: 60_000,
   dirtyMs: 5_000,

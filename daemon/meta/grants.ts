@@ -3,11 +3,12 @@ import { nameOf } from "../../proto/name.js";
 import type { Clock } from "../common/clock.js";
 import type { AnswerOp } from "./connection.js";
 import { key } from "./keys.js";
-import type { Lease, Leases } from "./leases.js";
+import type { Lease, LeaseKey, Leases } from "./leases.js";
 import type { Observed } from "./observed.js";
 import type { Recalls } from "./recalls.js";
 import type { RequestOp } from "./requests.js";
 import { attrOf } from "./rules/inodes.js";
+import { S_IFDIR, S_IFMT, isDir } from "./rules/modes.js";
 
 /** The leases that an answer would tell of. */
 export interface Grant {
@@ -15,12 +16,16 @@ export interface Grant {
   readonly entry: Lease | undefined;
   /** Other inodes that an operation on names has changed. */
   readonly changed: readonly { readonly attr: Attr; readonly lease: Lease }[];
+  /** Folders that several sessions change. */
+  readonly shared: readonly Attr[];
 }
 
 export interface GrantsParts {
   readonly leases: Leases;
   readonly recalls: Recalls;
   readonly clock: Clock;
+  /** For how long a folder that several sessions change may be shown without a lease. */
+  readonly sharedFolderMs: number;
 }
 
 /** Gives leases with the answers of operations. */
@@ -33,22 +38,21 @@ export class Grants {
     const ino = inodeOf(answer);
     const { leases, recalls, clock } = this.parts;
     const nowMs = clock.monotonicMs();
-    const isFree = place === undefined || !leases.isContended(place.dir, nowMs);
-    const entry =
-      place !== undefined && isFree
-        ? leases.grant(session, key.entry(place.dir, nameOf(place.name)), request)
-        : undefined;
-    const inode =
-      ino !== undefined && isFree && !leases.isContended(ino, nowMs)
-        ? leases.grant(session, key.inode(ino), request)
-        : undefined;
+    const grant = (at: LeaseKey): Lease | undefined =>
+      leases.isContended(at, nowMs) ? undefined : leases.grant(session, at, request);
+    // Also in a contended folder: who makes a name there often is the only one that uses it.
+    const entry = place === undefined ? undefined : grant(key.entry(place.dir, nameOf(place.name)));
+    const inode = ino === undefined ? undefined : grant(key.inode(ino));
     const changed: { attr: Attr; lease: Lease }[] = [];
+    const shared: Attr[] = [];
     for (const row of isOnNames(op) ? seen.inodes() : []) {
-      if (row.ino === ino || leases.isContended(row.ino, nowMs)) continue;
-      changed.push({ attr: attrOf(row), lease: leases.grant(session, key.inode(row.ino), request) });
+      if (row.ino === ino) continue;
+      const lease = grant(key.inode(row.ino));
+      if (lease !== undefined) changed.push({ attr: attrOf(row), lease });
+      else if (isDir(row)) shared.push(attrOf(row));
     }
     if (entry !== undefined || inode !== undefined || changed.length > 0) recalls.evict(session);
-    return { inode, entry, changed };
+    return { inode, entry, changed, shared };
   }
 
   /** Of a page of a folder: all of its names and, with attributes, inodes; undefined when they may not be cached. */
@@ -58,7 +62,7 @@ export class Grants {
     page: { readonly dir: number; readonly names: readonly Buffer[]; readonly inos: readonly number[] },
   ): Lease[] | undefined {
     const { leases, recalls, clock } = this.parts;
-    if (leases.isContended(page.dir, clock.monotonicMs())) return undefined;
+    if (leases.isContended(key.inode(page.dir), clock.monotonicMs())) return undefined;
     const given: Lease[] = [];
     for (const name of page.names) given.push(leases.grant(session, key.entry(page.dir, nameOf(name)), request));
     for (const ino of page.inos) given.push(leases.grant(session, key.inode(ino), request));
@@ -69,10 +73,22 @@ export class Grants {
   /** The answer with what it may tell of these leases. */
   told(answer: AnswerOp, grant: Grant | undefined): AnswerOp {
     if (grant === undefined) return answer;
-    const { inode, entry, changed } = grant;
+    const { inode, entry, changed, shared } = grant;
+    const shownMs = this.parts.sharedFolderMs;
     const attrs = changed.filter(({ lease }) => this.isHeld(lease)).map(({ attr }) => attr);
     const isCached = { inode: this.isHeld(inode), entry: this.isHeld(entry) };
-    return flagged(answer, isCached, attrs.length === 0 ? undefined : { attrs });
+    const told = attrs.length + shared.length === 0 ? undefined : { attrs, shared: [...shared], shownMs };
+    return flagged(answer, isCached, told, inode === undefined ? shownMs : 0);
+  }
+
+  /** Who changes the mode or owner of a shared folder is answered when the old ones are shown nowhere any more. */
+  unshown(op: RequestOp): Promise<void> | undefined {
+    if (op.$case !== "setattr") return undefined;
+    const { ino, mode, uid, gid } = op.value;
+    const { leases, clock, sharedFolderMs } = this.parts;
+    const isChanged = mode !== undefined || uid !== undefined || gid !== undefined;
+    if (!isChanged || !leases.isContended(key.inode(ino), clock.monotonicMs() - sharedFolderMs)) return undefined;
+    return new Promise((resolve) => clock.after(sharedFolderMs, resolve));
   }
 
   isHeld(lease: Lease | undefined): boolean {
@@ -108,6 +124,7 @@ function flagged(
   answer: AnswerOp,
   isCached: { readonly inode: boolean; readonly entry: boolean },
   changed: Changed | undefined,
+  shownMs: number,
 ): AnswerOp {
   const { inode: cached, entry: entryCached } = isCached;
   const entry = (value: EntryReply) => ({ ...value, cached, entryCached, changed });
@@ -124,8 +141,10 @@ function flagged(
       return { $case: "rmdir", value: { changed } };
     case "rename":
       return { $case: "rename", value: { changed } };
-    case "getattr":
-      return { $case: "getattr", value: { ...answer.value, cached } };
+    case "getattr": {
+      const isFolder = ((answer.value.attr?.mode ?? 0) & S_IFMT) === S_IFDIR;
+      return { $case: "getattr", value: { ...answer.value, cached, shownMs: isFolder ? shownMs : 0 } };
+    }
     case "setattr":
       return { $case: "setattr", value: { ...answer.value, cached } };
     case "fallocate":

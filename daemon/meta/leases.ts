@@ -10,7 +10,7 @@
  */
 import type { Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameBytes } from "../../proto/name.js";
-import { idIn, kindOf, nameIn, type Key } from "./keys.js";
+import { idIn, key, kindOf, nameIn, type Key } from "./keys.js";
 import type { Change } from "./observed.js";
 
 export type LeaseKey = Change["key"];
@@ -38,13 +38,13 @@ export interface LeaseOptions {
   readonly leasesMax: number;
   /** Of all together, in equal shares. */
   readonly leasesTotal: number;
-  /** After a recall, nobody may cache that folder or inode for so long. */
+  /** After a recall, nobody may cache that row, nor that folder, for so long. */
   readonly contendedMs: number;
 }
 
 /** Leases that one eviction takes. */
 const EVICTED = 1024;
-/** So many contended inodes are remembered before those whose time is over are looked for. */
+/** So many contended rows are remembered before those whose time is over are looked for. */
 const CONTENDED_MIN = 10_000;
 
 export class Leases {
@@ -56,7 +56,7 @@ export class Leases {
    */
   readonly #bySession = new Map<number, Map<LeaseKey, Lease>>();
   readonly #pending = new Map<number, PendingRecall>();
-  readonly #contended = new Map<number, number>();
+  readonly #contended = new Map<LeaseKey, number>();
   #contendedMax = CONTENDED_MIN;
   #recalls = 0;
 
@@ -72,9 +72,9 @@ export class Leases {
     return this.#pending.values();
   }
 
-  /** Several sessions use and change this folder or inode: caching it costs more than it saves. */
-  isContended(ino: number, nowMs: number): boolean {
-    return (this.#contended.get(ino) ?? -Infinity) > nowMs;
+  /** Several sessions use and change this row, or names in this folder: caching it costs more than it saves. */
+  isContended(key: LeaseKey, nowMs: number): boolean {
+    return (this.#contended.get(key) ?? -Infinity) > nowMs;
   }
 
   grant(session: number, key: LeaseKey, request: number): Lease {
@@ -194,10 +194,12 @@ export class Leases {
     return recall;
   }
 
-  #contend(key: LeaseKey, nowMs: number): void {
-    this.#contended.set(idIn(key), nowMs + this.opts.contendedMs);
+  #contend(changed: LeaseKey, nowMs: number): void {
+    const untilMs = nowMs + this.opts.contendedMs;
+    this.#contended.set(changed, untilMs);
+    if (kindOf(changed) === "E") this.#contended.set(key.inode(idIn(changed)), untilMs);
     if (this.#contended.size < this.#contendedMax) return;
-    for (const [ino, until] of this.#contended) if (until <= nowMs) this.#contended.delete(ino);
+    for (const [row, until] of this.#contended) if (until <= nowMs) this.#contended.delete(row);
     this.#contendedMax = Math.max(CONTENDED_MIN, 2 * this.#contended.size);
   }
 

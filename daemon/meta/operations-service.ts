@@ -51,7 +51,8 @@ interface Ran {
   readonly stamp: Stamp | undefined;
   readonly grant: Grant | undefined;
   readonly used: number;
-  readonly recalled: Promise<void> | undefined;
+  /** The answer waits for them. */
+  readonly waits: readonly Promise<void>[];
   readonly opened: number | undefined;
   readonly sweeps: boolean;
 }
@@ -115,8 +116,7 @@ export class OperationsService {
     if (seen.hasChanged && frame.id !== 0) {
       this.#store(tx, call, { id: frame.id, op: answer, now: fixed.now, inos: fixed.inos.slice(0, used) });
     }
-    const { recalled, opened, grant, sweeps } = this.#effects(call, answer, seen);
-    return { answer, stamp: undefined, used, recalled, opened, grant, sweeps };
+    return { answer, stamp: undefined, used, ...this.#effects(call, answer, seen) };
   }
 
   /** In the transaction: the reply, so that the operation does not run twice; old ones go. */
@@ -135,11 +135,13 @@ export class OperationsService {
   #effects(call: Call, answer: AnswerOp, seen: Observed): Omit<Ran, "answer" | "stamp" | "used"> {
     const { grants, recalls, reaper } = this.parts;
     const { session, frame, op } = call;
-    const recalled = recalls.changed(seen.changes(), session.id);
+    const waits = [grants.unshown(op), recalls.changed(seen.changes(), session.id)].filter(
+      (wait) => wait !== undefined,
+    );
     for (const orphan of seen.orphans) reaper.orphaned(orphan);
     const opened = this.#countOpen(call, answer);
     const grant = grants.give(session.id, frame.id, op, answer, seen);
-    return { recalled, opened, grant, sweeps: seen.sweeps };
+    return { waits, opened, grant, sweeps: seen.sweeps };
   }
 
   /** It has run before: the same answer, and only what is not in rows is done once more. */
@@ -147,7 +149,7 @@ export class OperationsService {
     const { op, stamp } = ServerFrame.decode(stored);
     if (op?.$case !== call.op.$case) throw new FsError("EIO", `request ${call.frame.id} was another one before`);
     const opened = this.#countOpen(call, op);
-    return { answer: op, stamp, grant: undefined, used: 0, recalled: undefined, opened, sweeps: false };
+    return { answer: op, stamp, grant: undefined, used: 0, waits: [], opened, sweeps: false };
   }
 
   /** An open that was answered before a reconnect has been declared with it. */
@@ -173,7 +175,7 @@ export class OperationsService {
     const durable = mustBeDurable(op) && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
-      waits: [ran.recalled, durable].filter((wait) => wait !== undefined),
+      waits: durable === undefined ? ran.waits : [...ran.waits, durable],
       answer: () => ({ op: grants.told(ran.answer, ran.grant), stamp: batch === 0 ? undefined : stamp }),
     };
   }

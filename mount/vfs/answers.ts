@@ -1,3 +1,4 @@
+import type { Clock } from "../../daemon/common/clock.js";
 import type { Name } from "../../proto/name.js";
 
 /**
@@ -6,6 +7,9 @@ import type { Name } from "../../proto/name.js";
  * while the answer was under way must not enter a cache.
  */
 export class Ticket {
+  /** `atMs`: when it was asked (monotonic). */
+  constructor(readonly atMs: number) {}
+
   /** So many names are remembered; beyond that everything counts as named. */
   static readonly max = 4096;
 
@@ -46,8 +50,10 @@ export function entryKey(dir: number, name: Name): string {
 export class Answers {
   readonly #tickets = new Set<Ticket>();
 
+  constructor(private readonly clock: Clock) {}
+
   begin(): Ticket {
-    const ticket = new Ticket();
+    const ticket = new Ticket(this.clock.monotonicMs());
     this.#tickets.add(ticket);
     return ticket;
   }

@@ -18,7 +18,7 @@ export class InodeAttributes {
   get(ino: number): Maybe<Attributes> {
     const { inodes } = this.core;
     const inode = inodes.get(ino);
-    if (inode !== undefined && inodes.isCached(inode)) return inodes.attributes(inode);
+    if (inode !== undefined && inodes.isShown(inode)) return inodes.attributes(inode);
     return this.refresh(ino).catch((error: unknown) => this.#afterRemoval(ino, error));
   }
 
@@ -39,6 +39,7 @@ export class InodeAttributes {
     return core.ask("getattr", { ino }, SELF, (reply, ticket) => {
       const attr = mustAttr(reply.attr);
       if (ino === core.inodes.root) core.inodes.add(attr);
+      if (reply.shownMs > 0) core.inodes.show(attr, reply.shownMs, ticket);
       return core.inodes.absorb(attr, reply.cached, ticket);
     });
   }

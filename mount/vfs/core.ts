@@ -47,7 +47,7 @@ const NO_KERNEL: KernelCache = {
 
 /** What all parts of the client share. */
 export class Core {
-  readonly answers = new Answers();
+  readonly answers: Answers;
   readonly busy = new Busy();
   /** Changes that were answered and are lost, told to whoever syncs a folder. */
   readonly lostChanges = new WriteErrors();
@@ -60,6 +60,7 @@ export class Core {
     readonly opts: VfsOptions,
   ) {
     const { meta, clock } = parts;
+    this.answers = new Answers(clock);
     this.inodes = new InodeTable({ meta, clock, answers: this.answers }, ROOT_INO, opts.idleInodes);
     this.entries = new EntryCache({ meta, inodes: this.inodes, answers: this.answers });
   }

@@ -22,6 +22,8 @@ export class Inode {
   attr: Attr;
   /** Value of InodeTable.epoch when `attr` became cached; anything else: it must be asked for again. */
   cachedIn = 0;
+  /** A folder that several mounts change: the attributes may be shown until then (monotonic) without being cached. */
+  shownUntilMs = 0;
   /** References that the kernel holds. */
   lookups = 0;
   /** Regular files that are open or have data that is not stored. */
@@ -116,6 +118,11 @@ export class InodeTable {
     return inode.cachedIn === this.#epoch && this.parts.meta.leaseLeftMs() > 0;
   }
 
+  /** The attributes may be shown without asking, though the kernel must not keep them. */
+  isShown(inode: Inode): boolean {
+    return this.isCached(inode) || inode.shownUntilMs > this.parts.clock.monotonicMs();
+  }
+
   /** How long the kernel may keep what is cached. */
   validMs(cached: boolean): number {
     return cached ? Math.max(0, Math.min(VALID_MS_MAX, this.parts.meta.leaseLeftMs())) : 0;
@@ -142,7 +149,21 @@ export class InodeTable {
       // Answers that are under way are older.
       this.parts.answers.inodeChanged(attr.ino);
     }
-    return new Set(attrs.map(({ ino }) => ino));
+    const told = new Set(attrs.map(({ ino }) => ino));
+    for (const attr of changed?.shared ?? []) {
+      this.show(attr, changed?.shownMs ?? 0, ticket);
+      this.parts.answers.inodeChanged(attr.ino);
+      told.add(attr.ino);
+    }
+    return told;
+  }
+
+  /** Attributes of a folder that nobody may cache, to be shown for so long after they were asked for. */
+  show(attr: Attr, shownMs: number, ticket: Ticket): void {
+    const inode = this.#inodes.get(attr.ino);
+    if (inode === undefined) return;
+    this.#update(inode, attr, false);
+    if (inode.attr === attr && ticket.isFreshInode(attr.ino)) inode.shownUntilMs = ticket.atMs + shownMs;
   }
 
   /** There is no such name in the folder, and it need not be asked. */
@@ -272,6 +293,7 @@ export class InodeTable {
     const inode = this.#inodes.get(ino);
     if (inode === undefined) return;
     inode.cachedIn = 0;
+    inode.shownUntilMs = 0;
     inode.xattrs = undefined;
     this.#names.drop(ino);
     if (this.#idle.has(inode)) this.#drop(inode);
@@ -281,7 +303,10 @@ export class InodeTable {
     this.#epoch += 1;
     for (const inode of this.#idle) this.#drop(inode);
     this.#names.clear();
-    for (const inode of this.#inodes.values()) inode.xattrs = undefined;
+    for (const inode of this.#inodes.values()) {
+      inode.shownUntilMs = 0;
+      inode.xattrs = undefined;
+    }
   }
 
   /** After a fence: what was lost may have had later versions than what the daemon tells now, so anything replaces it. */

@@ -9,6 +9,7 @@ import { readdirCheck } from "../../daemon/meta/rules/attributes.js";
 import { beginDelete, registerChunk, removedChunk, syncedChunk } from "../../daemon/meta/rules/chunks.js";
 import type { Context } from "../../daemon/meta/rules/context.js";
 import { reapOrphan } from "../../daemon/meta/rules/drop.js";
+import { isDir } from "../../daemon/meta/rules/modes.js";
 import { OPERATIONS, type RuleName } from "../../daemon/meta/rules/operations.js";
 import { takeChunkRange } from "../../daemon/meta/rules/ranges.js";
 import { unsyncedOf } from "../../daemon/meta/rules/unsynced.js";
@@ -125,6 +126,8 @@ export class FakeMetaClient implements MetaClient {
   readonly forgotten: number[] = [];
   /** What is left of the lease. */
   leaseMs = 10_000;
+  /** Folders that may not be cached may be shown for so long. */
+  sharedFolderMs = 0;
   /** No answer may be kept. */
   uncached = false;
   /** Before a request is carried out; may wait, or throw what the request shall fail with. */
@@ -231,6 +234,9 @@ export class FakeMetaClient implements MetaClient {
     const opened = op === "open" || (op === "make" && (args as OpArgs<"make">).open);
     if (opened && reply.attr !== undefined) this.opens.set(reply.attr.ino, (this.opens.get(reply.attr.ino) ?? 0) + 1);
     if (reply.attr !== undefined && "cached" in reply) reply.cached = this.#grant(key.inode(reply.attr.ino));
+    if (op === "getattr" && reply.cached !== true && isDir(reply.attr ?? { mode: 0 })) {
+      Object.assign(reply, { shownMs: this.sharedFolderMs });
+    }
     if (op === "open" && reply.slots !== undefined) reply.slots.cached = reply.cached === true;
     if ("entryCached" in reply) {
       const at = args as { dir: number; name: Buffer };
@@ -241,9 +247,14 @@ export class FakeMetaClient implements MetaClient {
   /** What else was changed, as far as it may be cached. */
   #noteChanged(result: object, keys: Iterable<LeaseKey>): void {
     const reply = result as { attr?: Attr; changed?: Changed };
-    const inodes = [...keys].filter((k) => kindOf(k) === "I" && idIn(k) !== reply.attr?.ino && this.#grant(k));
-    const attrs = inodes.map((k) => this.cluster.inode(idIn(k))).filter((inode) => inode !== undefined);
-    reply.changed = { attrs: attrs.map(attrOf) };
+    const told: Changed = { attrs: [], shared: [], shownMs: this.sharedFolderMs };
+    for (const k of keys) {
+      const inode = kindOf(k) === "I" && idIn(k) !== reply.attr?.ino ? this.cluster.inode(idIn(k)) : undefined;
+      if (inode === undefined) continue;
+      if (this.#grant(k)) told.attrs.push(attrOf(inode));
+      else if (isDir(inode) && this.sharedFolderMs > 0) told.shared.push(attrOf(inode));
+    }
+    reply.changed = told;
   }
 
   #readdir(args: OpArgs<"readdir">, who: Cred): OpResult<"readdir"> {

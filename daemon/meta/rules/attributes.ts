@@ -9,7 +9,7 @@ import { type Inode, attrOf, mustInode } from "./inodes.js";
 import { W, isDir, isFile, isSymlink } from "./modes.js";
 
 export function attrReply(inode: Inode): AttrReply {
-  return { attr: attrOf(inode), cached: false, copied: 0 };
+  return { attr: attrOf(inode), cached: false, copied: 0, shownMs: 0 };
 }
 
 export function entryReply(inode: Inode | undefined): EntryReply {

@@ -147,6 +147,7 @@ test("two sessions that work in one folder do so without a recall for each opera
       const ino = await client.create(dir ?? 0, name);
       const found = await client.lookup(dir ?? 0, name);
       if (found.attr?.ino !== ino) throw new Error("its own file is another one");
+      if (!found.cached || !found.entryCached) throw new Error("nobody else uses it, so it may be cached");
       await client.call("getattr", { ino: dir ?? 0 });
       if (i % 2 === 0) resultOf("unlink", await client.unlink(dir ?? 0, name));
     }
@@ -157,6 +158,23 @@ test("two sessions that work in one folder do so without a recall for each opera
     t.equal(client.closedBy, undefined);
     t.ok(client.recalls.length < 30, `${client.recalls.length} recalls for 1,050 changes`);
   }
+});
+
+test("a folder that several sessions change is told without a lease; who changes its mode waits until none shows the old one", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const [one, two] = [await harness.client(), await harness.client()];
+  const dir = await one.create(1, "shared", { mode: 0o040777 });
+  t.equal((await one.call("getattr", { ino: dir })).shownMs, 0, "one alone may cache it");
+  await two.create(dir, "sub", { mode: 0o040777 });
+  t.match(await one.call("getattr", { ino: dir }), { cached: false, shownMs: harness.deadlines.sharedFolderMs });
+  const { changed } = resultOf("make", await one.answer(one.send(one.make(dir, "g"))));
+  t.match(changed, { attrs: [], shared: [{ ino: dir }], shownMs: harness.deadlines.sharedFolderMs });
+  const changing = chmod(two, dir, 0o700);
+  t.equal(await stateOf(changing), "waiting");
+  await clock.advance(harness.deadlines.sharedFolderMs);
+  await changing;
+  t.equal((await one.call("getattr", { ino: dir })).attr?.mode, 0o40700);
 });
 
 test("goodbye ends a session at once, and its open files with it", async (t) => {

@@ -138,6 +138,12 @@ export interface Done {
  */
 export interface Changed {
   attrs: Attr[];
+  /**
+   * Folders that several sessions change, which nobody may cache: they may be shown for so long after the request was
+   * sent.
+   */
+  shared: Attr[];
+  shownMs: number;
 }
 
 /** First message of a client. session 0: a new one. */
@@ -206,6 +212,8 @@ export interface AttrReply {
    * of one operation.
    */
   copied: number;
+  /** GetAttr of a folder that several sessions change: it may be shown for so long after the request was sent. */
+  shownMs: number;
 }
 
 /** ino 0 (attr absent): there is no such name, and `cached` may let the client remember that. */
@@ -2023,13 +2031,19 @@ export const Done: MessageFns<Done> = {
 };
 
 function createBaseChanged(): Changed {
-  return { attrs: [] };
+  return { attrs: [], shared: [], shownMs: 0 };
 }
 
 export const Changed: MessageFns<Changed> = {
   encode(message: Changed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.attrs) {
       Attr.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.shared) {
+      Attr.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.shownMs !== 0) {
+      writer.uint32(24).uint32(message.shownMs);
     }
     return writer;
   },
@@ -2055,6 +2069,22 @@ export const Changed: MessageFns<Changed> = {
             message.attrs.push(Attr.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shared.push(Attr.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.shownMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2073,6 +2103,8 @@ export const Changed: MessageFns<Changed> = {
   fromPartial<I extends Exact<DeepPartial<Changed>, I>>(object: I): Changed {
     const message = createBaseChanged();
     message.attrs = object.attrs?.map((e) => Attr.fromPartial(e)) || [];
+    message.shared = object.shared?.map((e) => Attr.fromPartial(e)) || [];
+    message.shownMs = object.shownMs ?? 0;
     return message;
   },
 };
@@ -2678,7 +2710,7 @@ export const Attr: MessageFns<Attr> = {
 };
 
 function createBaseAttrReply(): AttrReply {
-  return { attr: undefined, cached: false, copied: 0 };
+  return { attr: undefined, cached: false, copied: 0, shownMs: 0 };
 }
 
 export const AttrReply: MessageFns<AttrReply> = {
@@ -2691,6 +2723,9 @@ export const AttrReply: MessageFns<AttrReply> = {
     }
     if (message.copied !== 0) {
       writer.uint32(24).uint64(message.copied);
+    }
+    if (message.shownMs !== 0) {
+      writer.uint32(32).uint32(message.shownMs);
     }
     return writer;
   },
@@ -2732,6 +2767,14 @@ export const AttrReply: MessageFns<AttrReply> = {
             message.copied = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.shownMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2752,6 +2795,7 @@ export const AttrReply: MessageFns<AttrReply> = {
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.cached = object.cached ?? false;
     message.copied = object.copied ?? 0;
+    message.shownMs = object.shownMs ?? 0;
     return message;
   },
 };

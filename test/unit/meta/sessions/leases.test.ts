@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { test } from "tap";
 import { Leases, type Lease, type LeaseKey, type PendingRecall } from "../../../../daemon/meta/leases.js";
-import { key } from "../../../../daemon/meta/keys.js";
+import { key, type Key } from "../../../../daemon/meta/keys.js";
 import { nameOf } from "../../../../proto/name.js";
 
 const KEYS: LeaseKey[] = [key.inode(1), key.inode(2), key.entry(1, nameOf(Buffer.from("a")))];
@@ -172,12 +172,20 @@ test("what is forgotten is kept when a later answer told of it", async (t) => {
   t.equal(leases.size, 0);
 });
 
-test("after a recall nobody may cache that folder or inode for a while", async (t) => {
+test("after a recall nobody may cache that row, nor its folder, for a while", async (t) => {
   const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 2000 });
-  leases.grant(1, key.entry(9, nameOf(Buffer.from("a"))), 1);
-  leases.changed([{ key: key.entry(9, nameOf(Buffer.from("a"))), data: false, gone: false }], 1, 100);
-  t.notOk(leases.isContended(9, 100), "one session alone");
-  leases.changed([{ key: key.entry(9, nameOf(Buffer.from("a"))), data: false, gone: true }], 2, 100);
-  t.ok(leases.isContended(9, 2000));
-  t.notOk(leases.isContended(9, 2101));
+  const [a, b] = ["a", "b"].map((text) => key.entry(9, nameOf(Buffer.from(text)))) as [Key<"E">, Key<"E">];
+  leases.grant(1, a, 1);
+  leases.grant(1, b, 1);
+  leases.changed([{ key: a, data: false, gone: false }], 1, 100);
+  t.notOk(leases.isContended(key.inode(9), 100), "one session alone");
+  leases.changed([{ key: a, data: false, gone: true }], 2, 100);
+  t.same(
+    [a, b, key.inode(9)].map((row) => leases.isContended(row, 2000)),
+    [true, false, true],
+  );
+  t.same(
+    [a, b, key.inode(9)].map((row) => leases.isContended(row, 2101)),
+    [false, false, false],
+  );
 });

@@ -163,6 +163,31 @@ void test("after an own change of names nothing is asked about the folders and t
   t.same([...meta.calls.keys()].sort(), ["link", "make", "rename", "unlink"]);
 });
 
+void test("a folder that several mounts change is shown for a moment, and never cached", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { vfs, meta } = a;
+  const root = () => lab.end(vfs.getattr(WHO, 1));
+  meta.uncached = true;
+  meta.sharedFolderMs = 5;
+  const asked = (): number => meta.calls.get("getattr") ?? 0;
+  await root();
+  t.match(await root(), { attr: { nlink: 2 }, attrMs: 0 });
+  t.equal(asked(), 1);
+  await lab.end(vfs.mkdir(WHO, 1, name("sub"), 0o755, 0));
+  t.match((await root()).attr, { nlink: 3 }, "what this mount did itself");
+  t.equal(asked(), 1);
+  await lab.clock.advance(6);
+  await root();
+  t.equal(asked(), 2);
+  await lab.end(vfs.setattr(WHO, 1, { mode: 0o700 }));
+  t.match((await root()).attr, { mode: 0o40700 });
+  await lab.errno(() => vfs.rmdir(WHO, 1, name("none")));
+  const before = asked();
+  await root();
+  t.equal(asked(), before + 1, "after an error nothing is known");
+});
+
 void test("a change of names by somebody else between an own one and its answer is seen", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
