@@ -93,7 +93,9 @@ export class ScriptedMeta {
     const $case = frame?.op?.$case;
     if (frame === undefined || $case === undefined) throw new Error("nothing to answer");
     const value =
-      $case === "unlink" || $case === "renew" ? {} : { attr: undefined, cached: false, entryCached: false, copied: 0, shownMs: 0 };
+      $case === "unlink" || $case === "renew"
+        ? {}
+        : { attr: undefined, cached: false, entryCached: false, copied: 0, shownMs: 0 };
     this.send({ id: frame.id, stamp, op: { $case, value } as ServerFrame["op"] & object });
   }
 
