@@ -62,6 +62,7 @@ export class InodeAttributes {
     const { core } = this;
     return core.ask("setattr", requestOf(ino, change), credOf(who), (reply, ticket) => {
       const inode = core.inodes.get(ino);
+      if (inode !== undefined && change.size === 0 && inode.attr.size > 0) inode.wasEmptied = true;
       if (change.mtime !== undefined) inode?.file?.writer.forgetMtime();
       if (change.size === undefined) inode?.file?.touched(mustAttr(reply.attr), ticket);
       else inode?.file?.reshaped(mustAttr(reply.attr));
@@ -110,7 +111,7 @@ export class InodeAttributes {
 
 /** The metadata daemon has made the file `size` long: the same for what is not committed. */
 export function cutTo(file: FileState, size: number, truncSeq: number): void {
-  if (size === 0 && file.size > 0) file.wasEmptied = true;
+  if (size === 0 && file.size > 0) file.inode.wasEmptied = true;
   file.writer.cutAt(size, { before: file.inode.attr.truncSeq, after: truncSeq });
   file.writer.forgetMtime();
 }

@@ -48,7 +48,7 @@ export class FileData {
     const open = this.parts.files.get(handle);
     const { file, flags } = open;
     if (!flags.write) return;
-    if (file.writer.isDirty || file.wasEmptied) return this.#close(open);
+    if (file.writer.isDirty || file.inode.wasEmptied) return this.#close(open);
     file.inode.errors.tell(open);
   }
 
@@ -59,13 +59,14 @@ export class FileData {
 
   async #close(open: FileHandle): Promise<void> {
     const { file } = open;
+    const { inode } = file;
     await file.writer.flush();
-    file.inode.errors.tell(open);
+    inode.errors.tell(open);
     // Of an empty file, another descriptor of the same open may be about to write.
-    if (!file.wasEmptied || file.storedSize() === 0) return;
-    const { truncSeq } = file.inode.attr;
+    if (!inode.wasEmptied || file.storedSize() === 0) return;
+    const { truncSeq } = inode.attr;
     await this.#makeDurable(file);
-    if (file.inode.attr.truncSeq === truncSeq) file.wasEmptied = false;
+    if (inode.attr.truncSeq === truncSeq) inode.wasEmptied = false;
   }
 
   /**

@@ -31,8 +31,6 @@ export class FileState implements FileWriterHost {
   generation = 0;
   /** What is read must be of this version or newer: it holds what was committed or cut here. */
   minVersion = 0;
-  /** Truncated to nothing while open: the next close makes the new data durable, as ext4 does. */
-  wasEmptied = false;
 
   constructor(
     private readonly parts: FileStateParts,

@@ -35,6 +35,8 @@ export class Inode {
   pagesVersion = 0;
   /** A name of it was removed through this mount, so that the kernel finds it by that name no more. */
   lostName = false;
+  /** Truncated to nothing through this mount: the next close after a write makes the new data durable, as ext4 does. */
+  wasEmptied = false;
   /** Target of a symbolic link: it never changes. */
   target: Buffer | undefined;
   /** Valid while the attributes are cached. */

@@ -125,6 +125,21 @@ void test("a file that was emptied and written anew is durable when it is closed
   t.same(await lab.content(lab.mount(), ino), pattern(CHUNK, 2));
 });
 
+void test("so is one that was emptied by its name, while nobody had it open", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(CHUNK, 1));
+  await lab.close(a, handle);
+  await lab.end(a.vfs.setattr(WHO, ino, { size: 0 }));
+  for (const expected of [1, 1]) {
+    const { handle: again } = await lab.end(a.vfs.open(WHO, ino, flags()));
+    await lab.write(a, again, 0, pattern(CHUNK, 2));
+    await lab.close(a, again);
+    t.equal(a.meta.calls.get("fsync"), expected, "once");
+  }
+});
+
 void test("closing a copy of the descriptor before anything was written does not make the later close less durable", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
