@@ -14,6 +14,8 @@ import { S_IFDIR, S_IFMT, isDir } from "./rules/modes.js";
 export interface Grant {
   readonly inode: Lease | undefined;
   readonly entry: Lease | undefined;
+  /** The name that a rename has left. */
+  readonly from: Lease | undefined;
   /** Other inodes that an operation on names has changed. */
   readonly changed: readonly { readonly attr: Attr; readonly lease: Lease }[];
   /** Folders that several sessions change. */
@@ -34,7 +36,7 @@ export class Grants {
 
   /** In the turn in which the rule has read or written the rows that the answer shows. */
   give(session: number, request: number, op: RequestOp, answer: AnswerOp, seen: Observed): Grant {
-    const place = op.$case === "lookup" || op.$case === "make" || op.$case === "link" ? op.value : undefined;
+    const place = placeOf(op, answer);
     const ino = inodeOf(answer);
     const { leases, recalls, clock } = this.parts;
     const nowMs = clock.monotonicMs();
@@ -42,6 +44,8 @@ export class Grants {
       leases.isContended(at, nowMs) ? undefined : leases.grant(session, at, request);
     // Also in a contended folder: who makes a name there often is the only one that uses it.
     const entry = place === undefined ? undefined : grant(key.entry(place.dir, nameOf(place.name)));
+    const left = place !== undefined && op.$case === "rename" ? op.value : undefined;
+    const from = left === undefined ? undefined : grant(key.entry(left.fromDir, nameOf(left.fromName)));
     const inode = ino === undefined ? undefined : grant(key.inode(ino));
     const changed: { attr: Attr; lease: Lease }[] = [];
     const shared: Attr[] = [];
@@ -52,7 +56,7 @@ export class Grants {
       else if (isDir(row)) shared.push(attrOf(row));
     }
     if (entry !== undefined || inode !== undefined || changed.length > 0) recalls.evict(session);
-    return { inode, entry, changed, shared };
+    return { inode, entry, from, changed, shared };
   }
 
   /** Of a page of a folder: all of its names and, with attributes, inodes; undefined when they may not be cached. */
@@ -73,10 +77,10 @@ export class Grants {
   /** The answer with what it may tell of these leases. */
   told(answer: AnswerOp, grant: Grant | undefined): AnswerOp {
     if (grant === undefined) return answer;
-    const { inode, entry, changed, shared } = grant;
+    const { inode, entry, from, changed, shared } = grant;
     const shownMs = this.parts.sharedFolderMs;
     const attrs = changed.filter(({ lease }) => this.isHeld(lease)).map(({ attr }) => attr);
-    const isCached = { inode: this.isHeld(inode), entry: this.isHeld(entry) };
+    const isCached = { inode: this.isHeld(inode), entry: this.isHeld(entry), from: this.isHeld(from) };
     const told = attrs.length + shared.length === 0 ? undefined : { attrs, shared: [...shared], shownMs };
     return flagged(answer, isCached, told, inode === undefined ? shownMs : 0);
   }
@@ -94,6 +98,13 @@ export class Grants {
   isHeld(lease: Lease | undefined): boolean {
     return lease !== undefined && this.parts.leases.holds(lease);
   }
+}
+
+/** The name whose entry the answer shows. */
+function placeOf(op: RequestOp, answer: AnswerOp): { readonly dir: number; readonly name: Buffer } | undefined {
+  if (op.$case === "lookup" || op.$case === "make" || op.$case === "link") return op.value;
+  if (op.$case !== "rename" || answer.$case !== "rename" || answer.value.moved === 0) return undefined;
+  return { dir: op.value.intoDir, name: op.value.intoName };
 }
 
 /** Its answer tells of the folders. */
@@ -122,7 +133,7 @@ export function inodeOf(answer: AnswerOp): number | undefined {
 
 function flagged(
   answer: AnswerOp,
-  isCached: { readonly inode: boolean; readonly entry: boolean },
+  isCached: { readonly inode: boolean; readonly entry: boolean; readonly from: boolean },
   changed: Changed | undefined,
   shownMs: number,
 ): AnswerOp {
@@ -140,7 +151,10 @@ function flagged(
     case "rmdir":
       return { $case: "rmdir", value: { changed } };
     case "rename":
-      return { $case: "rename", value: { changed } };
+      return {
+        $case: "rename",
+        value: { changed, moved: answer.value.moved, fromCached: isCached.from, intoCached: entryCached },
+      };
     case "getattr": {
       const isFolder = ((answer.value.attr?.mode ?? 0) & S_IFMT) === S_IFDIR;
       return { $case: "getattr", value: { ...answer.value, cached, shownMs: isFolder ? shownMs : 0 } };

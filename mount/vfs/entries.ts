@@ -53,10 +53,10 @@ export class EntryCache {
     return cached;
   }
 
-  /** An own operation has left this there. */
-  putGuess({ dir, name }: { dir: number; name: Name }, ino: number): void {
+  /** An own operation has left this there, and the caller knows whether it may be kept. */
+  putChecked({ dir, name }: { dir: number; name: Name }, ino: number, cached: boolean): void {
     const dirSerial = this.parts.inodes.serialOf(dir);
-    if (dirSerial !== undefined) this.#entries.set(entryKey(dir, name), { ino, dirSerial, cached: false });
+    if (dirSerial !== undefined) this.#entries.set(entryKey(dir, name), { ino, dirSerial, cached });
   }
 
   invalidate(dir: number, name: Name): void {

@@ -125,17 +125,29 @@ export class Namespace {
     };
     const from = { dir: fromDir, name: fromName };
     const into = { dir: intoDir, name: intoName };
-    const moved = core.entries.guess(fromDir, fromName);
+    const guessed = core.entries.guess(fromDir, fromName);
     const replaced = core.entries.guess(intoDir, intoName);
-    await this.#dropping([from, into], (take) =>
-      core.ask("rename", args, credOf(who), ({ changed }, ticket) => {
-        take(changed, ticket);
-        if (!exchange) core.inodes.named(fromDir, fromName, false);
-        core.inodes.named(intoDir, intoName, true);
-      }),
+    let voided: readonly number[] | undefined;
+    await this.#changing(
+      (take) =>
+        core.ask("rename", args, credOf(who), ({ changed, moved, fromCached, intoCached }, ticket) => {
+          take(changed, ticket);
+          if (!exchange) core.inodes.named(fromDir, fromName, false);
+          core.inodes.named(intoDir, intoName, true);
+          if (moved === 0) return;
+          const isKept = {
+            from: fromCached && ticket.isFreshEntry(fromDir, fromName),
+            into: intoCached && ticket.isFreshEntry(intoDir, intoName),
+          };
+          voided = this.#void([from, into]);
+          core.entries.putChecked(into, moved, isKept.into);
+          core.entries.putChecked(from, 0, isKept.from);
+        }),
+      () => voided ?? this.#void([from, into]),
     );
-    if (moved !== undefined) core.entries.putGuess(into, moved);
-    if (exchange && replaced !== undefined) core.entries.putGuess(from, replaced);
+    if (voided !== undefined) return;
+    if (guessed !== undefined) core.entries.putChecked(into, guessed, false);
+    if (exchange && replaced !== undefined) core.entries.putChecked(from, replaced, false);
   }
 
   /**
@@ -173,7 +185,7 @@ export class Namespace {
   #isAbsent(at: At): boolean {
     const { inodes, entries } = this.core;
     if (!inodes.isAbsent(at.dir, at.name)) return false;
-    entries.putGuess(at, 0);
+    entries.putChecked(at, 0, false);
     return true;
   }
 
@@ -244,15 +256,18 @@ export class Namespace {
    * of their folders is void.
    */
   #dropping(places: readonly At[], work: (take: Take) => Promise<void>): Promise<void> {
+    return this.#changing(work, () => this.#void(places));
+  }
+
+  /** What was known of these names is void. Returns what they led to, and their folders. */
+  #void(places: readonly At[]): number[] {
     const { entries, inodes } = this.core;
-    return this.#changing(work, () =>
-      places.flatMap(({ dir, name }) => {
-        const ino = entries.guess(dir, name);
-        entries.invalidate(dir, name);
-        if (ino === undefined) inodes.invalidateAll();
-        return ino === undefined || ino === 0 ? [dir] : [dir, ino];
-      }),
-    );
+    return places.flatMap(({ dir, name }) => {
+      const ino = entries.guess(dir, name);
+      entries.invalidate(dir, name);
+      if (ino === undefined) inodes.invalidateAll();
+      return ino === undefined || ino === 0 ? [dir] : [dir, ino];
+    });
   }
 
   /** Afterwards all inodes that may have changed are void, except those that the answer told of. */

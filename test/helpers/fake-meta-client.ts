@@ -238,6 +238,14 @@ export class FakeMetaClient implements MetaClient {
       Object.assign(reply, { shownMs: this.sharedFolderMs });
     }
     if (op === "open" && reply.slots !== undefined) reply.slots.cached = reply.cached === true;
+    if (op === "rename" && "moved" in reply && reply.moved !== 0) {
+      const at = args as OpArgs<"rename">;
+      const grant = (dir: number, name: Buffer) => this.#grant(key.entry(dir, name.toString("latin1") as never));
+      Object.assign(reply, {
+        fromCached: grant(at.fromDir, at.fromName),
+        intoCached: grant(at.intoDir, at.intoName),
+      });
+    }
     if ("entryCached" in reply) {
       const at = args as { dir: number; name: Buffer };
       reply.entryCached = this.#grant(key.entry(at.dir, at.name.toString("latin1") as never));

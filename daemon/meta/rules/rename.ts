@@ -1,4 +1,4 @@
-import type { Done, Rename } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { Rename, Renamed } from "../../../proto/gen/bigfs/v1/meta.js";
 import { fail } from "../../../proto/errno.js";
 import type { Tx } from "../tx.js";
 import { mustAllow, mustPassSticky } from "./access.js";
@@ -10,7 +10,7 @@ import { W, X, isDir } from "./modes.js";
 import { ROOT_INO } from "./volume.js";
 
 /** rename(2) and renameat2(2) with NOREPLACE or EXCHANGE. */
-export function rename(tx: Tx, ctx: Context, args: Rename): Done {
+export function rename(tx: Tx, ctx: Context, args: Rename): Renamed {
   if (args.noReplace && args.exchange) fail("EINVAL");
   const from = findNode(tx, ctx, args.fromDir, args.fromName);
   const place = findPlace(tx, ctx, args.intoDir, args.intoName);
@@ -19,13 +19,13 @@ export function rename(tx: Tx, ctx: Context, args: Rename): Done {
   if (!isFilled(into) && args.exchange) fail("ENOENT");
   mustBeWritable(ctx);
   mustKeepTree(tx, from, into, args.exchange);
-  if (isFilled(into) && into.node.ino === from.node.ino) return {};
+  if (isFilled(into) && into.node.ino === from.node.ino) return renamed(0);
   mustLetGo(ctx, from);
   if (!isFilled(into)) {
     mustAllow(ctx, into.folder, W | X);
     mustLetMove(ctx, from, into);
     move(tx, ctx, from, into);
-    return {};
+    return renamed(from.node.ino);
   }
   mustLetGo(ctx, into);
   if (!args.exchange) mustFit(from.node, into.node);
@@ -33,11 +33,15 @@ export function rename(tx: Tx, ctx: Context, args: Rename): Done {
   if (args.exchange) {
     mustLetMove(ctx, into, from);
     exchange(tx, ctx, from, into);
-    return {};
+    return renamed(0);
   }
   if (isDir(into.node) && into.node.children > 0) fail("ENOTEMPTY");
   replace(tx, ctx, from, into);
-  return {};
+  return renamed(from.node.ino);
+}
+
+function renamed(moved: number): Renamed {
+  return { changed: undefined, moved, fromCached: false, intoCached: false };
 }
 
 function isFilled(place: Place): place is FilledPlace {

@@ -103,7 +103,7 @@ export interface ServerFrame {
     | { $case: "link"; value: EntryReply }
     | { $case: "unlink"; value: Done }
     | { $case: "rmdir"; value: Done }
-    | { $case: "rename"; value: Done }
+    | { $case: "rename"; value: Renamed }
     | { $case: "open"; value: OpenReply }
     | { $case: "close"; value: Done }
     | { $case: "readdir"; value: ReadDirReply }
@@ -130,6 +130,17 @@ export interface ServerFrame {
 export interface Done {
   /** Operations on names. */
   changed?: Changed | undefined;
+}
+
+export interface Renamed {
+  changed?:
+    | Changed
+    | undefined;
+  /** What the new name leads to, and the old one no more; 0: nothing was moved, or two were exchanged. */
+  moved: number;
+  /** Whether the names may be kept. */
+  fromCached: boolean;
+  intoCached: boolean;
 }
 
 /**
@@ -1420,7 +1431,7 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         Done.encode(message.op.value, writer.uint32(138).fork()).join();
         break;
       case "rename":
-        Done.encode(message.op.value, writer.uint32(146).fork()).join();
+        Renamed.encode(message.op.value, writer.uint32(146).fork()).join();
         break;
       case "open":
         OpenReply.encode(message.op.value, writer.uint32(154).fork()).join();
@@ -1608,7 +1619,7 @@ export const ServerFrame: MessageFns<ServerFrame> = {
               break;
             }
 
-            message.op = { $case: "rename", value: Done.decode(reader, reader.uint32()) };
+            message.op = { $case: "rename", value: Renamed.decode(reader, reader.uint32()) };
             continue;
           }
           case 19: {
@@ -1844,7 +1855,7 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       }
       case "rename": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
-          message.op = { $case: "rename", value: Done.fromPartial(object.op.value) };
+          message.op = { $case: "rename", value: Renamed.fromPartial(object.op.value) };
         }
         break;
       }
@@ -2026,6 +2037,99 @@ export const Done: MessageFns<Done> = {
     message.changed = (object.changed !== undefined && object.changed !== null)
       ? Changed.fromPartial(object.changed)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseRenamed(): Renamed {
+  return { changed: undefined, moved: 0, fromCached: false, intoCached: false };
+}
+
+export const Renamed: MessageFns<Renamed> = {
+  encode(message: Renamed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.changed !== undefined) {
+      Changed.encode(message.changed, writer.uint32(10).fork()).join();
+    }
+    if (message.moved !== 0) {
+      writer.uint32(16).uint64(message.moved);
+    }
+    if (message.fromCached !== false) {
+      writer.uint32(24).bool(message.fromCached);
+    }
+    if (message.intoCached !== false) {
+      writer.uint32(32).bool(message.intoCached);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Renamed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenamed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changed = Changed.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.moved = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromCached = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.intoCached = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Renamed>, I>>(base?: I): Renamed {
+    return Renamed.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Renamed>, I>>(object: I): Renamed {
+    const message = createBaseRenamed();
+    message.changed = (object.changed !== undefined && object.changed !== null)
+      ? Changed.fromPartial(object.changed)
+      : undefined;
+    message.moved = object.moved ?? 0;
+    message.fromCached = object.fromCached ?? false;
+    message.intoCached = object.intoCached ?? false;
     return message;
   },
 };

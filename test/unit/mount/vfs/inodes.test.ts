@@ -240,7 +240,7 @@ void test("in a folder that was made here, names that do not exist are not asked
   await lab.end(vfs.unlink(WHO, dir, name("g")));
   t.notOk(await there("g"));
   t.equal(meta.calls.get("lookup"), undefined);
-  const kept = await lab.end(vfs.lookup(WHO, dir, name("f")));
+  const kept = await lab.end(vfs.lookup(WHO, dir, name("h")));
   t.equal(kept.entryMs, 0, "the kernel would not learn when somebody makes it");
   for (let i = 0; i < 5; i++) await there("asked for again and again");
   t.equal(meta.calls.get("lookup"), 1, "an answer that the kernel may keep");
@@ -282,6 +282,44 @@ void test("a name that was made although no answer came is found", async (t) => 
   const create = () => a.vfs.create(WHO, dir, name("f"), 0o644, 0, { ...flags(), exclusive: true });
   t.equal(await lab.errno(create), "EIO");
   t.ok((await lab.end(a.vfs.lookup(WHO, dir, name("f")))).attr);
+});
+
+void test("after a rename both names are known, until somebody else changes one", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const b = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.close(a, handle);
+  const move = (from: string, into: string, exchange = false) =>
+    lab.end(
+      a.vfs.rename(WHO, {
+        ...{ fromDir: 1, fromName: name(from), intoDir: 1, intoName: name(into) },
+        ...{ noReplace: false, exchange },
+      }),
+    );
+  const look = async (text: string) => {
+    const { attr, entryMs } = await lab.end(a.vfs.lookup(WHO, 1, name(text)));
+    return [attr?.ino, entryMs > 0];
+  };
+  // The kernel always looks first.
+  await look("g");
+  await move("f", "g");
+  a.meta.calls.clear();
+  t.same(
+    [await look("f"), await look("g")],
+    [
+      [undefined, true],
+      [ino, true],
+    ],
+  );
+  t.equal(a.meta.calls.get("lookup"), undefined);
+  await lab.end(b.vfs.unlink(WHO, 1, name("g")));
+  const other = (await lab.end(b.vfs.mkdir(WHO, 1, name("f"), 0o755, 0))).attr?.ino;
+  t.same([(await look("f"))[0], (await look("g"))[0]], [other, undefined]);
+  const third = (await lab.end(a.vfs.mkdir(WHO, 1, name("h"), 0o755, 0))).attr?.ino;
+  await look("f");
+  await move("f", "h", true);
+  t.same([(await look("f"))[0], (await look("h"))[0]], [third, other], "exchanged");
 });
 
 void test("two names of one file: moving one over the other leaves both", async (t) => {
