@@ -42,11 +42,12 @@ export class Grants {
     const nowMs = clock.monotonicMs();
     const grant = (at: LeaseKey): Lease | undefined =>
       leases.isContended(at, nowMs) ? undefined : leases.grant(session, at, request);
-    // Also in a contended folder: who makes a name there often is the only one that uses it.
+    // Also in a folder that others change, as long as they use other names.
     const entry = place === undefined ? undefined : grant(key.entry(place.dir, nameOf(place.name)));
     const left = place !== undefined && op.$case === "rename" ? op.value : undefined;
     const from = left === undefined ? undefined : grant(key.entry(left.fromDir, nameOf(left.fromName)));
-    const inode = ino === undefined ? undefined : grant(key.inode(ino));
+    const isFree = place === undefined || entry !== undefined;
+    const inode = ino !== undefined && isFree ? grant(key.inode(ino)) : undefined;
     const changed: { attr: Attr; lease: Lease }[] = [];
     const shared: Attr[] = [];
     for (const row of isOnNames(op) ? seen.inodes() : []) {

@@ -10,7 +10,7 @@
  */
 import type { Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameBytes } from "../../proto/name.js";
-import { idIn, key, kindOf, nameIn, type Key } from "./keys.js";
+import { idIn, kindOf, nameIn, type Key } from "./keys.js";
 import type { Change } from "./observed.js";
 
 export type LeaseKey = Change["key"];
@@ -38,13 +38,13 @@ export interface LeaseOptions {
   readonly leasesMax: number;
   /** Of all together, in equal shares. */
   readonly leasesTotal: number;
-  /** After a recall, nobody may cache that row, nor that folder, for so long. */
+  /** After a recall, nobody may cache that inode, or names in that folder, for so long. */
   readonly contendedMs: number;
 }
 
 /** Leases that one eviction takes. */
 const EVICTED = 1024;
-/** So many contended rows are remembered before those whose time is over are looked for. */
+/** So many contended inodes are remembered before those whose time is over are looked for. */
 const CONTENDED_MIN = 10_000;
 
 export class Leases {
@@ -56,7 +56,10 @@ export class Leases {
    */
   readonly #bySession = new Map<number, Map<LeaseKey, Lease>>();
   readonly #pending = new Map<number, PendingRecall>();
-  readonly #contended = new Map<LeaseKey, number>();
+  /** Inodes that several sessions use and change, and until when that counts. */
+  readonly #contended = new Map<number, number>();
+  /** Folders of which they change the same names. */
+  readonly #contendedNames = new Map<number, number>();
   #contendedMax = CONTENDED_MIN;
   #recalls = 0;
 
@@ -72,9 +75,13 @@ export class Leases {
     return this.#pending.values();
   }
 
-  /** Several sessions use and change this row, or names in this folder: caching it costs more than it saves. */
+  /**
+   * Several sessions use and change this inode or names in it, or (an entry) the same names in this folder: caching it
+   * costs more than it saves.
+   */
   isContended(key: LeaseKey, nowMs: number): boolean {
-    return (this.#contended.get(key) ?? -Infinity) > nowMs;
+    const contended = kindOf(key) === "I" ? this.#contended : this.#contendedNames;
+    return (contended.get(idIn(key)) ?? -Infinity) > nowMs;
   }
 
   grant(session: number, key: LeaseKey, request: number): Lease {
@@ -194,12 +201,14 @@ export class Leases {
     return recall;
   }
 
-  #contend(changed: LeaseKey, nowMs: number): void {
+  #contend(key: LeaseKey, nowMs: number): void {
     const untilMs = nowMs + this.opts.contendedMs;
-    this.#contended.set(changed, untilMs);
-    if (kindOf(changed) === "E") this.#contended.set(key.inode(idIn(changed)), untilMs);
+    this.#contended.set(idIn(key), untilMs);
+    if (kindOf(key) === "E") this.#contendedNames.set(idIn(key), untilMs);
     if (this.#contended.size < this.#contendedMax) return;
-    for (const [row, until] of this.#contended) if (until <= nowMs) this.#contended.delete(row);
+    for (const contended of [this.#contended, this.#contendedNames]) {
+      for (const [ino, until] of contended) if (until <= nowMs) contended.delete(ino);
+    }
     this.#contendedMax = Math.max(CONTENDED_MIN, 2 * this.#contended.size);
   }
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { test } from "tap";
 import { Leases, type Lease, type LeaseKey, type PendingRecall } from "../../../../daemon/meta/leases.js";
-import { key, type Key } from "../../../../daemon/meta/keys.js";
+import { key } from "../../../../daemon/meta/keys.js";
 import { nameOf } from "../../../../proto/name.js";
 
 const KEYS: LeaseKey[] = [key.inode(1), key.inode(2), key.entry(1, nameOf(Buffer.from("a")))];
@@ -172,20 +172,18 @@ test("what is forgotten is kept when a later answer told of it", async (t) => {
   t.equal(leases.size, 0);
 });
 
-test("after a recall nobody may cache that row, nor its folder, for a while", async (t) => {
+test("after a recall nobody may cache that inode, or names in that folder, for a while", async (t) => {
   const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 2000 });
-  const [a, b] = ["a", "b"].map((text) => key.entry(9, nameOf(Buffer.from(text)))) as [Key<"E">, Key<"E">];
-  leases.grant(1, a, 1);
-  leases.grant(1, b, 1);
-  leases.changed([{ key: a, data: false, gone: false }], 1, 100);
-  t.notOk(leases.isContended(key.inode(9), 100), "one session alone");
-  leases.changed([{ key: a, data: false, gone: true }], 2, 100);
-  t.same(
-    [a, b, key.inode(9)].map((row) => leases.isContended(row, 2000)),
-    [true, false, true],
-  );
-  t.same(
-    [a, b, key.inode(9)].map((row) => leases.isContended(row, 2101)),
-    [false, false, false],
-  );
+  const dir = key.inode(9);
+  const name = key.entry(9, nameOf(Buffer.from("a")));
+  const other = key.entry(9, nameOf(Buffer.from("b")));
+  const areContended = (nowMs: number) => [dir, name, other].map((row) => leases.isContended(row, nowMs));
+  for (const row of [dir, name]) leases.grant(1, row, 1);
+  leases.changed([{ key: name, data: false, gone: false }], 1, 100);
+  t.same(areContended(100), [false, false, false], "one session alone");
+  leases.changed([{ key: dir, data: false, gone: false }], 2, 100);
+  t.same(areContended(2000), [true, false, false], "in one folder, with different names");
+  leases.changed([{ key: name, data: false, gone: true }], 2, 5000);
+  t.same(areContended(6999), [true, true, true], "with the same names");
+  t.same(areContended(7000), [false, false, false]);
 });
