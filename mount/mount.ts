@@ -32,8 +32,9 @@ export async function startMount(opts: MountOptions): Promise<Running> {
   try {
     const meta = await connect(opts, mountpoint);
     undo.push(() => meta.stop());
-    const { volume } = meta.volume;
-    const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines });
+    const { volume, chunkSize } = meta.volume;
+    const shortCircuit = opts.shortCircuit === false ? undefined : { chunkSize };
+    const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit });
     undo.push(() => chunks.stop());
     const sizes = {
       idleInodes: IDLE_INODES,

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Process } from "../../proto/gen/bigfs/v1/store.js";
 
 /**
  * When that process started (clock ticks since the boot, and which boot): together with the pid it names one process
@@ -23,4 +24,14 @@ let boot: string | undefined;
 function bootId(): string {
   boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
   return boot;
+}
+
+/** This process, as others on this machine can recognize it. */
+export function thisProcess(): Process {
+  return { pid: process.pid, started: startTimeOf(process.pid) ?? "" };
+}
+
+/** Whether that process lives on this machine, where it has the same pid as here. */
+export function isHere(process: Process | undefined): process is Process {
+  return process !== undefined && process.started !== "" && startTimeOf(process.pid) === process.started;
 }

@@ -5,7 +5,9 @@ import type { ChunkReply, ChunkRequest, GetChunk, PutChunk } from "../../proto/g
 import { LIMITS } from "../../proto/limits.js";
 import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
+import { thisProcess } from "../common/process.js";
 import type { Link } from "../common/rpc/link.js";
+import { readShared } from "../common/shared-memory.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
@@ -24,6 +26,8 @@ export interface ChunkServerParts {
 }
 
 export interface ChunkServerOptions {
+  /** Absolute path of the data folder. */
+  readonly folder: string;
   /** Bytes of the largest chunk; undefined: this node has not joined yet. */
   readonly chunkSize: () => number | undefined;
   /** A client that takes nothing for so long is hung up on. */
@@ -91,7 +95,7 @@ export class ChunkServer {
   /** Never rejects. */
   async #handle(link: ChunkLink, request: ChunkMessage<ChunkRequest>, bounds: Bounds): Promise<void> {
     const { id, op } = request.header;
-    const weight = request.payload.length;
+    const weight = request.payload.length + (op?.$case === "put" ? (op.value.shared?.len ?? 0) : 0);
     const release = (): void => bounds.chunks.gave(weight);
     // A put gives the bytes back itself: copies may be under way when it is answered, or long before.
     let isLent = false;
@@ -107,6 +111,7 @@ export class ChunkServer {
       await this.parts.times.timed(nameOf(op), async () => {
         if (op.$case === "get") await this.#get(link, id, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
+        else if (op.$case === "locate") this.#answer(link, id, { process: thisProcess(), folder: this.opts.folder });
         else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
       });
     } catch (error) {
@@ -118,10 +123,12 @@ export class ChunkServer {
   }
 
   /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
-  async #put(put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
+  async #put(put: PutChunk, payload: Buffer, lend: () => () => void): Promise<number[]> {
     const { store, puts, reports } = this.parts;
     const most = this.opts.chunkSize() ?? fail("EIO", "this node has not joined its volume yet");
-    if (data.length > most) fail("EINVAL", `${data.length} bytes, a chunk has at most ${most}`);
+    const length = put.shared?.len ?? payload.length;
+    if (length > most) fail("EINVAL", `${length} bytes, a chunk has at most ${most}`);
+    const data = put.shared === undefined ? payload : await readShared(put.shared);
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
@@ -160,7 +167,8 @@ export class ChunkServer {
   }
 
   #answer(link: ChunkLink, id: number, answer: Partial<ChunkReply>, payload: Buffer = Buffer.alloc(0)): void {
-    link.send({ header: { id, errno: "", detail: "", nodes: [], len: 0, crc: 0, ...answer }, payload });
+    const nothing = { errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
+    link.send({ header: { id, ...nothing, ...answer }, payload });
   }
 
   #refuse(link: ChunkLink, id: number, error: unknown): void {

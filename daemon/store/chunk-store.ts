@@ -11,11 +11,12 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { fail, type Errno, type FsError } from "../../proto/errno.js";
-import * as format from "./chunk-format.js";
+import * as format from "../common/chunks/chunk-format.js";
+import { ChunkReader } from "../common/chunks/chunk-reader.js";
+import { Layout, fileName } from "../common/chunks/layout.js";
+import type { OpenFile } from "../common/chunks/open-file.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
-import { codeOf, diskError, type Disk, type Range } from "./disk.js";
-import { Layout, fileName } from "./layout.js";
-import { OpenChunks, type OpenChunk } from "./open-chunks.js";
+import { codeOf, diskError, type Disk } from "./disk.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
 import { recover } from "./recovery.js";
 import { Space } from "./space.js";
@@ -66,7 +67,7 @@ const OPEN_MAX = 512;
 export class ChunkStore {
   readonly #lock = new KeyedLock();
   readonly #gate = new Budget(WIDTH);
-  readonly #opened = new OpenChunks(OPEN_MAX);
+  readonly #reader = new ChunkReader((id) => this.#open(id), OPEN_MAX);
   readonly #unverified: Set<number>;
   readonly #syncs: SyncQueue;
   readonly #lostListeners: ((id: number, errno: Errno) => void)[] = [];
@@ -96,7 +97,7 @@ export class ChunkStore {
 
   /** Nothing is read any more. */
   close(): void {
-    this.#opened.close();
+    this.#reader.close();
   }
 
   /** Called for each chunk that was found bad, lost or unreadable, when it is in the index no more. */
@@ -156,13 +157,7 @@ export class ChunkStore {
   /** Bytes off..off+len, fewer at the end of the chunk, verified. ENOENT; EBADMSG or EIO: the copy is no good. */
   async get(id: number, off: number, len: number): Promise<Buffer> {
     const entry = this.index.get(id) ?? fail("ENOENT", `no chunk ${id}`);
-    const span = format.blockSpan({ off, len, total: entry.len });
-    const { from, to } = span;
-    const isWhole = from === 0 && to === entry.len;
-    return this.#reading(id, async () => {
-      const data = await (isWhole ? this.#readWhole(id, entry) : this.#readSpan(id, entry, span));
-      return off >= to ? Buffer.alloc(0) : data.subarray(off - from, off - from + len);
-    });
+    return this.#reading(id, () => this.#reader.read({ id, len: entry.len, crc: entry.crc }, off, len));
   }
 
   /** Reads the whole chunk against its checksums. Errors as of `get`. */
@@ -257,33 +252,7 @@ export class ChunkStore {
     }
   }
 
-  #read(id: number, ranges: readonly Range[]): Promise<Buffer[]> {
-    return this.#gate.run(1, () => this.parts.disk.read(this.parts.layout.pathOf(id), ranges));
-  }
-
-  /** All data in one run with its header. */
-  async #readWhole(id: number, entry: Entry): Promise<Buffer> {
-    const [file = Buffer.alloc(0)] = await this.#read(id, [{ off: 0, len: format.fileBytes(entry.len) }]);
-    const header = headerOf(id, entry, file);
-    return verified(header, file.subarray(format.headerBytes(entry.len)), { from: 0, to: entry.len });
-  }
-
-  #readSpan(id: number, entry: Entry, span: format.BlockSpan): Promise<Buffer> {
-    const start = format.headerBytes(entry.len);
-    return this.#opened.use(
-      id,
-      () => this.#open(id, entry),
-      async ({ file, header }) => {
-        const range = { off: start + span.from, len: span.to - span.from };
-        const read = this.#gate.run(1, () => file.read(range));
-        // The file is in use until both have ended.
-        await Promise.allSettled([header, read]);
-        return verified(await header, await read, span);
-      },
-    );
-  }
-
-  async #open(id: number, entry: Entry): Promise<OpenChunk> {
+  async #open(id: number): Promise<OpenFile> {
     const { disk, layout } = this.parts;
     const file = await this.#gate.run(1, () => disk.open(layout.pathOf(id)));
     // It may have gone while it was opened.
@@ -291,12 +260,13 @@ export class ChunkStore {
       file.close();
       fail("ENOENT", `no chunk ${id}`);
     }
-    const head = file.read({ off: 0, len: format.headerBytes(entry.len) });
-    return { file, header: head.then((bytes) => headerOf(id, entry, bytes)) };
+    return { read: (range) => this.#gate.run(1, () => file.read(range)), close: () => file.close() };
   }
 
   async #check(id: number, entry: Entry): Promise<void> {
-    const [file = Buffer.alloc(0)] = await this.#read(id, [{ off: 0, len: format.fileBytes(entry.len) + 1 }]);
+    const { disk, layout } = this.parts;
+    const range = { off: 0, len: format.fileBytes(entry.len) + 1 };
+    const [file = Buffer.alloc(0)] = await this.#gate.run(1, () => disk.read(layout.pathOf(id), [range]));
     const { crc, len, blocks } = format.decodeFile(id, file).header;
     if (crc !== entry.crc || format.wholeCrc(blocks, len) !== crc) fail("EBADMSG", "bad checksum of the whole chunk");
   }
@@ -373,22 +343,11 @@ export class ChunkStore {
 
   #forget(id: number, entry: Entry): void {
     this.index.delete(id);
-    this.#opened.forget(id);
+    this.#reader.forget(id);
     this.#syncs.forget(id);
     this.#unverified.delete(id);
     this.parts.space.give(format.fileBytes(entry.len));
   }
-}
-
-function headerOf(id: number, entry: Entry, bytes: Buffer): format.ChunkHeader {
-  const header = format.decodeHeader(bytes);
-  return header.id === id && header.crc === entry.crc ? header : fail("EBADMSG", `the file holds chunk ${header.id}`);
-}
-
-function verified(header: format.ChunkHeader, data: Buffer, { from, to }: format.BlockSpan): Buffer {
-  if (data.length !== to - from) fail("EBADMSG", "the file is cut");
-  format.verifyBlocks(header, data, from);
-  return data;
 }
 
 /** Whether the error says that this copy is no good, not that something else was in the way. */

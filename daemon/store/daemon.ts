@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { fail } from "../../proto/errno.js";
 import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
 import type { Cancel } from "../common/clock.js";
@@ -111,7 +112,10 @@ class StoreDaemon implements Running {
     const puts = new Puts(parts, { forwardMs: deadlines.chunkMs / 2 });
     const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
     const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
-    this.#chunks = new ChunkServer({ ...parts, puts, times }, { chunkSize, stuckMs: deadlines.ioDeadlineMs });
+    this.#chunks = new ChunkServer(
+      { ...parts, puts, times },
+      { folder: resolve(opts.data), chunkSize, stuckMs: deadlines.ioDeadlineMs },
+    );
     this.#sync = new Task(
       { clock, log, registry: this.#registry },
       { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },

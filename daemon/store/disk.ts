@@ -1,20 +1,9 @@
 import * as fs from "node:fs";
 import { mkdir, readdir, rm, stat, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
+import { openFile, readAll, type OpenFile, type Range } from "../common/chunks/open-file.js";
 import type { DurableDisk } from "../common/durable.js";
 import { FsError } from "../../proto/errno.js";
-
-export interface Range {
-  readonly off: number;
-  readonly len: number;
-}
-
-export interface OpenFile {
-  /** The bytes of the range, fewer where the file ends. */
-  read(range: Range): Promise<Buffer>;
-  /** Nobody reads any more. */
-  close(): void;
-}
 
 /**
  * Everything that a store does with its disk; tests fail exactly one call of it, or cut its power. Paths are absolute.
@@ -40,7 +29,6 @@ export interface Disk extends DurableDisk {
 // Bare descriptors: a FileHandle for each chunk costs more than all else that is done with its file here.
 const open = promisify(fs.open);
 const close = promisify(fs.close);
-const read = promisify(fs.read);
 const write = promisify(fs.write);
 const writev = promisify(fs.writev);
 const fsync = promisify(fs.fsync);
@@ -58,10 +46,7 @@ export const nodeDisk: Disk = {
       return Promise.all(reads);
     });
   },
-  async open(path) {
-    const file = await open(path, "r");
-    return { read: (range) => readAll(file, range), close: () => fs.closeSync(file) };
-  },
+  open: openFile,
   async size(path) {
     return (await stat(path)).size;
   },
@@ -107,17 +92,6 @@ async function writeAll(file: number, parts: readonly Uint8Array[]): Promise<voi
     }
     skip = Math.max(0, skip - part.length);
   }
-}
-
-async function readAll(file: number, range: Range): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(range.len);
-  let got = 0;
-  while (got < range.len) {
-    const { bytesRead } = await read(file, bytes, got, range.len - got, range.off + got);
-    if (bytesRead === 0) break;
-    got += bytesRead;
-  }
-  return bytes.subarray(0, got);
 }
 
 /** A system error of the disk as ours: ENOSPC and ENOENT as they are, everything else EIO. */

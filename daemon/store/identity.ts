@@ -6,7 +6,7 @@ import { syncPath, writeDurably } from "../common/durable.js";
 import { lockFolder, type FolderLock } from "../common/lock-file.js";
 import { StartupError } from "../common/running.js";
 import { codeOf } from "./disk.js";
-import { Layout } from "./layout.js";
+import { Layout } from "../common/chunks/layout.js";
 
 const FORMAT = 1;
 

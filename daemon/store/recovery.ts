@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
-import { headerBytes, fileBytes, decodeHeader, BLOCK, type ChunkHeader } from "./chunk-format.js";
+import { headerBytes, fileBytes, decodeHeader, BLOCK, type ChunkHeader } from "../common/chunks/chunk-format.js";
 import { ChunkIndex } from "./chunk-index.js";
 import { codeOf, type Disk } from "./disk.js";
-import { idOfName, type Layout } from "./layout.js";
+import { idOfName, type Layout } from "../common/chunks/layout.js";
 import { eachOf } from "./parallel.js";
 import type { SyncJournal, SyncedChunk } from "./sync-journal.js";
 import { FsError } from "../../proto/errno.js";

@@ -1,7 +1,7 @@
 import type { FsError } from "../../proto/errno.js";
 import type { ChunkIndex } from "./chunk-index.js";
 import { codeOf, diskError, type Disk } from "./disk.js";
-import type { Layout } from "./layout.js";
+import type { Layout } from "../common/chunks/layout.js";
 import { Budget, eachOf } from "./parallel.js";
 import type { SyncJournal, SyncedChunk } from "./sync-journal.js";
 

@@ -5,6 +5,7 @@ import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import { dial } from "../../daemon/common/rpc/client.js";
 import { CHUNKS } from "../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../daemon/common/rpc/link.js";
+import { LocalChunks } from "./local-chunks.js";
 
 export interface StoreLinkOptions {
   /** HOST:PORT of the storage daemon. */
@@ -15,6 +16,8 @@ export interface StoreLinkOptions {
   readonly connectMs: number;
   /** Hung up when nobody has asked for so long. */
   readonly idleMs: number;
+  /** Whether a daemon on this machine may be passed over, and memory be shared with it. */
+  readonly shortCircuit: boolean;
   readonly clock: Clock;
 }
 
@@ -31,10 +34,12 @@ interface Waiting {
 export class StoreLink {
   #stream: Promise<Stream> | undefined;
   #open: Stream | undefined;
+  #local: LocalChunks | undefined;
   #lastId = 0;
   #asking = 0;
   readonly #waiting = new Map<number, Waiting>();
   #cancelIdle: Cancel = () => {};
+  #isRemote = false;
   #isStopped = false;
 
   constructor(private readonly opts: StoreLinkOptions) {}
@@ -73,10 +78,22 @@ export class StoreLink {
     }
   }
 
+  /** Its chunk files, when it is on this machine. Rejects with what dial() rejects with. */
+  async local(): Promise<LocalChunks | undefined> {
+    if (this.opts.shortCircuit) await this.#connected();
+    return this.#local;
+  }
+
+  /** It said that it is not on this machine, or not where that is. */
+  get isRemote(): boolean {
+    return this.#isRemote;
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#cancelIdle();
     this.#open?.close();
+    this.#local?.close();
     this.#fail(new FsError("EIO", "this mount is stopping"));
   }
 
@@ -109,7 +126,31 @@ export class StoreLink {
     });
     this.#open = stream;
     if (this.#isStopped) stream.close();
+    else if (this.opts.shortCircuit) {
+      const local = await this.#locate(stream);
+      // It may be gone again.
+      if (this.#open === stream) [this.#local, this.#isRemote] = [local, local === undefined];
+    }
     return stream;
+  }
+
+  /** Its chunks, when they are here. Never rejects: a daemon that does not say where they are is asked for them. */
+  #locate(stream: Stream): Promise<LocalChunks | undefined> {
+    const { connectMs, clock } = this.opts;
+    const id = ++this.#lastId;
+    return new Promise((resolve) => {
+      const cancel = clock.after(connectMs, () => settle());
+      const settle = (local?: LocalChunks): void => {
+        this.#waiting.delete(id);
+        cancel();
+        resolve(local);
+      };
+      this.#waiting.set(id, {
+        resolve: (reply) => settle(LocalChunks.of(reply.header, clock)),
+        reject: () => settle(),
+      });
+      stream.send({ header: { id, op: { $case: "locate", value: {} } }, payload: NO_PAYLOAD });
+    });
   }
 
   #answered(reply: Reply): void {
@@ -124,6 +165,9 @@ export class StoreLink {
   }
 
   #forget(): void {
+    this.#local?.close();
+    this.#local = undefined;
+    this.#isRemote = false;
     this.#open = undefined;
     this.#stream = undefined;
   }

@@ -71,7 +71,14 @@ export interface ChunkClient {
     signal?: AbortSignal;
   }): Promise<void>;
   /** Bytes off..off+len of the chunk from any of the nodes, nearest and least loaded first, failing over at once. */
-  get(want: { id: number; off: number; len: number; nodes: readonly number[] }): Promise<Buffer>;
+  get(want: {
+    id: number;
+    /** Bytes of the whole chunk. */
+    size: number;
+    off: number;
+    len: number;
+    nodes: readonly number[];
+  }): Promise<Buffer>;
   stop(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 import { open, readFile, readdir, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "tap";
+import { test, type Test } from "tap";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { must, run, sh } from "../helpers/run.js";
 
@@ -79,12 +79,17 @@ test("with all storage daemons down a write fails with EIO at close, after ioDea
   t.same(await readFile(join(cluster.mnt, "after")), Buffer.alloc(200_000, 7));
 });
 
-test("a flipped bit and a chunk file of 0 bytes are read from the other copy (D19, D33)", async (t) => {
+for (const how of ["--short-circuit", "--no-short-circuit"]) {
+  test(`a flipped bit and a chunk file of 0 bytes are read from the other copy, ${how} (D19, D33)`, (t) =>
+    damaged(t, how));
+}
+
+async function damaged(t: Test, how: string): Promise<void> {
   const cluster = await TestCluster.start(t, FAST);
   await sh("head -c 40M /dev/urandom > f; sha256sum f > sum; sync f", { cwd: cluster.mnt });
-  const damaged = await chunkFiles((await cluster.member("store1")).data);
-  t.ok(damaged.length >= 2, `store1 holds ${damaged.length} chunks`);
-  for (const [i, path] of damaged.entries()) {
+  const bad = await chunkFiles((await cluster.member("store1")).data);
+  t.ok(bad.length >= 2, `store1 holds ${bad.length} chunks`);
+  for (const [i, path] of bad.entries()) {
     if (i % 2 === 0) await truncate(path, 0);
     else
       await must("python3", [
@@ -93,11 +98,11 @@ test("a flipped bit and a chunk file of 0 bytes are read from the other copy (D1
       ]);
   }
   // A fresh mount, so that nothing is answered from memory.
-  const second = await cluster.mountAgain("second");
+  const second = await cluster.mountAgain("second", [how]);
   await sh("sha256sum -c sum", { cwd: second });
   const quarantine = join((await cluster.member("store1")).data, "quarantine");
   t.ok((await readdir(quarantine)).length > 0, "bad copies are kept aside, not deleted");
-});
+}
 
 test("while the metadata daemon is away operations wait, then go on", async (t) => {
   const cluster = await TestCluster.start(t, FAST);

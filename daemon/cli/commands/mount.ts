@@ -18,6 +18,11 @@ export function builder(yargs: Argv) {
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
     .option("cache", { type: "string", default: "64MiB", describe: "memory for data that was read" })
     .option("dirty", { type: "string", default: "64MiB", describe: "memory for data that is not stored yet" })
+    .option("short-circuit", {
+      type: "boolean",
+      default: true,
+      describe: "exchange data with storage daemons on this machine through files and memory",
+    })
     .option("log", { type: "string", describe: "log file in the background [default: ~/.local/state/bigfs/mount.log]" })
     .option("foreground", { type: "boolean", default: false, describe: "stay until the folder is unmounted" })
     .example("$0 mount /mnt/bigfs --meta 10.0.0.1:50052 --key cluster.key", "mount a cluster")
@@ -43,6 +48,7 @@ async function foreground(args: Args): Promise<number> {
       ...(args.http === undefined ? {} : { http: args.http }),
       cacheBytes: sizeOption("cache", args.cache),
       dirtyBytes: sizeOption("dirty", args.dirty),
+      shortCircuit: args.shortCircuit,
       deadlines: deadlinesWith(args.deadline),
       log,
       clock: systemClock,
@@ -70,6 +76,7 @@ async function background(args: Args): Promise<number> {
       ...text("http", args.http),
       ...(args.readOnly ? ["--read-only"] : []),
       ...(args.allowOther ? ["--allow-other"] : []),
+      ...(args.shortCircuit ? [] : ["--no-short-circuit"]),
       ...["--cache", args.cache, "--dirty", args.dirty, "--log-level", args.logLevel],
       ...args.deadline.flatMap((change) => ["--deadline", change]),
     ],

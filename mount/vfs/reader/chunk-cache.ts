@@ -118,7 +118,7 @@ export class ChunkCache {
   async #get(place: ChunkPlace, off: number, len: number): Promise<Buffer> {
     if (place.nodes.length === 0) throw new FsError("EIO", `no node has chunk ${place.chunk} now`);
     const { chunks, clock } = this.parts;
-    const got = chunks.get({ id: place.chunk, off, len, nodes: place.nodes });
+    const got = chunks.get({ id: place.chunk, size: place.len, off, len, nodes: place.nodes });
     const bytes = await within(clock, this.opts.tryMs * (place.nodes.length + 1), got);
     if (bytes.length !== len) throw new FsError("EBADMSG", `chunk ${place.chunk} is shorter than recorded`);
     return owned(bytes);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { test } from "tap";
 import type { ChunkStore } from "../../../daemon/store/chunk-store.js";
-import { Layout } from "../../../daemon/store/layout.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
 import { chunkOf, dataOf, openStore } from "../../unit/store/chunks.js";
 import { MemoryDisk, type Chance } from "../../unit/store/memory-disk.js";
 

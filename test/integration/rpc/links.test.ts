@@ -123,7 +123,10 @@ test("one port serves several kinds of stream", async (t) => {
   server.handle(CHUNKS, (link) =>
     link.open({
       message: ({ header, payload }) =>
-        link.send({ header: { id: header.id, errno: "", detail: "", nodes: [], len: 0, crc: 0 }, payload }),
+        link.send({
+          header: { id: header.id, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" },
+          payload,
+        }),
       closed: () => {},
     }),
   );

@@ -8,7 +8,7 @@ import type { Running } from "../../../daemon/common/running.js";
 import { startStore } from "../../../daemon/store/daemon.js";
 import type { StoreOptions } from "../../../daemon/store/options.js";
 import { Peers } from "../../../daemon/store/peers.js";
-import { Layout } from "../../../daemon/store/layout.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
 import type { ChunkReply, PutChunk, Target } from "../../../proto/gen/bigfs/v1/store.js";
 import { dataOf } from "../../unit/store/chunks.js";
 import { KEY, VOLUME, type FakeMeta } from "./fake-meta.js";
@@ -75,7 +75,16 @@ export class Client {
   }
 
   async put(to: Node, chunk: number, data: Buffer, opts: Partial<PutChunk> = {}): Promise<ChunkReply> {
-    const value = { chunk, crc: crc32(data), forward: [], minCopies: 1, sync: false, copy: false, ...opts };
+    const value = {
+      chunk,
+      crc: crc32(data),
+      forward: [],
+      minCopies: 1,
+      sync: false,
+      copy: false,
+      shared: undefined,
+      ...opts,
+    };
     return (await this.#peers.ask(to.target, { $case: "put", value }, data, this.ms)).header;
   }
 

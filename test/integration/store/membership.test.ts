@@ -7,7 +7,7 @@ import { StartupError } from "../../../daemon/common/running.js";
 import { isLockName } from "../../../daemon/common/lock-file.js";
 import { startStore } from "../../../daemon/store/daemon.js";
 import { sendInventory } from "../../../daemon/store/inventory.js";
-import { Layout } from "../../../daemon/store/layout.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
 import { FakeMeta, VOLUME } from "./fake-meta.js";
 import { Client, dataOf, optionsFor, startNode, startNodes } from "./lab.js";
 

@@ -6,7 +6,15 @@ test("headers and payloads come out as they went in, the payload as a view", asy
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 2000 }), fc.nat(), fc.nat(), (data, chunk, crc) => {
       const payload = Buffer.from(data);
-      const put = { chunk, crc, forward: [{ node: 3, address: "h:1" }], minCopies: 2, sync: true, copy: false };
+      const put = {
+        chunk,
+        crc,
+        forward: [{ node: 3, address: "h:1" }],
+        minCopies: 2,
+        sync: true,
+        copy: false,
+        shared: undefined,
+      };
       const message = { header: { id: 7, op: { $case: "put" as const, value: put } }, payload };
       const bytes = chunkRequestCodec.encode(message);
       const decoded = chunkRequestCodec.decode(bytes);
@@ -21,7 +29,7 @@ test("headers and payloads come out as they went in, the payload as a view", asy
 
 test("the payload goes out uncopied", async (t) => {
   const payload = Buffer.from("data");
-  const reply = { id: 1, errno: "", detail: "", nodes: [], len: 0, crc: 0 };
+  const reply = { id: 1, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
   t.equal(chunkReplyCodec.parts({ header: reply, payload }).at(-1), payload);
 });
 

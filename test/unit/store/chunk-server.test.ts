@@ -75,7 +75,16 @@ class FakeLink {
 
   put(chunk: number, len: number, opts: Partial<PutChunk> = {}): number {
     const data = dataOf(chunk, len);
-    const value = { chunk, crc: crc32(data), forward: [], minCopies: 1, sync: false, copy: false, ...opts };
+    const value = {
+      chunk,
+      crc: crc32(data),
+      forward: [],
+      minCopies: 1,
+      sync: false,
+      copy: false,
+      shared: undefined,
+      ...opts,
+    };
     return this.ask({ $case: "put", value }, data);
   }
 }
@@ -91,7 +100,7 @@ async function lab(t: Test) {
   const ask = () => new Promise<Reply>((resolve, reject) => copies.push({ resolve, reject }));
   const puts = new Puts({ ...parts, peers: { ask } }, { forwardMs: 1000 });
   const times = new OperationTimes({ clock, log: silent, registry: new Registry() }, "store");
-  const opts = { chunkSize: () => MiB, stuckMs: 5000 };
+  const opts = { folder: "/data", chunkSize: () => MiB, stuckMs: 5000 };
   const server = new ChunkServer({ ...parts, puts, reports, times }, opts);
   const connect = (role = "mount"): FakeLink => {
     const link = new FakeLink(role);
@@ -154,7 +163,11 @@ test("the bytes of a put are counted until its last copy is made, also when it w
     await until(() => client.sent.length === arrived);
   }
   t.ok(arrived < 40, `${arrived} MiB wait for a slow node`);
-  const ok = { header: { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0 }, payload: Buffer.alloc(0) };
+  const nothing = { process: undefined, folder: "" };
+  const ok = {
+    header: { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, ...nothing },
+    payload: Buffer.alloc(0),
+  };
   for (const { resolve } of copies.splice(0)) resolve(ok);
   await until(() => !client.isPaused);
 });

@@ -1,6 +1,6 @@
 import { test } from "tap";
-import { BLOCK, fileBytes } from "../../../daemon/store/chunk-format.js";
-import { Layout } from "../../../daemon/store/layout.js";
+import { BLOCK, fileBytes } from "../../../daemon/common/chunks/chunk-format.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
 import { chunkOf, dataOf, openStore } from "./chunks.js";
 import { MemoryDisk } from "./memory-disk.js";
 

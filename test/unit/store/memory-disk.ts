@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
-import type { Disk, OpenFile, Range } from "../../../daemon/store/disk.js";
+import type { OpenFile, Range } from "../../../daemon/common/chunks/open-file.js";
+import type { Disk } from "../../../daemon/store/disk.js";
 
 interface File {
   /** What reads show. */

@@ -13,7 +13,27 @@ export interface ChunkRequest {
     | { $case: "put"; value: PutChunk }
     | { $case: "get"; value: GetChunk }
     | { $case: "verify"; value: VerifyChunk }
+    | { $case: "locate"; value: Locate }
     | undefined;
+}
+
+/** A process of one machine, for good: whoever finds it under that pid with that start is on the same machine. */
+export interface Process {
+  pid: number;
+  /** Clock ticks since the boot, and which boot. */
+  started: string;
+}
+
+/** Asks where the daemon keeps its chunks, for who can read them there without it. */
+export interface Locate {
+}
+
+/** A payload that is not in the message: bytes off..off+len of a file that a process on the same machine has open. */
+export interface Shared {
+  process: Process | undefined;
+  fd: number;
+  off: number;
+  len: number;
 }
 
 /** A node that shall hold a copy. */
@@ -35,6 +55,8 @@ export interface PutChunk {
   sync: boolean;
   /** True between storage daemons: store only, do not register, answer when stored. */
   copy: boolean;
+  /** Where the payload is when the message has none. EFAULT: the receiver cannot read it there. */
+  shared: Shared | undefined;
 }
 
 /** Answered with the payload bytes off..off+len (less at the end of the chunk). */
@@ -51,7 +73,7 @@ export interface VerifyChunk {
 
 export interface ChunkReply {
   id: number;
-  /** Errno name ("EIO", "ENOENT", "ENOSPC", "EEXIST", "EBADMSG" for a bad checksum, "EINVAL"); empty: success. */
+  /** Errno name ("EIO", "ENOENT", "ENOSPC", "EEXIST", "EBADMSG" for a bad checksum, "EFAULT", "EINVAL"); empty: success. */
   errno: string;
   /** For people, with errno. */
   detail: string;
@@ -59,6 +81,9 @@ export interface ChunkReply {
   nodes: number[];
   len: number;
   crc: number;
+  /** Locate: this daemon, and the absolute path of its data folder as it sees it. */
+  process: Process | undefined;
+  folder: string;
 }
 
 function createBaseChunkRequest(): ChunkRequest {
@@ -79,6 +104,9 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         break;
       case "verify":
         VerifyChunk.encode(message.op.value, writer.uint32(34).fork()).join();
+        break;
+      case "locate":
+        Locate.encode(message.op.value, writer.uint32(42).fork()).join();
         break;
     }
     return writer;
@@ -129,6 +157,14 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
             message.op = { $case: "verify", value: VerifyChunk.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.op = { $case: "locate", value: Locate.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -166,7 +202,216 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         }
         break;
       }
+      case "locate": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "locate", value: Locate.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseProcess(): Process {
+  return { pid: 0, started: "" };
+}
+
+export const Process: MessageFns<Process> = {
+  encode(message: Process, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pid !== 0) {
+      writer.uint32(8).uint32(message.pid);
+    }
+    if (message.started !== "") {
+      writer.uint32(18).string(message.started);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Process {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.started = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Process>, I>>(base?: I): Process {
+    return Process.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Process>, I>>(object: I): Process {
+    const message = createBaseProcess();
+    message.pid = object.pid ?? 0;
+    message.started = object.started ?? "";
+    return message;
+  },
+};
+
+function createBaseLocate(): Locate {
+  return {};
+}
+
+export const Locate: MessageFns<Locate> = {
+  encode(_: Locate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Locate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Locate>, I>>(base?: I): Locate {
+    return Locate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Locate>, I>>(_: I): Locate {
+    const message = createBaseLocate();
+    return message;
+  },
+};
+
+function createBaseShared(): Shared {
+  return { process: undefined, fd: 0, off: 0, len: 0 };
+}
+
+export const Shared: MessageFns<Shared> = {
+  encode(message: Shared, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.process !== undefined) {
+      Process.encode(message.process, writer.uint32(10).fork()).join();
+    }
+    if (message.fd !== 0) {
+      writer.uint32(16).uint32(message.fd);
+    }
+    if (message.off !== 0) {
+      writer.uint32(24).uint64(message.off);
+    }
+    if (message.len !== 0) {
+      writer.uint32(32).uint32(message.len);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Shared {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShared();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.process = Process.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fd = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.off = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.len = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Shared>, I>>(base?: I): Shared {
+    return Shared.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Shared>, I>>(object: I): Shared {
+    const message = createBaseShared();
+    message.process = (object.process !== undefined && object.process !== null)
+      ? Process.fromPartial(object.process)
+      : undefined;
+    message.fd = object.fd ?? 0;
+    message.off = object.off ?? 0;
+    message.len = object.len ?? 0;
     return message;
   },
 };
@@ -239,7 +484,7 @@ export const Target: MessageFns<Target> = {
 };
 
 function createBasePutChunk(): PutChunk {
-  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false };
+  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false, shared: undefined };
 }
 
 export const PutChunk: MessageFns<PutChunk> = {
@@ -261,6 +506,9 @@ export const PutChunk: MessageFns<PutChunk> = {
     }
     if (message.copy !== false) {
       writer.uint32(48).bool(message.copy);
+    }
+    if (message.shared !== undefined) {
+      Shared.encode(message.shared, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -326,6 +574,14 @@ export const PutChunk: MessageFns<PutChunk> = {
             message.copy = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.shared = Shared.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -349,6 +605,9 @@ export const PutChunk: MessageFns<PutChunk> = {
     message.minCopies = object.minCopies ?? 0;
     message.sync = object.sync ?? false;
     message.copy = object.copy ?? false;
+    message.shared = (object.shared !== undefined && object.shared !== null)
+      ? Shared.fromPartial(object.shared)
+      : undefined;
     return message;
   },
 };
@@ -488,7 +747,7 @@ export const VerifyChunk: MessageFns<VerifyChunk> = {
 };
 
 function createBaseChunkReply(): ChunkReply {
-  return { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0 };
+  return { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
 }
 
 export const ChunkReply: MessageFns<ChunkReply> = {
@@ -514,6 +773,12 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     }
     if (message.crc !== 0) {
       writer.uint32(48).uint32(message.crc);
+    }
+    if (message.process !== undefined) {
+      Process.encode(message.process, writer.uint32(58).fork()).join();
+    }
+    if (message.folder !== "") {
+      writer.uint32(66).string(message.folder);
     }
     return writer;
   },
@@ -589,6 +854,22 @@ export const ChunkReply: MessageFns<ChunkReply> = {
             message.crc = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.process = Process.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -612,6 +893,10 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     message.nodes = object.nodes?.map((e) => e) || [];
     message.len = object.len ?? 0;
     message.crc = object.crc ?? 0;
+    message.process = (object.process !== undefined && object.process !== null)
+      ? Process.fromPartial(object.process)
+      : undefined;
+    message.folder = object.folder ?? "";
     return message;
   },
 };

@@ -3,9 +3,9 @@ import { test } from "tap";
 import { order } from "../../../../mount/clients/choice.js";
 import { nodeInfo } from "./scripted-store.js";
 
-const quiet = { isBad: false, inFlight: 0 };
+const quiet = { isRemote: false, isBad: false, inFlight: 0 };
 
-test("nodes that failed lately come last, then state, own zone and load decide", async (t) => {
+test("nodes that failed lately come last, then state, other machines, own zone and load decide", async (t) => {
   const nodes = [
     nodeInfo(1, "a:1", "far"),
     nodeInfo(2, "a:2", "near"),
@@ -14,10 +14,10 @@ test("nodes that failed lately come last, then state, own zone and load decide",
     nodeInfo(5, "a:5", "near"),
     nodeInfo(6, "a:6", "near", "DOWN"),
   ];
-  const news = ({ id }: { id: number }) => ({ isBad: id === 5, inFlight: id === 2 ? 3 : 0 });
+  const news = ({ id }: { id: number }) => ({ isBad: id === 5, isRemote: id === 4, inFlight: id === 2 ? 3 : 0 });
   t.same(
     order(nodes, 0, { zone: "near", news }).map(({ id }) => id),
-    [4, 2, 1, 3, 6, 5],
+    [2, 1, 4, 3, 6, 5],
   );
 });
 
@@ -27,7 +27,7 @@ test("equal nodes share the chunks, and every node is asked at some place", asyn
   t.same(new Set(firsts), new Set([1, 2, 3]));
   fc.assert(
     fc.property(fc.nat(), fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }), (chunk, bad) => {
-      const news = ({ id }: { id: number }) => ({ isBad: bad[id - 1] ?? false, inFlight: id });
+      const news = ({ id }: { id: number }) => ({ isBad: bad[id - 1] ?? false, isRemote: false, inFlight: id });
       const ids = order(nodes, chunk, { zone: "z", news }).map(({ id }) => id);
       return ids.length === 3 && new Set(ids).size === 3;
     }),

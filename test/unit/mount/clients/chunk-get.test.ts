@@ -3,7 +3,7 @@ import { FakeClock } from "../../../helpers/fake-clock.js";
 import { passing, turns } from "./scripted-meta.js";
 import { ScriptedStore, clientsOf, nodeInfo } from "./scripted-store.js";
 
-const WANT = { id: 30, off: 0, len: 4 };
+const WANT = { id: 30, size: 4, off: 0, len: 4 };
 
 for (const errno of ["EIO", "EBADMSG", "ENOENT"]) {
   test(`a node that answers ${errno} is passed over at once`, async (t) => {

@@ -13,7 +13,9 @@ import type { ChunkReply, ChunkRequest, PutChunk } from "../../../../proto/gen/b
 const KEY = Buffer.alloc(32, 9);
 const log = createLog("test", "silent");
 
-export type Answer = { readonly data?: Buffer; readonly errno?: string } | "silence";
+/** Where a daemon says that its chunks are. */
+type Located = Pick<ChunkReply, "process" | "folder">;
+export type Answer = { readonly data?: Buffer; readonly errno?: string; readonly located?: Located } | "silence";
 type StoreLink = Link<ChunkMessage<ChunkReply>, ChunkMessage<ChunkRequest>>;
 
 /** A storage daemon that says what a test tells it to, over real gRPC. */
@@ -63,8 +65,9 @@ export class ScriptedStore {
   async #reply(link: StoreLink, request: ChunkRequest): Promise<void> {
     const answer = await this.answer(request);
     if (answer === "silence") return;
-    const { data = Buffer.alloc(0), errno = "" } = answer;
-    const header = { id: request.id, errno, detail: "as told", nodes: [], len: data.length, crc: 0 };
+    const { data = Buffer.alloc(0), errno = "", located = { process: undefined, folder: "" } } = answer;
+    const nothing = { ...located, nodes: [], crc: 0 };
+    const header = { ...nothing, id: request.id, errno, detail: "as told", len: data.length };
     link.send({ header, payload: data });
   }
 }
@@ -77,11 +80,12 @@ export function nodeInfo(id: number, address: string, zone = `zone${id}`, state 
 export function clientsOf(
   t: Test,
   nodes: readonly NodeInfo[],
-  opts: { clock?: Clock; zone?: string } = {},
+  opts: { clock?: Clock; zone?: string; shortCircuit?: { chunkSize: number } } = {},
 ): StoreClients {
-  const { clock = systemClock, zone = "elsewhere" } = opts;
+  const { clock = systemClock, zone = "elsewhere", shortCircuit } = opts;
   const map = () => ({ version: 1, nodes: [...nodes] });
-  const clients = new StoreClients({ map, key: KEY, volume: "v", clock, log, deadlines: DEADLINES, zone });
+  const parts = { map, key: KEY, volume: "v", clock, log, deadlines: DEADLINES, zone, shortCircuit };
+  const clients = new StoreClients(parts);
   t.teardown(() => clients.stop());
   return clients;
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { ChunkHeader } from "./chunk-format.js";
-import type { OpenFile } from "./disk.js";
+import type { OpenFile } from "./open-file.js";
 
 export interface OpenChunk {
   readonly file: OpenFile;
@@ -10,6 +10,8 @@ export interface OpenChunk {
 
 interface Held extends OpenChunk {
   users: number;
+  /** Used since the last sweep. */
+  isFresh: boolean;
   isDropped: boolean;
 }
 
@@ -32,6 +34,7 @@ export class OpenChunks {
   async use<T>(id: number, open: () => Promise<OpenChunk>, read: (chunk: OpenChunk) => Promise<T>): Promise<T> {
     const held = this.#held.get(id) ?? this.#hold(id, await open());
     held.users++;
+    held.isFresh = true;
     try {
       return await read(held);
     } catch (error) {
@@ -48,12 +51,21 @@ export class OpenChunks {
     this.#held.delete(id);
   }
 
+  /** Closes what nobody has used since the last time. True: some are still open. */
+  sweep(): boolean {
+    for (const [id, held] of [...this.#held.entries()]) {
+      if (!held.isFresh) this.#held.delete(id);
+      held.isFresh = false;
+    }
+    return this.#held.size > 0;
+  }
+
   close(): void {
     this.#held.clear();
   }
 
   #hold(id: number, { file, header }: OpenChunk): Held {
-    const held: Held = { file, header, users: 0, isDropped: false };
+    const held: Held = { file, header, users: 0, isFresh: true, isDropped: false };
     this.#held.set(id, held);
     return held;
   }

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { test } from "tap";
-import { FsError } from "../../../proto/errno.js";
+import { FsError } from "../../../../proto/errno.js";
 import {
   BLOCK,
   blockCrcs,
@@ -13,7 +13,7 @@ import {
   headerBytes,
   verifyBlocks,
   wholeCrc,
-} from "../../../daemon/store/chunk-format.js";
+} from "../../../../daemon/common/chunks/chunk-format.js";
 
 const LENGTHS = [0, 1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 17];
 const length = fc.oneof(fc.constantFrom(...LENGTHS), fc.nat(4 * BLOCK));

@@ -1,6 +1,6 @@
 import { test } from "tap";
-import type { ChunkHeader } from "../../../daemon/store/chunk-format.js";
-import { OpenChunks, type OpenChunk } from "../../../daemon/store/open-chunks.js";
+import type { ChunkHeader } from "../../../../daemon/common/chunks/chunk-format.js";
+import { OpenChunks, type OpenChunk } from "../../../../daemon/common/chunks/open-chunks.js";
 
 /** Files by name of the chunk; what was opened and closed, in order. */
 class Files {
@@ -45,4 +45,16 @@ test("after an error the file is opened anew", async (t) => {
   await t.rejects(chunks.use(1, files.opener(1), () => Promise.reject(new Error("bad sector"))));
   await chunks.use(1, files.opener(1), first);
   t.same(files.log, ["open 1", "close 1", "open 1"]);
+});
+
+test("a sweep closes what nobody has used since the last one", async (t) => {
+  const files = new Files();
+  const chunks = new OpenChunks(9);
+  for (const id of [1, 2]) await chunks.use(id, files.opener(id), first);
+  t.equal(chunks.sweep(), true);
+  await chunks.use(2, files.opener(2), first);
+  t.equal(chunks.sweep(), true);
+  t.same(files.log, ["open 1", "open 2", "close 1"]);
+  t.equal(chunks.sweep(), false);
+  t.same(files.log.slice(3), ["close 2"]);
 });

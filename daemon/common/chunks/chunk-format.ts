@@ -14,7 +14,7 @@
  * so that no flipped bit and no truncation goes unseen by who reads the bytes that it touches.
  */
 import { crc32 } from "node:zlib";
-import { fail } from "../../proto/errno.js";
+import { fail } from "../../../proto/errno.js";
 import { combined, shiftOf } from "./crc-combine.js";
 
 /** Data is verified in units of this many bytes. */

@@ -1,0 +1,88 @@
+/**
+ * Payloads for processes on the same machine: the sender keeps them in a file in memory that has no name, the receiver
+ * reads them from there through /proc/PID/fd. What arrives is checked like any payload, by its checksum; nothing is left
+ * behind when a process dies.
+ */
+import { constants, closeSync, openSync, readlinkSync, unlinkSync, writeSync } from "node:fs";
+import { fail } from "../../proto/errno.js";
+import type { Shared } from "../../proto/gen/bigfs/v1/store.js";
+import { readAll } from "./chunks/open-file.js";
+import { isHere, thisProcess } from "./process.js";
+
+const PREFIX = "/dev/shm/bigfs-";
+/** Payloads at once; more go in their messages. */
+const SLOTS_MAX = 16;
+
+/** A payload that others may read until it is released. */
+export interface Lent {
+  readonly shared: Shared;
+  release(): void;
+}
+
+export class SharedMemory {
+  readonly #process = thisProcess();
+  readonly #free: number[] = [];
+  #slots = 0;
+
+  private constructor(
+    private readonly fd: number,
+    private readonly slotBytes: number,
+  ) {}
+
+  /** For payloads of at most `slotBytes`. Throws a system error where there is no /dev/shm. */
+  static open(slotBytes: number): SharedMemory {
+    const path = `${PREFIX}${process.pid}-${process.hrtime.bigint()}`;
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    unlinkSync(path);
+    return new SharedMemory(fd, slotBytes);
+  }
+
+  /** undefined: there is no room for it now. */
+  lend(data: Buffer): Lent | undefined {
+    if (data.length > this.slotBytes) return undefined;
+    const slot = this.#free.pop() ?? (this.#slots < SLOTS_MAX ? this.#slots++ : undefined);
+    if (slot === undefined) return undefined;
+    const off = slot * this.slotBytes;
+    const release = (): void => void this.#free.push(slot);
+    if (!this.#write(data, off)) {
+      release();
+      return undefined;
+    }
+    return { shared: { process: this.#process, fd: this.fd, off, len: data.length }, release };
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  #write(data: Buffer, off: number): boolean {
+    try {
+      return writeSync(this.fd, data, 0, data.length, off) === data.length;
+    } catch {
+      // The machine gives no more memory for it.
+      return false;
+    }
+  }
+}
+
+/** The payload; EFAULT when it cannot be read here. */
+export async function readShared({ process, fd, off, len }: Shared): Promise<Buffer> {
+  if (!isHere(process)) fail("EFAULT", "the sender is not on this machine");
+  const file = openShared(`/proc/${process.pid}/fd/${fd}`);
+  try {
+    const bytes = await readAll(file, { off, len });
+    return bytes.length === len ? bytes : fail("EFAULT", "the shared memory is shorter");
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openShared(path: string): number {
+  try {
+    // Anything else that the process has open is none of ours.
+    if (readlinkSync(path).startsWith(PREFIX)) return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    fail("EFAULT", `the sender's memory cannot be opened: ${(error as Error).message}`);
+  }
+  return fail("EFAULT", "not shared memory");
+}
