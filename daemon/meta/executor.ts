@@ -116,6 +116,11 @@ export class Executor {
     return this.#listing.scan<K>(session, range);
   }
 
+  /** These rows were never written: their ids are new. */
+  neverWritten(keys: Iterable<Key>): void {
+    for (const key of keys) this.#cache.absent(key);
+  }
+
   /** The last durable batch. */
   get durable(): number {
     return this.#committer.durable;

@@ -27,6 +27,7 @@ export class FilesService {
       return takeChunkRange(tx, session.id);
     });
     const { first, count } = range;
+    executor.neverWritten(Array.from({ length: count }, (_, i) => key.chunk(first + i)));
     return {
       waits: [executor.whenDurable(batch)],
       answer: () => ({ op: { $case: "alloc", value: { first, count, map: cluster.map() } } }),

@@ -128,6 +128,14 @@ export class RowCache {
     Object.assign(held, { row, bytes, isLoaded: true });
   }
 
+  /** There is no such row, and never was: whoever makes it need not look. */
+  absent(key: Key): void {
+    if (this.#rows.has(key)) return;
+    const held = this.#hold(key);
+    held.isLoaded = true;
+    this.#settle(held);
+  }
+
   /** A change by `session` that `batch` carries. `durable` is the last durable batch. */
   put(
     key: Key,

@@ -16,6 +16,8 @@ export class Batcher<T> {
     private readonly send: (items: readonly T[]) => Promise<void>,
     /** Items in one batch. */
     private readonly most = 1000,
+    /** What comes until this resolves goes along; default: what is added in the same turn. */
+    private readonly gathered: () => Promise<void> = () => Promise.resolve(),
   ) {}
 
   /** Resolves when the item's batch was accepted. */
@@ -28,8 +30,7 @@ export class Batcher<T> {
 
   async #work(): Promise<void> {
     this.#isBusy = true;
-    // What is added in this turn goes together.
-    await Promise.resolve();
+    await this.gathered();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.most);
       if (!(await this.#deliver(batch, batch.length === 1))) for (const one of batch) await this.#deliver([one], true);

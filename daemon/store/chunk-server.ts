@@ -132,12 +132,12 @@ export class ChunkServer {
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
-      void reports.confirm(put.chunk);
+      reports.copied(put.chunk);
       return [reports.self];
     }
     const standing = await puts.primary(put, data, lend()).catch((error: unknown) => {
       // Nobody registers it. Unless metadata knows of it, its space would not come back before this node joins anew.
-      if (error instanceof TooFewCopies) void reports.confirm(put.chunk);
+      if (error instanceof TooFewCopies) reports.copied(put.chunk);
       throw error;
     });
     await reports.register(standing);

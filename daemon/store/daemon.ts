@@ -104,7 +104,7 @@ class StoreDaemon implements Running {
       pushed: (push) => this.#pushes.handle(push),
     });
     this.ended = this.#link.refused;
-    this.#reports = new Reports({ store, log, self, report: (op) => this.#link.report(op) });
+    this.#reports = new Reports({ store, log, clock, self, report: (op) => this.#link.report(op) });
     this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock });
     const parts = { store, log, clock, peers: this.#peers, reports: this.#reports, self };
     this.#pushes = new Pushes(parts, deadlines);

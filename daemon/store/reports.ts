@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import { fail, type Errno } from "../../proto/errno.js";
 import type { NodeFrame, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
+import type { Clock } from "../common/clock.js";
 import { Batcher } from "./batcher.js";
 import type { ChunkStore } from "./chunk-store.js";
 
@@ -11,7 +12,11 @@ export interface ReportsParts {
   readonly self: () => number;
   /** Resolves when the metadata daemon has answered; rejects with what it refuses. */
   readonly report: (op: NonNullable<NodeFrame["op"]>) => Promise<void>;
+  readonly clock: Clock;
 }
+
+/** Copies that others have sent are told of together, of so many milliseconds. */
+const COPIES_MS = 500;
 
 /** A chunk that stands on several nodes, this one among them. */
 export interface Standing {
@@ -26,6 +31,7 @@ export interface Standing {
 export class Reports {
   readonly #registers: Batcher<Standing>;
   readonly #confirms: Batcher<number>;
+  readonly #copies: Batcher<number>;
   readonly #synced: Batcher<number>;
   readonly #removed: Batcher<number>;
   readonly #lost: Batcher<{ readonly chunk: number; readonly errno: Errno }>;
@@ -38,10 +44,16 @@ export class Reports {
       if (chunks.length < items.length) fail("EIO", "the chunk is gone again");
       await report({ $case: "register", value: { chunks } });
     });
-    this.#confirms = new Batcher(async (ids) => {
+    const confirm = async (ids: readonly number[]): Promise<void> => {
       const chunks = ids.flatMap((id) => this.held(id));
       if (chunks.length > 0) await report({ $case: "confirm", value: { chunks } });
-    });
+    };
+    this.#confirms = new Batcher(confirm);
+    this.#copies = new Batcher(
+      confirm,
+      1000,
+      () => new Promise((resolve) => void parts.clock.after(COPIES_MS, resolve)),
+    );
     this.#synced = new Batcher((ids) => report({ $case: "synced", value: { chunks: [...ids] } }));
     this.#removed = new Batcher((ids) => report({ $case: "removed", value: { chunks: [...ids] } }));
     this.#lost = new Batcher(async (items) => {
@@ -65,6 +77,11 @@ export class Reports {
   /** This node holds a copy that somebody else registers, or was told to make. */
   confirm(chunk: number): Promise<void> {
     return this.#told(this.#confirms.add(chunk), "confirm");
+  }
+
+  /** The same, in no hurry: whoever sent it the copy most probably registers that. */
+  copied(chunk: number): void {
+    void this.#told(this.#copies.add(chunk), "confirm");
   }
 
   async synced(chunks: readonly number[]): Promise<void> {

@@ -37,3 +37,17 @@ test("one bad item costs only itself", async (t) => {
   );
   t.same(sent, [[1, 2, 3], [1], [2], [3]]);
 });
+
+test("what comes while it gathers goes along", async (t) => {
+  const sent: number[][] = [];
+  let release = (): void => {};
+  const send = (items: readonly number[]): Promise<void> => Promise.resolve(void sent.push([...items]));
+  const batcher = new Batcher<number>(send, 3, () => new Promise((resolve) => (release = resolve)));
+  const first = batcher.add(1);
+  await Promise.resolve();
+  const second = batcher.add(2);
+  t.same(sent, []);
+  release();
+  await Promise.all([first, second]);
+  t.same(sent, [[1, 2]]);
+});

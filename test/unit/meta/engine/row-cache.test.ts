@@ -25,6 +25,20 @@ test("rows that nobody holds are bounded, large ones count as several, and the l
   t.end();
 });
 
+test("a row that was never written is known to be absent, unless more is known of it", (t) => {
+  const cache = new RowCache({ rows: 2 });
+  cache.put(cell(1), row, { session: 1, batch: 1, durable: 0, bytes: 10 });
+  cache.absent(cell(1));
+  t.equal(cache.get(cell(1))?.row, row);
+  cache.pin(cell(2));
+  cache.absent(cell(2));
+  t.equal(cache.get(cell(2)), undefined, "it is being loaded");
+  for (let n = 3; n <= 5; n++) cache.absent(cell(n));
+  t.equal(cache.get(cell(3)), undefined, "they are idle, and bounded");
+  t.match(cache.get(cell(5)), { row: undefined, batch: 0 });
+  t.end();
+});
+
 test("dirty and pinned rows stay above the bound, and join the others afterwards", (t) => {
   const cache = new RowCache({ rows: 1 });
   for (let n = 1; n <= 5; n++) cache.put(cell(n), row, { session: 1, batch: 1, durable: 0, bytes: 10 });
