@@ -3,13 +3,13 @@
  * reads them from there through /proc/PID/fd. What arrives is checked like any payload, by its checksum; nothing is left
  * behind when a process dies.
  */
-import { constants, closeSync, openSync, readlinkSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, statSync, unlinkSync, writeSync, type Stats } from "node:fs";
 import { fail } from "../../proto/errno.js";
 import type { Shared } from "../../proto/gen/bigfs/v1/store.js";
 import { readAll } from "./chunks/open-file.js";
 import { isHere, thisProcess } from "./process.js";
 
-const PREFIX = "/dev/shm/bigfs-";
+const FOLDER = "/dev/shm";
 /** Payloads at once; more go in their messages. */
 const SLOTS_MAX = 16;
 
@@ -31,7 +31,7 @@ export class SharedMemory {
 
   /** For payloads of at most `slotBytes`. Throws a system error where there is no /dev/shm. */
   static open(slotBytes: number): SharedMemory {
-    const path = `${PREFIX}${process.pid}-${process.hrtime.bigint()}`;
+    const path = `${FOLDER}/bigfs-${process.pid}-${process.hrtime.bigint()}`;
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
     unlinkSync(path);
     return new SharedMemory(fd, slotBytes);
@@ -68,7 +68,7 @@ export class SharedMemory {
 /** The payload; EFAULT when it cannot be read here. */
 export async function readShared({ process, fd, off, len }: Shared): Promise<Buffer> {
   if (!isHere(process)) fail("EFAULT", "the sender is not on this machine");
-  const file = openShared(`/proc/${process.pid}/fd/${fd}`);
+  const file = openShared(process.pid, fd);
   try {
     const bytes = await readAll(file, { off, len });
     return bytes.length === len ? bytes : fail("EFAULT", "the shared memory is shorter");
@@ -77,12 +77,24 @@ export async function readShared({ process, fd, off, len }: Shared): Promise<Buf
   }
 }
 
-function openShared(path: string): number {
+function openShared(pid: number, fd: number): number {
+  const path = `/proc/${pid}/fd/${fd}`;
   try {
-    // Anything else that the process has open is none of ours.
-    if (readlinkSync(path).startsWith(PREFIX)) return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const { uid } = statSync(`/proc/${pid}`);
+    // Anything else is none of ours, although this process may be allowed to read it. Even to open it can have effects;
+    // and what is looked at may be another file when it is opened.
+    if (isShared(statSync(path), uid)) {
+      const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      if (isShared(fstatSync(file), uid)) return file;
+      closeSync(file);
+    }
   } catch (error) {
     fail("EFAULT", `the sender's memory cannot be opened: ${(error as Error).message}`);
   }
   return fail("EFAULT", "not shared memory");
+}
+
+/** A file in memory that has no name, of the user who runs the sender. */
+function isShared(file: Stats, uid: number): boolean {
+  return file.isFile() && file.nlink === 0 && file.uid === uid && file.dev === statSync(FOLDER).dev;
 }

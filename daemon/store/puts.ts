@@ -25,6 +25,9 @@ export class TooFewCopies extends FsError {
   }
 }
 
+/** Beyond this the others are tried again. */
+const STRANGERS_MAX = 1000;
+
 /** What became of one put so far. */
 interface Progress {
   readonly stood: number[];
@@ -35,8 +38,8 @@ interface Progress {
 
 /** Stores chunks that clients send, together with the nodes that shall hold copies. */
 export class Puts {
-  /** Nodes that cannot read the memory of this node's clients. */
-  readonly #elsewhere = new Set<number>();
+  /** Which node cannot read the memory of which client. */
+  readonly #strangers = new Set<string>();
 
   constructor(
     private readonly parts: PutsParts,
@@ -89,7 +92,8 @@ export class Puts {
     const { chunk, crc, sync, shared } = put;
     const copy = { chunk, crc, sync, shared: undefined, forward: [], minCopies: 0, copy: true };
     const { peers } = this.parts;
-    if (shared !== undefined && !this.#elsewhere.has(target.node)) {
+    const pair = `${target.node} ${shared?.process?.pid} ${shared?.process?.started}`;
+    if (shared !== undefined && !this.#strangers.has(pair)) {
       try {
         const value = { ...copy, shared };
         return await peers.ask(target, { $case: "put", value }, NO_PAYLOAD, this.opts.forwardMs);
@@ -97,7 +101,8 @@ export class Puts {
         const errno = errnoOf(error);
         // The client takes its memory back when enough copies stand; what is read there then does not fit the checksum.
         if (errno !== "EFAULT" && errno !== "EBADMSG") throw error;
-        if (errno === "EFAULT") this.#elsewhere.add(target.node);
+        if (this.#strangers.size >= STRANGERS_MAX) this.#strangers.clear();
+        if (errno === "EFAULT") this.#strangers.add(pair);
       }
     }
     return peers.ask(target, { $case: "put", value: copy }, data, this.opts.forwardMs);

@@ -3,8 +3,11 @@ import { Layout } from "../../daemon/common/chunks/layout.js";
 import { openFile } from "../../daemon/common/chunks/open-file.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import { isHere } from "../../daemon/common/process.js";
+import { Semaphore, within } from "../vfs/waiting.js";
 import type { ChunkReply } from "../../proto/gen/bigfs/v1/store.js";
 
+/** Reads of one daemon's files at once: when its disk hangs, the threads that others' need are not all lost to it. */
+const WIDTH = 2;
 /** Chunk files that stay open for reads here and there. */
 const FILES_MAX = 512;
 /** A file that nobody has read for so long, or up to twice as long, is closed: its chunk may have been deleted. */
@@ -17,6 +20,7 @@ const IDLE_MS = 2_000;
  */
 export class LocalChunks {
   readonly #reader: ChunkReader;
+  readonly #lanes = new Semaphore(WIDTH);
   #cancelSweep: Cancel | undefined;
 
   private constructor(
@@ -33,10 +37,14 @@ export class LocalChunks {
     return isHere(process) ? new LocalChunks(`/proc/${process.pid}/root${folder}`, clock) : undefined;
   }
 
-  /** Bytes off..off+len, verified. Rejects when they cannot be had, for whatever reason. */
-  read(chunk: KnownChunk, off: number, len: number): Promise<Buffer> {
+  /** Bytes off..off+len, verified. Rejects when they cannot be had, for whatever reason; ETIMEDOUT: not within `ms`. */
+  read(chunk: KnownChunk, off: number, len: number, ms: number): Promise<Buffer> {
     this.#cancelSweep ??= this.clock.after(IDLE_MS, () => this.#sweep());
-    return this.#reader.read(chunk, off, len);
+    return within(
+      this.clock,
+      ms,
+      this.#lanes.run(() => this.#reader.read(chunk, off, len)),
+    );
   }
 
   close(): void {

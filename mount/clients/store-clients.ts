@@ -93,10 +93,11 @@ export class StoreClients implements ChunkClient {
       inFlight: this.#links.get(node.address)?.inFlight ?? 0,
     });
     const candidates = order(this.#known(want.nodes), id, { zone: this.#zone, news });
+    const hedgeMs = deadlines.chunkMs * HEDGE_SHARE;
     const attempt = async (node: NodeInfo): Promise<Buffer> => {
       try {
         const link = this.#link(node);
-        const here = await (await link.local())?.read({ id, len: size }, off, len).catch((error: unknown) => {
+        const here = await link.readHere({ id, len: size }, off, len, hedgeMs).catch((error: unknown) => {
           // Whatever it is, the node looks itself, and does what is to be done about it.
           log.debug({ err: error, chunk: id, node: node.id }, "a chunk cannot be read past its node");
         });
@@ -112,7 +113,6 @@ export class StoreClients implements ChunkClient {
         throw error;
       }
     };
-    const hedgeMs = deadlines.chunkMs * HEDGE_SHARE;
     try {
       return await firstOf(candidates, attempt, { hedgeMs, clock });
     } catch (error) {
@@ -130,7 +130,7 @@ export class StoreClients implements ChunkClient {
   /** Hands the chunk over in memory where that goes, otherwise in the message. */
   async #send(link: StoreLink, put: PutChunk, data: Buffer, signal: AbortSignal | undefined): Promise<void> {
     const { chunkMs } = this.parts.deadlines;
-    const isShared = this.#memory !== undefined && data.length >= SHARED_MIN && (await link.local()) !== undefined;
+    const isShared = this.#memory !== undefined && data.length >= SHARED_MIN && (await link.sharesMemory());
     const lent = isShared ? this.#memory.lend(data) : undefined;
     if (lent !== undefined) {
       try {
@@ -138,6 +138,7 @@ export class StoreClients implements ChunkClient {
         return;
       } catch (error) {
         if (errnoOf(error) !== "EFAULT") throw error;
+        link.cannotShare();
       } finally {
         lent.release();
       }

@@ -1,6 +1,7 @@
 import { NO_PAYLOAD, type ChunkMessage } from "../../proto/chunk-codec.js";
-import { FsError, errnoFromWire } from "../../proto/errno.js";
+import { FsError, errnoFromWire, errnoOf } from "../../proto/errno.js";
 import type { ChunkReply, ChunkRequest } from "../../proto/gen/bigfs/v1/store.js";
+import type { KnownChunk } from "../../daemon/common/chunks/chunk-reader.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import { dial } from "../../daemon/common/rpc/client.js";
 import { CHUNKS } from "../../daemon/common/rpc/kinds.js";
@@ -40,6 +41,7 @@ export class StoreLink {
   readonly #waiting = new Map<number, Waiting>();
   #cancelIdle: Cancel = () => {};
   #isRemote = false;
+  #isStranger = false;
   #isStopped = false;
 
   constructor(private readonly opts: StoreLinkOptions) {}
@@ -53,35 +55,61 @@ export class StoreLink {
    * Rejects with the daemon's FsError, ETIMEDOUT after `ms`, EINTR when aborted, or what dial() rejects with. The
    * payload must not change before that, or before the daemon was hung up on.
    */
-  async ask(op: ChunkOp, payload: Buffer | undefined, ms: number, signal?: AbortSignal): Promise<Reply> {
+  ask(op: ChunkOp, payload: Buffer | undefined, ms: number, signal?: AbortSignal): Promise<Reply> {
     const { clock, address } = this.opts;
-    const id = ++this.#lastId;
-    this.#asking++;
-    this.#cancelIdle();
-    let cancelTimer: Cancel = () => {};
-    let abort = (): void => {};
-    try {
-      return await new Promise<Reply>((resolve, reject) => {
-        abort = () => reject(new FsError("EINTR"));
-        signal?.addEventListener("abort", abort, { once: true });
-        if (signal?.aborted === true) return abort();
-        cancelTimer = clock.after(ms, () => reject(new FsError("ETIMEDOUT", `${address} did not answer in ${ms} ms`)));
-        this.#waiting.set(id, { resolve, reject });
-        this.#send(id, op, payload ?? NO_PAYLOAD).catch(reject);
-      });
-    } finally {
-      this.#waiting.delete(id);
-      cancelTimer();
-      signal?.removeEventListener("abort", abort);
-      this.#asking--;
-      if (this.#asking === 0) this.#idle();
-    }
+    return this.#during(async () => {
+      const id = ++this.#lastId;
+      let cancelTimer: Cancel = () => {};
+      let abort = (): void => {};
+      try {
+        return await new Promise<Reply>((resolve, reject) => {
+          abort = () => reject(new FsError("EINTR"));
+          signal?.addEventListener("abort", abort, { once: true });
+          if (signal?.aborted === true) return abort();
+          cancelTimer = clock.after(ms, () =>
+            reject(new FsError("ETIMEDOUT", `${address} did not answer in ${ms} ms`)),
+          );
+          this.#waiting.set(id, { resolve, reject });
+          this.#send(id, op, payload ?? NO_PAYLOAD).catch(reject);
+        });
+      } finally {
+        this.#waiting.delete(id);
+        cancelTimer();
+        signal?.removeEventListener("abort", abort);
+      }
+    });
   }
 
-  /** Its chunk files, when it is on this machine. Rejects with what dial() rejects with. */
-  async local(): Promise<LocalChunks | undefined> {
-    if (this.opts.shortCircuit) await this.#connected();
-    return this.#local;
+  /**
+   * Bytes off..off+len of a chunk, past the daemon when it is on this machine; undefined: it is not. Rejects when they
+   * cannot be had that way, ETIMEDOUT after `ms` (from then on the daemon is asked), and as dial() does.
+   */
+  readHere(chunk: KnownChunk, off: number, len: number, ms: number): Promise<Buffer | undefined> {
+    if (!this.opts.shortCircuit) return Promise.resolve(undefined);
+    return this.#during(async () => {
+      await this.#connected();
+      const local = this.#local;
+      try {
+        return await local?.read(chunk, off, len, ms);
+      } catch (error) {
+        if (errnoOf(error) === "ETIMEDOUT" && this.#local === local) this.#located(undefined);
+        throw error;
+      }
+    });
+  }
+
+  /** Whether it reads payloads from this machine's memory. Rejects with what dial() rejects with. */
+  sharesMemory(): Promise<boolean> {
+    if (!this.opts.shortCircuit) return Promise.resolve(false);
+    return this.#during(async () => {
+      await this.#connected();
+      return this.#local !== undefined && !this.#isStranger;
+    });
+  }
+
+  /** It could not. */
+  cannotShare(): void {
+    this.#isStranger = true;
   }
 
   /** It said that it is not on this machine, or not where that is. */
@@ -126,31 +154,32 @@ export class StoreLink {
     });
     this.#open = stream;
     if (this.#isStopped) stream.close();
-    else if (this.opts.shortCircuit) {
-      const local = await this.#locate(stream);
-      // It may be gone again.
-      if (this.#open === stream) [this.#local, this.#isRemote] = [local, local === undefined];
-    }
+    else if (this.opts.shortCircuit) await this.#locate(stream);
     return stream;
   }
 
-  /** Its chunks, when they are here. Never rejects: a daemon that does not say where they are is asked for them. */
-  #locate(stream: Stream): Promise<LocalChunks | undefined> {
+  /** Asks where its chunks are. Resolves when that is known, or takes too long. */
+  #locate(stream: Stream): Promise<void> {
     const { connectMs, clock } = this.opts;
     const id = ++this.#lastId;
     return new Promise((resolve) => {
-      const cancel = clock.after(connectMs, () => settle());
-      const settle = (local?: LocalChunks): void => {
+      const cancel = clock.after(connectMs, resolve);
+      const settle = (reply?: Reply): void => {
         this.#waiting.delete(id);
         cancel();
-        resolve(local);
+        if (this.#open === stream) this.#located(reply && LocalChunks.of(reply.header, clock));
+        resolve();
       };
-      this.#waiting.set(id, {
-        resolve: (reply) => settle(LocalChunks.of(reply.header, clock)),
-        reject: () => settle(),
-      });
+      // A daemon that does not say it is asked for everything.
+      this.#waiting.set(id, { resolve: settle, reject: () => settle() });
       stream.send({ header: { id, op: { $case: "locate", value: {} } }, payload: NO_PAYLOAD });
     });
+  }
+
+  #located(local: LocalChunks | undefined): void {
+    this.#local?.close();
+    this.#local = local;
+    this.#isRemote = local === undefined;
   }
 
   #answered(reply: Reply): void {
@@ -165,11 +194,23 @@ export class StoreLink {
   }
 
   #forget(): void {
-    this.#local?.close();
-    this.#local = undefined;
+    this.#cancelIdle();
+    this.#located(undefined);
     this.#isRemote = false;
+    this.#isStranger = false;
     this.#open = undefined;
     this.#stream = undefined;
+  }
+
+  async #during<T>(work: () => Promise<T>): Promise<T> {
+    this.#asking++;
+    this.#cancelIdle();
+    try {
+      return await work();
+    } finally {
+      this.#asking--;
+      if (this.#asking === 0) this.#idle();
+    }
   }
 
   #idle(): void {

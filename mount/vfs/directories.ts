@@ -1,5 +1,6 @@
 import type { DirEntry, ReadDirReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
+import type { Cancel } from "../../daemon/common/clock.js";
 import { nameOf, type Name } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
 import { S_IFDIR } from "./attributes.js";
@@ -20,9 +21,15 @@ const DOT_DOT_NAME = nameOf(Buffer.from(".."));
 /** Entries of the first page; later ones are as long as a page may be. */
 const FIRST_PAGE = 128;
 
+/** A folder that was just read and closed may be opened again within this: rm looks whether it is empty, then reads it. */
+const AGAIN_MS = 1_000;
+
 /** Entries after cookie `after`. The ticket knows what changed since. */
 interface Page {
   readonly after: number;
+  readonly withAttributes: boolean;
+  /** The folder's attributes were cached when it was asked for: changes of others are told. */
+  readonly isWatched: boolean;
   readonly reply: ReadDirReply;
   readonly ticket: Ticket;
 }
@@ -45,9 +52,17 @@ interface Survey {
   readonly ticket: Ticket;
 }
 
+/** A whole folder, read and closed. */
+interface Closed {
+  readonly ino: number;
+  readonly page: Page;
+  readonly cancel: Cancel;
+}
+
 /** Listings, in the order of cookies: whoever goes on from a cookie sees every entry that was there all the time once. */
 export class Directories {
   readonly #handles = new Handles<DirHandle>();
+  #closed: Closed | undefined;
 
   constructor(private readonly core: Core) {}
 
@@ -69,6 +84,7 @@ export class Directories {
   release(handle: number): void {
     const dir = this.#handles.get(handle);
     this.#handles.remove(handle);
+    this.#keep(dir);
     this.#drop(dir);
     this.#endSurvey(dir);
   }
@@ -114,10 +130,8 @@ export class Directories {
   /** Only a folder whose attributes are cached all the time is known not to change. */
   #startSurvey(dir: DirHandle): void {
     this.#endSurvey(dir);
-    const { inodes, answers } = this.core;
-    const folder = inodes.get(dir.ino);
-    if (folder === undefined || !inodes.isCached(folder)) return;
-    dir.survey = { names: [], upTo: DOT_DOT, ticket: answers.begin() };
+    if (!this.#isWatched(dir.ino)) return;
+    dir.survey = { names: [], upTo: DOT_DOT, ticket: this.core.answers.begin() };
   }
 
   /** The reader has the entry that follows cookie `after`. */
@@ -172,7 +186,7 @@ export class Directories {
     const { page } = dir;
     if (page !== undefined && holds(page, after)) return page;
     const follows = page !== undefined && after === lastCookie(page);
-    const next = follows && dir.next !== undefined ? dir.next : this.#fetch(dir.ino, after, withAttributes);
+    const next = follows && dir.next !== undefined ? dir.next : this.#asked(dir.ino, after, withAttributes);
     dir.next = undefined;
     if (!follows) this.#drop(dir);
     const fresh = await next;
@@ -188,13 +202,46 @@ export class Directories {
     dir.next.catch(() => {});
   }
 
+  /** What was read a moment ago, if the folder is still like that, or else anew. */
+  #asked(ino: number, after: number, withAttributes: boolean): Promise<Page> {
+    if (after > DOT_DOT || this.#closed?.ino !== ino) return this.#fetch(ino, after, withAttributes);
+    const { page, cancel } = this.#closed;
+    this.#closed = undefined;
+    cancel();
+    const isSame = this.#isWatched(ino) && page.ticket.isFreshInode(ino);
+    if (isSame && (page.withAttributes || !withAttributes)) return Promise.resolve(page);
+    this.#end(page);
+    return this.#fetch(ino, after, withAttributes);
+  }
+
+  #keep(dir: DirHandle): void {
+    const { page } = dir;
+    if (page === undefined || page.after > DOT_DOT || !page.reply.end || !page.isWatched) return;
+    dir.page = undefined;
+    this.#forget();
+    const cancel = this.core.parts.clock.after(AGAIN_MS, () => this.#forget());
+    this.#closed = { ino: dir.ino, page, cancel };
+  }
+
+  #forget(): void {
+    this.#closed?.cancel();
+    this.#end(this.#closed?.page);
+    this.#closed = undefined;
+  }
+
+  #isWatched(ino: number): boolean {
+    const folder = this.core.inodes.get(ino);
+    return folder !== undefined && this.core.inodes.isCached(folder);
+  }
+
   async #fetch(ino: number, after: number, withAttributes: boolean): Promise<Page> {
+    const isWatched = this.#isWatched(ino);
     const ticket = this.core.answers.begin();
     try {
       const limit = after <= DOT_DOT ? FIRST_PAGE : LIMITS.entriesPerPage;
       const args = { dir: ino, after, limit, withAttrs: withAttributes };
       const reply = await this.core.parts.meta.call("readdir", args, SELF);
-      return { after, reply, ticket };
+      return { after, withAttributes, isWatched, reply, ticket };
     } catch (error) {
       this.core.answers.end(ticket);
       throw error;

@@ -18,6 +18,7 @@ interface Held extends OpenChunk {
 /** Chunk files that stay open, with their headers, for who reads here and there: opening costs more than reading. */
 export class OpenChunks {
   readonly #held: LRUCache<number, Held>;
+  #isClosed = false;
 
   /** `max`: files that are open and not in use. */
   constructor(max: number) {
@@ -60,13 +61,15 @@ export class OpenChunks {
     return this.#held.size > 0;
   }
 
+  /** What is in use, or just being opened, is closed after that. */
   close(): void {
+    this.#isClosed = true;
     this.#held.clear();
   }
 
   #hold(id: number, { file, header }: OpenChunk): Held {
-    const held: Held = { file, header, users: 0, isFresh: true, isDropped: false };
-    this.#held.set(id, held);
+    const held: Held = { file, header, users: 0, isFresh: true, isDropped: this.#isClosed };
+    if (!this.#isClosed) this.#held.set(id, held);
     return held;
   }
 

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import { fail } from "../../../proto/errno.js";
 
 export interface Range {
   readonly off: number;
@@ -17,11 +18,18 @@ export interface OpenFile {
 const open = promisify(fs.open);
 const read = promisify(fs.read);
 
-/** Opens a file for reading. Rejects with Node's system errors. */
+const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
+
+/** Opens a file for reading. Rejects with Node's system errors, EBADMSG when it is no regular file. */
 export async function openFile(path: string): Promise<OpenFile> {
-  const file = await open(path, "r");
-  // Closing what was only read writes nothing, so that it need not wait for a thread.
-  return { read: (range) => readAll(file, range), close: () => fs.closeSync(file) };
+  const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+  // Not in this thread: when the file was deleted meanwhile, this is what frees its blocks.
+  const close = (): void => fs.close(file, () => {});
+  if (!fs.fstatSync(file).isFile()) {
+    close();
+    fail("EBADMSG", `${path} is not a file`);
+  }
+  return { read: (range) => readAll(file, range), close };
 }
 
 /** The bytes of the range of an open file, fewer where it ends. */

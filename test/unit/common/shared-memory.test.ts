@@ -1,10 +1,19 @@
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, fchownSync, openSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "tap";
 import { SharedMemory, readShared } from "../../../daemon/common/shared-memory.js";
 import { dataOf } from "../store/chunks.js";
 
 const SLOT = 100_000;
+
+/** A file with some bytes; without its name when `isGone`. */
+function opened(path: string, isGone: boolean): number {
+  rmSync(path, { force: true });
+  writeFileSync(path, "a secret of this process");
+  const fd = openSync(path, "r");
+  if (isGone) unlinkSync(path);
+  return fd;
+}
 
 test("payloads are read as they were lent, and their places are used again", async (t) => {
   const memory = SharedMemory.open(SLOT);
@@ -44,11 +53,24 @@ test("EFAULT: a process of another machine, or one that is gone; what is no shar
   await refused({ process: { pid: 2 ** 22 + 1, started: self!.started } });
   await refused({ len: SLOT });
 
-  const path = join(t.testdir({}), "secret");
-  writeFileSync(path, "a secret of this process");
-  const fd = openSync(path, "r");
-  await refused({ fd });
-  closeSync(fd);
+  const others = [
+    () => opened(join(t.testdir({}), "secret"), true),
+    () => opened(`/dev/shm/bigfs-test-${process.pid}`, false),
+    () => openSync("/dev/shm", "r"),
+    () => {
+      const fd = opened(`/dev/shm/bigfs-test-${process.pid}`, true);
+      fchownSync(fd, 12_345, 0);
+      return fd;
+    },
+  ];
+  // The last one only root can make.
+  const possible = process.getuid?.() === 0 ? others : others.slice(0, -1);
+  for (const open of possible) {
+    const fd = open();
+    await refused({ fd });
+    closeSync(fd);
+  }
+  rmSync(`/dev/shm/bigfs-test-${process.pid}`, { force: true });
   memory.close();
   await refused({});
 });

@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { test, type Test } from "tap";
+import { thisProcess } from "../../../daemon/common/process.js";
 import { SharedMemory } from "../../../daemon/common/shared-memory.js";
 import { Puts } from "../../../daemon/store/puts.js";
 import type { Reply } from "../../../daemon/store/peers.js";
@@ -25,9 +26,9 @@ async function lab(t: Test, refusals: Errno[]) {
   };
   const store = await openStore(new MemoryDisk());
   const puts = new Puts({ store, peers: { ask }, self: () => 1 }, { forwardMs: 1000 });
-  const put = (chunk: number) => {
+  const put = (chunk: number, from = thisProcess()) => {
     const data = dataOf(chunk, LEN);
-    const { shared } = memory.lend(data)!;
+    const shared = { ...memory.lend(data)!.shared, process: from };
     const forward = [{ node: 2, address: "b:1" }];
     const request = { chunk, crc: crc32(data), forward, minCopies: 2, sync: false, copy: false, shared };
     return puts.primary(request, data, () => undefined);
@@ -47,6 +48,8 @@ test("a node that cannot read it there is sent it, from then on at once", async 
   t.match(await put(1), { others: [2] });
   t.match(await put(2), { others: [2] });
   t.same(kinds(), ["shared", LEN, LEN]);
+  await put(3, { pid: 1, started: "1@here" });
+  t.same(kinds(), ["shared"], "it may well read another client's");
 });
 
 test("a node that comes too late, when something else is there, is sent it; later chunks are read there again", async (t) => {

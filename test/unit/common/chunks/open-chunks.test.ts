@@ -39,6 +39,15 @@ test("the file of a chunk that is gone is closed, after who reads it", async (t)
   t.same(files.log, ["open 1", "close 1"]);
 });
 
+test("a file that was being opened when all were closed is closed after its reader", async (t) => {
+  const files = new Files();
+  const chunks = new OpenChunks(2);
+  const reading = chunks.use(1, files.opener(1), first);
+  chunks.close();
+  t.same(await reading, Buffer.of(1));
+  t.same(files.log, ["open 1", "close 1"]);
+});
+
 test("after an error the file is opened anew", async (t) => {
   const files = new Files();
   const chunks = new OpenChunks(2);

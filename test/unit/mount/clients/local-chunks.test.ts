@@ -1,4 +1,5 @@
-import { mkdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { test, type Test } from "tap";
 import { blockCrcs, encodeHeader, wholeCrc } from "../../../../daemon/common/chunks/chunk-format.js";
@@ -61,6 +62,11 @@ test("what is damaged, cut, of another chunk or gone is never returned: the node
     () => writeFileSync(path, Buffer.alloc(0)),
     () => write(DATA),
     () => unlinkSync(path),
+    () => execFileSync("mkfifo", [path]),
+    () => {
+      unlinkSync(path);
+      symlinkSync("/etc/passwd", path);
+    },
   ];
   for (const [i, damage] of damages.entries()) {
     damage();
@@ -78,6 +84,39 @@ test("a file that was read in parts is closed when nobody reads it any more, so 
   t.same(await clients.get(PART), PART_DATA, "still open");
   await clock.advance(10_000);
   t.equal((await clients.get(PART)).toString(), "asked");
+});
+
+test("when the disk hangs the node is asked instead, and at once from then on", async (t) => {
+  const { store, clock, clients } = await lab(t);
+  t.same(await clients.get(PART), PART_DATA);
+  const slow = clients.get(WHOLE);
+  // The disk answers in a later turn, by when its time is over.
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+  await clock.advance(1_500);
+  t.equal((await slow).toString(), "asked");
+  t.equal((await clients.get(PART)).toString(), "asked");
+  t.equal(store.gets, 2);
+});
+
+test("a node that says late where it is is asked until then", async (t) => {
+  const { store, clock, clients } = await lab(t);
+  const answer = store.answer;
+  let say = (): void => {};
+  const late = new Promise<void>((resolve) => (say = resolve));
+  let isAsked = false;
+  store.answer = async (request) => {
+    if (request.op?.$case !== "locate") return answer(request);
+    isAsked = true;
+    await late;
+    return answer(request);
+  };
+  const got = clients.get(PART);
+  while (!isAsked) await new Promise((resolve) => setImmediate(resolve));
+  await clock.advance(3_000);
+  t.equal((await got).toString(), "asked");
+  say();
+  for (let here = false; !here;) here = (await clients.get(PART)).equals(PART_DATA);
+  t.pass("then its files are read");
 });
 
 test("after its stream broke a node is asked anew where it is", async (t) => {
@@ -118,9 +157,11 @@ test("a node that cannot read the memory after all gets the chunk in a message",
     return isShared ? { errno: "EFAULT" } : answer(request);
   };
   await clients.put({ id: 8, data: DATA, nodes: [1], minCopies: 1, sync: false });
+  await clients.put({ id: 9, data: DATA, nodes: [1], minCopies: 1, sync: false });
   t.same(
     store.puts.map(({ data }) => data.length),
-    [0, SIZE],
+    [0, SIZE, SIZE],
+    "and is not asked to read it again",
   );
   t.same(store.puts[1]?.data, DATA);
 });

@@ -142,3 +142,52 @@ void test("attributes in a listing that was fetched before a change are not show
     "to be looked up",
   );
 });
+
+void test("a folder that is read again at once is not asked for again, as long as nothing in it has changed", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const other = lab.mount();
+  await fill(lab, a, 3);
+  const look = async (plus = true) => {
+    await lab.end(a.vfs.getattr(WHO, 1));
+    const { handle } = await lab.end(a.vfs.opendir(WHO, 1));
+    a.meta.calls.clear();
+    const seen = await list(lab, a, handle, { room: 10, plus });
+    await lab.end(a.vfs.releasedir(handle));
+    return { names: seen.slice(2).map((entry) => entry.name), seen, asked: a.meta.calls.get("readdir") ?? 0 };
+  };
+  const names = ["f0", "f1", "f2"];
+  t.match(await look(), { names, asked: 1 });
+  t.match(await look(), { names, asked: 0 });
+  t.match(await look(false), { names, asked: 0 });
+
+  await lab.end(a.vfs.unlink(WHO, 1, name("f0")));
+  t.match(await look(), { names: ["f1", "f2"], asked: 1 }, "an own change");
+  await lab.end(a.vfs.mknod(WHO, 1, name("new"), 0o644, 0, 0));
+  t.match(await look(), { names: ["f1", "f2", "new"], asked: 1 });
+  await lab.end(other.vfs.unlink(WHO, 1, name("f1")));
+  t.match(await look(), { names: ["f2", "new"] }, "a change of another mount");
+
+  const { ino } = (await look()).seen[2]!;
+  await lab.end(other.vfs.setattr(WHO, ino, { mode: 0o600 }));
+  const shown = (await look()).seen[2]?.found;
+  t.ok(shown === undefined || ((shown.attr?.mode ?? 0) & 0o777) === 0o600, "attributes of before are not shown");
+
+  await look();
+  await lab.clock.advance(2_000);
+  t.match(await look(), { names: ["f2", "new"], asked: 1 }, "it is not kept for long");
+});
+
+void test("what is kept of a folder that was not watched when it was read is not shown again", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const other = lab.mount();
+  await fill(lab, other, 2);
+  const { handle } = await lab.end(a.vfs.opendir(WHO, 1));
+  t.equal((await list(lab, a, handle, { room: 10, plus: true })).length, 4);
+  await lab.end(other.vfs.unlink(WHO, 1, name("f0")));
+  await lab.end(a.vfs.releasedir(handle));
+  await lab.end(a.vfs.getattr(WHO, 1));
+  const again = await lab.end(a.vfs.opendir(WHO, 1));
+  t.equal((await list(lab, a, again.handle, { room: 10, plus: true })).length, 3);
+});
