@@ -10,6 +10,8 @@ import { READY_ENV, READY_FD, type ReadyLine } from "./spawn.js";
  * at once. Resolves to the exit code.
  */
 export async function runDaemon(log: Logger, start: () => Promise<Running>): Promise<number> {
+  // What daemons keep is everybody's files: for no other user of this machine to read.
+  process.umask(0o077);
   const told = signalled();
   let running: Running;
   try {

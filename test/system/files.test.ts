@@ -32,3 +32,11 @@ test("big, sparse, empty and chunk-sized files have the same bytes back with col
 
   await cluster.staysSmall(t);
 });
+
+test("what the daemons keep can be read by no other user of the machine", async (t) => {
+  const cluster = await TestCluster.start(t);
+  await sh("head -c 3M /dev/urandom > secret; sync secret", { cwd: cluster.mnt });
+  const kept = "find meta store? -name '*.chunk' -o -name 'meta.db*' -o -name journal";
+  t.ok((await sh(kept, { cwd: cluster.data })).split("\n").length > 8);
+  t.equal(await sh("find meta store? -perm /077", { cwd: cluster.data }), "");
+});
