@@ -1,6 +1,5 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
-import { fail } from "../../../proto/errno.js";
 
 export interface Range {
   readonly off: number;
@@ -20,16 +19,11 @@ const read = promisify(fs.read);
 
 const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
 
-/** Opens a file for reading. Rejects with Node's system errors, EBADMSG when it is no regular file. */
+/** Opens a file for reading, without waiting for anything that is not a file. Rejects with Node's system errors. */
 export async function openFile(path: string): Promise<OpenFile> {
   const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
   // Not in this thread: when the file was deleted meanwhile, this is what frees its blocks.
-  const close = (): void => fs.close(file, () => {});
-  if (!fs.fstatSync(file).isFile()) {
-    close();
-    fail("EBADMSG", `${path} is not a file`);
-  }
-  return { read: (range) => readAll(file, range), close };
+  return { read: (range) => readAll(file, range), close: () => fs.close(file, () => {}) };
 }
 
 /** The bytes of the range of an open file, fewer where it ends. */
