@@ -186,7 +186,7 @@ export class Directories {
     const { page } = dir;
     if (page !== undefined && holds(page, after)) return page;
     const follows = page !== undefined && after === lastCookie(page);
-    const next = follows && dir.next !== undefined ? dir.next : this.#asked(dir.ino, after, withAttributes);
+    const next = follows && dir.next !== undefined ? dir.next : this.#fetchUnlessKept(dir.ino, after, withAttributes);
     dir.next = undefined;
     if (!follows) this.#drop(dir);
     const fresh = await next;
@@ -203,7 +203,7 @@ export class Directories {
   }
 
   /** What was read a moment ago, if the folder is still like that, or else anew. */
-  #asked(ino: number, after: number, withAttributes: boolean): Promise<Page> {
+  #fetchUnlessKept(ino: number, after: number, withAttributes: boolean): Promise<Page> {
     if (after > DOT_DOT || this.#closed?.ino !== ino) return this.#fetch(ino, after, withAttributes);
     const { page, cancel } = this.#closed;
     this.#closed = undefined;
