@@ -34,8 +34,8 @@ export async function startMount(opts: MountOptions): Promise<Running> {
   try {
     const meta = await connect(opts, mountpoint);
     undo.push(() => meta.stop());
-    const { volume, chunkSize } = meta.volume;
-    const shortCircuit = opts.shortCircuit === false ? undefined : { chunkSize };
+    const { volume } = meta.volume;
+    const { shortCircuit = true } = opts;
     const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit });
     undo.push(() => chunks.stop());
     const sizes = {

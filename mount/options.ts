@@ -16,7 +16,7 @@ export interface MountOptions {
   readonly cacheBytes?: number;
   /** Bytes of written data that are not stored yet; writers wait beyond it; default 64 MiB. */
   readonly dirtyBytes?: number;
-  /** Reads files of storage daemons on this machine itself and hands them chunks in memory; default true. */
+  /** Reads chunk files of storage daemons on this machine itself; default true. */
   readonly shortCircuit?: boolean;
   readonly deadlines: Deadlines;
   readonly log: Logger;

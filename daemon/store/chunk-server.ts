@@ -7,7 +7,6 @@ import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
 import { thisProcess } from "../common/process.js";
 import type { Link } from "../common/rpc/link.js";
-import { readShared } from "../common/shared-memory.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
@@ -95,7 +94,7 @@ export class ChunkServer {
   /** Never rejects. */
   async #handle(link: ChunkLink, request: ChunkMessage<ChunkRequest>, bounds: Bounds): Promise<void> {
     const { id, op } = request.header;
-    const weight = request.payload.length + (op?.$case === "put" ? (op.value.shared?.len ?? 0) : 0);
+    const weight = request.payload.length;
     const release = (): void => bounds.chunks.gave(weight);
     // A put gives the bytes back itself: copies may be under way when it is answered, or long before.
     let isLent = false;
@@ -123,12 +122,10 @@ export class ChunkServer {
   }
 
   /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
-  async #put(put: PutChunk, payload: Buffer, lend: () => () => void): Promise<number[]> {
+  async #put(put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
     const { store, puts, reports } = this.parts;
     const most = this.opts.chunkSize() ?? fail("EIO", "this node has not joined its volume yet");
-    const length = put.shared?.len ?? payload.length;
-    if (length > most) fail("EINVAL", `${length} bytes, a chunk has at most ${most}`);
-    const data = put.shared === undefined ? payload : await readShared(put.shared);
+    if (data.length > most) fail("EINVAL", `${data.length} bytes, a chunk has at most ${most}`);
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.

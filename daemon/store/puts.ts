@@ -1,8 +1,7 @@
 import { FsError, errnoOf, fail } from "../../proto/errno.js";
-import { NO_PAYLOAD } from "../../proto/chunk-codec.js";
 import type { PutChunk, Target } from "../../proto/gen/bigfs/v1/store.js";
 import type { ChunkStore } from "./chunk-store.js";
-import type { Peers, Reply } from "./peers.js";
+import type { Peers } from "./peers.js";
 import type { Standing } from "./reports.js";
 
 export interface PutsParts {
@@ -25,9 +24,6 @@ export class TooFewCopies extends FsError {
   }
 }
 
-/** Beyond this the others are tried again. */
-const STRANGERS_MAX = 1000;
-
 /** What became of one put so far. */
 interface Progress {
   readonly stood: number[];
@@ -38,9 +34,6 @@ interface Progress {
 
 /** Stores chunks that clients send, together with the nodes that shall hold copies. */
 export class Puts {
-  /** Which node cannot read the memory of which client. */
-  readonly #strangers = new Set<string>();
-
   constructor(
     private readonly parts: PutsParts,
     /** How long another node may take for a copy. */
@@ -80,32 +73,13 @@ export class Puts {
   }
 
   async #forward(target: Target, put: PutChunk, data: Buffer): Promise<void> {
-    const { header } = await this.#send(target, put, data);
+    const { chunk, crc, sync } = put;
+    const copy = { chunk, crc, sync, forward: [], minCopies: 0, copy: true };
+    const { header } = await this.parts.peers.ask(target, { $case: "put", value: copy }, data, this.opts.forwardMs);
     // Addresses go from one node to another, and two nodes may claim the same: a copy counts where it was made.
     if (!header.nodes.includes(target.node)) {
       fail("EIO", `at ${target.address} answers node ${header.nodes.join()}, not node ${target.node}`);
     }
-  }
-
-  /** From the client's own memory, when the other node can read that too; otherwise in the message. */
-  async #send(target: Target, put: PutChunk, data: Buffer): Promise<Reply> {
-    const { chunk, crc, sync, shared } = put;
-    const copy = { chunk, crc, sync, shared: undefined, forward: [], minCopies: 0, copy: true };
-    const { peers } = this.parts;
-    const pair = `${target.node} ${shared?.process?.pid} ${shared?.process?.started}`;
-    if (shared !== undefined && !this.#strangers.has(pair)) {
-      try {
-        const value = { ...copy, shared };
-        return await peers.ask(target, { $case: "put", value }, NO_PAYLOAD, this.opts.forwardMs);
-      } catch (error) {
-        const errno = errnoOf(error);
-        // The client takes its memory back when enough copies stand; what is read there then does not fit the checksum.
-        if (errno !== "EFAULT" && errno !== "EBADMSG") throw error;
-        if (this.#strangers.size >= STRANGERS_MAX) this.#strangers.clear();
-        if (errno === "EFAULT") this.#strangers.add(pair);
-      }
-    }
-    return peers.ask(target, { $case: "put", value: copy }, data, this.opts.forwardMs);
   }
 }
 

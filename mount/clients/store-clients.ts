@@ -3,10 +3,8 @@ import { crc32 } from "node:zlib";
 import type { Logger } from "pino";
 import type { Clock } from "../../daemon/common/clock.js";
 import type { Deadlines } from "../../daemon/common/deadlines.js";
-import { SharedMemory } from "../../daemon/common/shared-memory.js";
 import { FsError, errnoOf } from "../../proto/errno.js";
 import type { NodeInfo, NodeMap } from "../../proto/gen/bigfs/v1/node.js";
-import type { PutChunk } from "../../proto/gen/bigfs/v1/store.js";
 import type { ChunkClient } from "../vfs/ports.js";
 import { order } from "./choice.js";
 import { AllFailed, firstOf } from "./first-of.js";
@@ -23,8 +21,8 @@ export interface StoreClientsParts {
   readonly deadlines: Deadlines;
   /** Nodes of this zone are asked first; default: the host's name, which is a node's default too. */
   readonly zone?: string;
-  /** Nodes on this machine: their files are read here, and chunks of up to so many bytes handed over in memory. */
-  readonly shortCircuit?: { readonly chunkSize: number } | undefined;
+  /** Chunk files of nodes on this machine are read here; default false. */
+  readonly shortCircuit?: boolean;
 }
 
 /** A node that failed is asked last for so long. */
@@ -33,8 +31,6 @@ const BAD_MS = 5_000;
 const IDLE_MS = 60_000;
 /** After this share of chunkMs without an answer, another node is asked as well. */
 const HEDGE_SHARE = 0.1;
-/** Smaller payloads are not worth a file. */
-const SHARED_MIN = 64 * 1024;
 
 /** The storage daemons. What they store and give they check themselves, so nothing is verified here once more. */
 export class StoreClients implements ChunkClient {
@@ -42,11 +38,9 @@ export class StoreClients implements ChunkClient {
   /** Nodes that failed, and until when that counts. */
   readonly #badUntilMs = new Map<number, number>();
   readonly #zone: string;
-  readonly #memory: SharedMemory | undefined;
 
   constructor(private readonly parts: StoreClientsParts) {
     this.#zone = parts.zone ?? hostname();
-    this.#memory = parts.shortCircuit && memoryFor(parts.shortCircuit.chunkSize, parts.log);
   }
 
   async put(chunk: {
@@ -63,9 +57,9 @@ export class StoreClients implements ChunkClient {
       throw new FsError("EIO", `chunk ${id}: node ${chunk.nodes[0] ?? "none"} is not in the map`);
     }
     const forward = others.map((node) => ({ node: node.id, address: node.address }));
-    const put = { chunk: id, crc: crc32(data), forward, minCopies, sync, copy: false, shared: undefined };
+    const put = { chunk: id, crc: crc32(data), forward, minCopies, sync, copy: false };
     try {
-      await this.#send(this.#link(primary), put, data, signal);
+      await this.#link(primary).ask({ $case: "put", value: put }, data, this.parts.deadlines.chunkMs, signal);
       this.#badUntilMs.delete(primary.id);
     } catch (error) {
       const errno = errnoOf(error);
@@ -123,27 +117,7 @@ export class StoreClients implements ChunkClient {
 
   stop(): Promise<void> {
     for (const link of this.#links.values()) link.stop();
-    this.#memory?.close();
     return Promise.resolve();
-  }
-
-  /** Hands the chunk over in memory where that goes, otherwise in the message. */
-  async #send(link: StoreLink, put: PutChunk, data: Buffer, signal: AbortSignal | undefined): Promise<void> {
-    const { chunkMs } = this.parts.deadlines;
-    const isShared = this.#memory !== undefined && data.length >= SHARED_MIN && (await link.sharesMemory());
-    const lent = isShared ? this.#memory.lend(data) : undefined;
-    if (lent !== undefined) {
-      try {
-        await link.ask({ $case: "put", value: { ...put, shared: lent.shared } }, undefined, chunkMs, signal);
-        return;
-      } catch (error) {
-        if (errnoOf(error) !== "EFAULT") throw error;
-        link.cannotShare();
-      } finally {
-        lent.release();
-      }
-    }
-    await link.ask({ $case: "put", value: put }, data, chunkMs, signal);
   }
 
   /** Those of the nodes that the map knows, in the same order. */
@@ -153,11 +127,10 @@ export class StoreClients implements ChunkClient {
   }
 
   #link(node: NodeInfo): StoreLink {
-    const { key, volume, clock, deadlines } = this.parts;
+    const { key, volume, clock, deadlines, shortCircuit = false } = this.parts;
     const { address } = node;
     let link = this.#links.get(address);
     if (link === undefined) {
-      const shortCircuit = this.parts.shortCircuit !== undefined;
       const opts = { address, key, volume, clock, connectMs: deadlines.connectMs, idleMs: IDLE_MS, shortCircuit };
       link = new StoreLink(opts);
       this.#links.set(address, link);
@@ -169,14 +142,5 @@ export class StoreClients implements ChunkClient {
   #note(node: NodeInfo, errno: string): void {
     if (!["EIO", "ETIMEDOUT", "ECONNREFUSED", "EPROTO", "EACCES"].includes(errno)) return;
     this.#badUntilMs.set(node.id, this.parts.clock.monotonicMs() + BAD_MS);
-  }
-}
-
-function memoryFor(chunkSize: number, log: Logger): SharedMemory | undefined {
-  try {
-    return SharedMemory.open(chunkSize);
-  } catch (error) {
-    log.info({ err: error }, "no memory can be shared: chunks travel in messages");
-    return undefined;
   }
 }

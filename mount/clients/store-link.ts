@@ -17,7 +17,7 @@ export interface StoreLinkOptions {
   readonly connectMs: number;
   /** Hung up when nobody has asked for so long. */
   readonly idleMs: number;
-  /** Whether a daemon on this machine may be passed over, and memory be shared with it. */
+  /** Whether a daemon on this machine may be passed over. */
   readonly shortCircuit: boolean;
   readonly clock: Clock;
 }
@@ -41,7 +41,6 @@ export class StoreLink {
   readonly #waiting = new Map<number, Waiting>();
   #cancelIdle: Cancel = () => {};
   #isRemote = false;
-  #isStranger = false;
   #isStopped = false;
 
   constructor(private readonly opts: StoreLinkOptions) {}
@@ -96,20 +95,6 @@ export class StoreLink {
         throw error;
       }
     });
-  }
-
-  /** Whether it reads payloads from this machine's memory. Rejects with what dial() rejects with. */
-  sharesMemory(): Promise<boolean> {
-    if (!this.opts.shortCircuit) return Promise.resolve(false);
-    return this.#during(async () => {
-      await this.#connected();
-      return this.#local !== undefined && !this.#isStranger;
-    });
-  }
-
-  /** It could not. */
-  cannotShare(): void {
-    this.#isStranger = true;
   }
 
   /** It said that it is not on this machine, or not where that is. */
@@ -197,7 +182,6 @@ export class StoreLink {
     this.#cancelIdle();
     this.#located(undefined);
     this.#isRemote = false;
-    this.#isStranger = false;
     this.#open = undefined;
     this.#stream = undefined;
   }

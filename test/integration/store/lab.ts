@@ -82,7 +82,6 @@ export class Client {
       minCopies: 1,
       sync: false,
       copy: false,
-      shared: undefined,
       ...opts,
     };
     return (await this.#peers.ask(to.target, { $case: "put", value }, data, this.ms)).header;

@@ -1,6 +1,4 @@
-import { crc32 } from "node:zlib";
 import { test } from "tap";
-import { SharedMemory } from "../../../daemon/common/shared-memory.js";
 import { FakeMeta } from "./fake-meta.js";
 import { Client, dataOf, startNodes } from "./lab.js";
 
@@ -23,24 +21,6 @@ test("a chunk goes to all nodes that shall hold it, is registered by the one tha
     t.match(await client.verify(node!, 10), { len: data.length, crc: registered?.crc });
   }
   await meta.until(() => meta.chunks("confirm", b!.id).length + meta.chunks("confirm", c!.id).length === 2);
-});
-
-test("a chunk in the memory of a process on this machine is read from there by all who shall hold it", async (t) => {
-  const meta = await FakeMeta.start(t);
-  const [a, b] = await startNodes(t, meta, 2);
-  const client = new Client(t);
-  const memory = SharedMemory.open(1024 * 1024);
-  t.teardown(() => memory.close());
-  memory.lend(Buffer.alloc(1));
-  const data = dataOf(5, 300_000);
-  const put = { forward: [b!.target], minCopies: 2, crc: crc32(data), shared: memory.lend(data)!.shared };
-  t.same((await client.put(a!, 5, Buffer.alloc(0), put)).nodes, [a!.id, b!.id]);
-  for (const node of [a, b]) t.ok((await client.get(node!, 5)).equals(data));
-
-  const wrong = { ...put, crc: put.crc ^ 1 };
-  await t.rejects(client.put(a!, 6, Buffer.alloc(0), wrong), { name: "FsError", errno: "EBADMSG" });
-  const long = { ...put.shared, len: 2 ** 31 };
-  await t.rejects(client.put(a!, 6, Buffer.alloc(0), { ...put, shared: long }), { name: "FsError", errno: "EINVAL" });
 });
 
 test("nobody is told of a chunk as stored before the metadata daemon has it on record", async (t) => {

@@ -13,7 +13,6 @@ test("headers and payloads come out as they went in, the payload as a view", asy
         minCopies: 2,
         sync: true,
         copy: false,
-        shared: undefined,
       };
       const message = { header: { id: 7, op: { $case: "put" as const, value: put } }, payload };
       const bytes = chunkRequestCodec.encode(message);

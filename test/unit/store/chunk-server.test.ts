@@ -82,7 +82,6 @@ class FakeLink {
       minCopies: 1,
       sync: false,
       copy: false,
-      shared: undefined,
       ...opts,
     };
     return this.ask({ $case: "put", value }, data);

@@ -28,14 +28,6 @@ export interface Process {
 export interface Locate {
 }
 
-/** A payload that is not in the message: bytes off..off+len of a file that a process on the same machine has open. */
-export interface Shared {
-  process: Process | undefined;
-  fd: number;
-  off: number;
-  len: number;
-}
-
 /** A node that shall hold a copy. */
 export interface Target {
   node: number;
@@ -55,8 +47,6 @@ export interface PutChunk {
   sync: boolean;
   /** True between storage daemons: store only, do not register, answer when stored. */
   copy: boolean;
-  /** Where the payload is when the message has none. EFAULT: the receiver cannot read it there. */
-  shared: Shared | undefined;
 }
 
 /** Answered with the payload bytes off..off+len (less at the end of the chunk). */
@@ -73,7 +63,7 @@ export interface VerifyChunk {
 
 export interface ChunkReply {
   id: number;
-  /** Errno name ("EIO", "ENOENT", "ENOSPC", "EEXIST", "EBADMSG" for a bad checksum, "EFAULT", "EINVAL"); empty: success. */
+  /** Errno name ("EIO", "ENOENT", "ENOSPC", "EEXIST", "EBADMSG" for a bad checksum, "EINVAL"); empty: success. */
   errno: string;
   /** For people, with errno. */
   detail: string;
@@ -323,99 +313,6 @@ export const Locate: MessageFns<Locate> = {
   },
 };
 
-function createBaseShared(): Shared {
-  return { process: undefined, fd: 0, off: 0, len: 0 };
-}
-
-export const Shared: MessageFns<Shared> = {
-  encode(message: Shared, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.process !== undefined) {
-      Process.encode(message.process, writer.uint32(10).fork()).join();
-    }
-    if (message.fd !== 0) {
-      writer.uint32(16).uint32(message.fd);
-    }
-    if (message.off !== 0) {
-      writer.uint32(24).uint64(message.off);
-    }
-    if (message.len !== 0) {
-      writer.uint32(32).uint32(message.len);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Shared {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseShared();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.process = Process.decode(reader, reader.uint32());
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.fd = reader.uint32();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.off = longToNumber(reader.uint64());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.len = reader.uint32();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create<I extends Exact<DeepPartial<Shared>, I>>(base?: I): Shared {
-    return Shared.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Shared>, I>>(object: I): Shared {
-    const message = createBaseShared();
-    message.process = (object.process !== undefined && object.process !== null)
-      ? Process.fromPartial(object.process)
-      : undefined;
-    message.fd = object.fd ?? 0;
-    message.off = object.off ?? 0;
-    message.len = object.len ?? 0;
-    return message;
-  },
-};
-
 function createBaseTarget(): Target {
   return { node: 0, address: "" };
 }
@@ -484,7 +381,7 @@ export const Target: MessageFns<Target> = {
 };
 
 function createBasePutChunk(): PutChunk {
-  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false, shared: undefined };
+  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false };
 }
 
 export const PutChunk: MessageFns<PutChunk> = {
@@ -506,9 +403,6 @@ export const PutChunk: MessageFns<PutChunk> = {
     }
     if (message.copy !== false) {
       writer.uint32(48).bool(message.copy);
-    }
-    if (message.shared !== undefined) {
-      Shared.encode(message.shared, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -574,14 +468,6 @@ export const PutChunk: MessageFns<PutChunk> = {
             message.copy = reader.bool();
             continue;
           }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.shared = Shared.decode(reader, reader.uint32());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -605,9 +491,6 @@ export const PutChunk: MessageFns<PutChunk> = {
     message.minCopies = object.minCopies ?? 0;
     message.sync = object.sync ?? false;
     message.copy = object.copy ?? false;
-    message.shared = (object.shared !== undefined && object.shared !== null)
-      ? Shared.fromPartial(object.shared)
-      : undefined;
     return message;
   },
 };

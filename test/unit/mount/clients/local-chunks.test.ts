@@ -5,7 +5,6 @@ import { test, type Test } from "tap";
 import { blockCrcs, encodeHeader, wholeCrc } from "../../../../daemon/common/chunks/chunk-format.js";
 import { Layout } from "../../../../daemon/common/chunks/layout.js";
 import { thisProcess } from "../../../../daemon/common/process.js";
-import { readShared } from "../../../../daemon/common/shared-memory.js";
 import type { Process } from "../../../../proto/gen/bigfs/v1/store.js";
 import { FakeClock } from "../../../helpers/fake-clock.js";
 import { dataOf } from "../../store/chunks.js";
@@ -32,7 +31,7 @@ async function lab(t: Test, opts: { process?: Process; errno?: string } = {}) {
   store.answer = ({ op }) =>
     op?.$case === "locate" ? { errno, located: { process, folder } } : { data: Buffer.from("asked") };
   const clock = new FakeClock();
-  const clients = clientsOf(t, [store.node], { clock, shortCircuit: { chunkSize: SIZE } });
+  const clients = clientsOf(t, [store.node], { clock, shortCircuit: true });
   return { path, write, store, clock, clients };
 }
 
@@ -126,53 +125,4 @@ test("after its stream broke a node is asked anew where it is", async (t) => {
   while (store.open > 0) await new Promise((resolve) => setImmediate(resolve));
   t.same(await clients.get(WHOLE), DATA);
   t.equal(store.gets, 0);
-});
-
-test("chunks go to a node on this machine in memory, small ones in the message", async (t) => {
-  const { store, clients } = await lab(t);
-  const heard: Buffer[] = [];
-  const answer = store.answer;
-  store.answer = async (request) => {
-    if (request.op?.$case === "put" && request.op.value.shared !== undefined) {
-      heard.push(await readShared(request.op.value.shared));
-      return {};
-    }
-    return answer(request);
-  };
-  const put = { nodes: [1], minCopies: 1, sync: false };
-  await clients.put({ ...put, id: 8, data: DATA });
-  await clients.put({ ...put, id: 9, data: dataOf(9, 10) });
-  t.same(heard, [DATA]);
-  t.same(
-    store.puts.map(({ data }) => data.length),
-    [0, 10],
-  );
-});
-
-test("a node that cannot read the memory after all gets the chunk in a message", async (t) => {
-  const { store, clients } = await lab(t);
-  const answer = store.answer;
-  store.answer = (request) => {
-    const isShared = request.op?.$case === "put" && request.op.value.shared !== undefined;
-    return isShared ? { errno: "EFAULT" } : answer(request);
-  };
-  await clients.put({ id: 8, data: DATA, nodes: [1], minCopies: 1, sync: false });
-  await clients.put({ id: 9, data: DATA, nodes: [1], minCopies: 1, sync: false });
-  t.same(
-    store.puts.map(({ data }) => data.length),
-    [0, SIZE, SIZE],
-    "and is not asked to read it again",
-  );
-  t.same(store.puts[1]?.data, DATA);
-});
-
-test("any other refusal is one: nothing is sent twice", async (t) => {
-  const { store, clients } = await lab(t);
-  const answer = store.answer;
-  store.answer = (request) => (request.op?.$case === "put" ? { errno: "ENOSPC" } : answer(request));
-  await t.rejects(clients.put({ id: 8, data: DATA, nodes: [1], minCopies: 1, sync: false }), {
-    name: "FsError",
-    errno: "ENOSPC",
-  });
-  t.equal(store.puts.length, 1);
 });

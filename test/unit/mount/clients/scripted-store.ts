@@ -80,9 +80,9 @@ export function nodeInfo(id: number, address: string, zone = `zone${id}`, state 
 export function clientsOf(
   t: Test,
   nodes: readonly NodeInfo[],
-  opts: { clock?: Clock; zone?: string; shortCircuit?: { chunkSize: number } } = {},
+  opts: { clock?: Clock; zone?: string; shortCircuit?: boolean } = {},
 ): StoreClients {
-  const { clock = systemClock, zone = "elsewhere", shortCircuit } = opts;
+  const { clock = systemClock, zone = "elsewhere", shortCircuit = false } = opts;
   const map = () => ({ version: 1, nodes: [...nodes] });
   const parts = { map, key: KEY, volume: "v", clock, log, deadlines: DEADLINES, zone, shortCircuit };
   const clients = new StoreClients(parts);
