@@ -32,6 +32,11 @@ export class FakeClock implements Clock {
     return this.#timers.length;
   }
 
+  /** Until the next timer is due; Infinity: none is set. */
+  get nextMs(): number {
+    return Math.min(...this.#timers.map(({ at }) => at)) - this.#ms;
+  }
+
   /** Lets time pass; fires what is due, in order, and lets promises settle after each. */
   async advance(ms: number): Promise<void> {
     const end = this.#ms + ms;
@@ -46,6 +51,16 @@ export class FakeClock implements Clock {
     }
     this.#ms = end;
     await settle();
+  }
+
+  /** Lets time pass within this turn: what is due fires before anything else can happen. */
+  jump(ms: number): void {
+    this.#ms += ms;
+    for (const due of this.#timers.filter((t) => t.at <= this.#ms).sort((a, b) => a.at - b.at || a.order - b.order)) {
+      if (!this.#timers.includes(due)) continue;
+      this.#timers = this.#timers.filter((t) => t !== due);
+      due.fn();
+    }
   }
 
   /** Time passes but nothing fires: an event loop that was stuck. What was due fires with the next advance. */

@@ -32,7 +32,7 @@ test("a node that is not there, and one whose stream breaks, are passed over and
   t.equal(breaks.gets, 1, "remembered");
   breaks.answer = () => ({ data: Buffer.from("back") });
   await clock.advance(6_000);
-  t.equal((await passing(clock, clients.get({ ...WANT, nodes }))).toString(), "back");
+  t.equal((await clients.get({ ...WANT, nodes })).toString(), "back");
 });
 
 test("a node that says nothing does not hold up a reader: another one is asked beside it", async (t) => {
@@ -40,11 +40,11 @@ test("a node that says nothing does not hold up a reader: another one is asked b
   const [mute, good] = [await ScriptedStore.start(t, 1, "here"), await ScriptedStore.start(t, 2)];
   mute.answer = () => "silence";
   const clients = clientsOf(t, [mute.node, good.node], { zone: "here", clock });
-  const startMs = clock.monotonicMs();
   const got = clients.get({ ...WANT, nodes: [1, 2] });
   while (mute.gets === 0) await turns(1);
-  t.equal((await passing(clock, got)).toString(), "data");
-  t.ok(clock.monotonicMs() - startMs < 5_000, "long before the try itself has timed out");
+  // Long before the try itself has timed out. Then time stands still, and the other can be reached however slow that is.
+  await clock.advance(1_000);
+  t.equal((await got).toString(), "data");
 });
 
 test("when all fail it is EIO with what each said; when nobody answers, after the time of one try", async (t) => {
@@ -85,9 +85,9 @@ test("a stream that was lost is dialled again for the next request; an idle one 
   const clients = clientsOf(t, [store.node], { clock });
   await clients.get({ ...WANT, nodes: [1] });
   store.cut();
-  while (store.open > 0) await turns(1);
-  await turns(50);
-  await clients.get({ ...WANT, nodes: [1] });
+  // What is asked before it is known to be lost fails with it.
+  const asked = () => clients.get({ ...WANT, nodes: [1] }).catch(() => undefined);
+  while ((await asked()) === undefined);
   t.equal(store.streams, 2);
   await clock.advance(61_000);
   while (store.open > 0) await turns(1);

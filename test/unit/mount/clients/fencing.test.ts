@@ -1,10 +1,11 @@
 import { test } from "tap";
 import { DEADLINES } from "../../../../daemon/common/deadlines.js";
 import { FakeClock } from "../../../helpers/fake-clock.js";
-import { ROOT, connected, mkdir, nameOfMake, passing, turns } from "./scripted-meta.js";
+import { ROOT, connected, dies, mkdir, nameOfMake, passing, reconnecting, turns } from "./scripted-meta.js";
 
 test("another session instead of ours: changes that were sent fail, questions and what was never sent go on", async (t) => {
-  const { meta, client, events } = await connected(t);
+  const clock = new FakeClock();
+  const { meta, client, events } = await connected(t, { clock });
   const told = mkdir(client, "told");
   meta.done((await meta.some("make"))[0], 1, 9);
   await told;
@@ -13,7 +14,7 @@ test("another session instead of ours: changes that were sent fail, questions an
   await meta.some("make", 2);
   await meta.some("getattr");
   const durable = client.durable();
-  await meta.stop();
+  await dies(clock, meta);
   const unsent = mkdir(client, "unsent");
   meta.attach = () => ({ session: 12 });
   const [sentFails, durableFails] = [
@@ -21,7 +22,7 @@ test("another session instead of ours: changes that were sent fail, questions an
     t.rejects(durable, { name: "FsError", errno: "EIO" }),
   ];
   await meta.start(t);
-  const frames = [...(await meta.some("make")), ...(await meta.some("getattr"))];
+  const frames = [...(await reconnecting(clock, meta.some("make"))), ...(await meta.some("getattr"))];
   await Promise.all([sentFails, durableFails]);
   t.same(events.log, ["fenced, changes lost"]);
   t.same(meta.of("make").map(nameOfMake), ["unsent"]);

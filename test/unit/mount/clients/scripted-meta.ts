@@ -20,6 +20,8 @@ import type {
 
 export const KEY = Buffer.alloc(32, 7);
 export const ROOT: Cred = { uid: 0, gid: 0, groups: [], checked: true };
+/** Shorter than everything else. */
+const RECONNECT = { reconnectMinMs: 5, reconnectMaxMs: 20 };
 export const VOLUME = "0d5f2c5e-0000-4000-8000-000000000001";
 
 type Case = NonNullable<ClientFrame["op"]>["$case"];
@@ -164,7 +166,7 @@ export async function connected(
   const meta = new ScriptedMeta();
   if (opts.attach !== undefined) meta.attach = opts.attach;
   await meta.start(t);
-  const deadlines = { ...DEADLINES, reconnectMinMs: 5, reconnectMaxMs: 20, ...opts.deadlines };
+  const deadlines = { ...DEADLINES, ...RECONNECT, ...opts.deadlines };
   const client = await connectMeta({
     address: meta.address,
     key: KEY,
@@ -205,11 +207,33 @@ export async function turns(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
-/** Lets time pass until it has settled. */
+/**
+ * Lets time pass until it has settled, however fast: for what time alone decides. What comes over real connections may
+ * be late for any time.
+ */
 export async function passing<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
   let isSettled = false;
   const settled = () => (isSettled = true);
   work.then(settled, settled);
   while (!isSettled) await clock.advance(10);
   return work;
+}
+
+/** Lets real connections be made, however long that takes: time passes for the pauses between two tries only. */
+export async function reconnecting<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settled = () => (isSettled = true);
+  work.then(settled, settled);
+  while (!isSettled) {
+    if (clock.nextMs <= RECONNECT.reconnectMaxMs) await clock.advance(clock.nextMs);
+    else await turns(1);
+  }
+  return work;
+}
+
+/** The daemon dies, and the client has noticed: a timer says when it dials again. */
+export async function dies(clock: FakeClock, meta: ScriptedMeta): Promise<void> {
+  const { timers } = clock;
+  await meta.stop();
+  while (clock.timers === timers) await turns(1);
 }
