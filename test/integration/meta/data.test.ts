@@ -11,6 +11,7 @@ class Node {
   id = 0;
   /** Chunks that it was asked to fsync. */
   readonly asked: number[] = [];
+  #wake = (): void => {};
   #requests = 0;
   readonly #answers = new Map<number, (reply: NodeReply) => void>();
 
@@ -22,6 +23,7 @@ class Node {
       message: (reply) => {
         if (reply.op?.$case === "sync") this.asked.push(...reply.op.value.chunks);
         this.#answers.get(reply.id)?.(reply);
+        this.#wake();
       },
       closed: () => undefined,
     });
@@ -36,6 +38,10 @@ class Node {
     node.id = reply.op.value.node;
     await node.ask({ $case: "inventory", value: { chunks: [], last: true } });
     return node;
+  }
+
+  async untilAsked(): Promise<void> {
+    while (this.asked.length === 0) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   ask(op: NodeOp): Promise<NodeReply> {
@@ -76,6 +82,7 @@ test("a commit waits until its chunk stands on M nodes, and fsync until it is on
   const synced = client.ask("fsync", { ino });
   t.equal(await stateOf(synced), "waiting");
   for (const node of [a, b]) {
+    await node.untilAsked();
     t.same(node.asked, [chunk]);
     await node.ask({ $case: "synced", value: { chunks: [chunk] } });
   }
