@@ -137,12 +137,14 @@ for (const [name, placeFor] of Object.entries(PLACES)) {
       let isDone = false;
       const committed = store.commit({ puts, dels: new Set(keys.slice(0, 100).map((key) => `${key}x`)) });
       const finished = committed.finally(() => (isDone = true));
+      const torn: unknown[] = [];
       do {
         const [first, last, bigOne] = await store.load([keys[0] ?? "", keys.at(-1) ?? "", "Sbig"]);
-        t.equal(text(first)?.charAt(0), text(last)?.charAt(0), "the first row is of the same batch as the last");
-        t.equal(text(first)?.charAt(0), text(bigOne)?.slice(-1), "and as the big one");
+        const seen = [text(first)?.charAt(0), text(last)?.charAt(0), text(bigOne)?.slice(-1)];
+        if (new Set(seen).size > 1) torn.push(seen);
       } while (!isDone);
       await finished;
+      t.same(torn, [], "the first row, the last one and the big one were always of the same batch");
       await store.close();
       store = await place.open();
       const rows = await store.scan({ from: "S", to: "T", limit: 10_000 });
