@@ -118,6 +118,7 @@ test("a commit whose chunk never stands fails when the time is over, and can be 
   const { first: chunk } = await client.call("alloc", { count: 1 });
   await a.ask({ $case: "register", value: { chunks: [stored(chunk, [a.id], [b.id])] } });
   const answer = client.answer(commit(client, ino, chunk));
+  await client.call("renew", { replayDone: false });
   for (let ms = 0; ms <= harness.deadlines.ioDeadlineMs; ms += 2_000) {
     await clock.advance(2_000);
     for (const node of [a, b]) {

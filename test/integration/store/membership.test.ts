@@ -68,6 +68,7 @@ test("after a clean stop everything is reported as synced, without being read ag
       .sort(),
     [1, 2, 3],
   );
+  await meta.until(() => meta.all("leave").length > 0);
   t.equal(meta.all("leave").length, 1);
   const before = meta.heard.length;
   await startNode(t, meta, { data: a!.data });

@@ -24,6 +24,7 @@ test("a node makes a copy from the first node that gives it whole, fsyncs it and
   await meta.until(() => meta.chunks("confirm", c!.id).length > 0);
   t.match(meta.chunks("confirm", c!.id), [{ chunk: 9, nodes: [c!.id], synced: [c!.id], crc: crc32(data) }]);
   t.ok((await client.get(c!, 9)).equals(data));
+  await meta.until(() => meta.all("failed", a!.id).length > 0);
   t.match(meta.all("failed", a!.id), [{ chunks: [9], lost: true }], "the bad source is told, too");
   meta.push(c!.id, { $case: "replicate", value: order });
   await meta.until(() => meta.chunks("confirm", c!.id).length > 1);
