@@ -34,7 +34,7 @@ export class FakeClock implements Clock {
 
   /** Until the next timer is due; Infinity: none is set. */
   get nextMs(): number {
-    return Math.min(...this.#timers.map(({ at }) => at)) - this.#ms;
+    return Math.max(0, Math.min(...this.#timers.map(({ at }) => at)) - this.#ms);
   }
 
   /** Lets time pass; fires what is due, in order, and lets promises settle after each. */
