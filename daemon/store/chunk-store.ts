@@ -16,7 +16,7 @@ import { ChunkReader } from "../common/chunks/chunk-reader.js";
 import { Layout, fileName } from "../common/chunks/layout.js";
 import type { OpenFile } from "../common/chunks/open-file.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
-import { codeOf, diskError, type Disk } from "./disk.js";
+import { codeOf, diskError, type Disk, type WrittenFile } from "./disk.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
 import { recover } from "./recovery.js";
 import { Space } from "./space.js";
@@ -95,9 +95,10 @@ export class ChunkStore {
     return new ChunkStore({ ...parts, layout, journal, space }, index, unverified, quarantined);
   }
 
-  /** Nothing is read any more. */
+  /** Nothing is read or fsynced any more. */
   close(): void {
     this.#reader.close();
+    this.#syncs.close();
   }
 
   /** Called for each chunk that was found bad, lost or unreadable, when it is in the index no more. */
@@ -225,8 +226,9 @@ export class ChunkStore {
     } catch (error) {
       throw diskError(error, "cannot ask the disk for its space");
     }
+    let file: WrittenFile;
     try {
-      await this.#gate.run(1, () => this.#write(chunk, blocks));
+      file = await this.#gate.run(1, () => this.#write(chunk, blocks));
     } catch (error) {
       this.parts.space.give(bytes);
       const failed = diskError(error, `cannot store chunk ${chunk.id}`);
@@ -234,19 +236,23 @@ export class ChunkStore {
       throw failed;
     }
     this.index.set(chunk.id, { len: chunk.data.length, crc: chunk.crc, synced: false, unverified: false });
-    this.#syncs.add(chunk.id);
+    this.#syncs.add(chunk.id, file);
   }
 
-  async #write(chunk: NewChunk, blocks: readonly number[]): Promise<void> {
+  /** The file stands under its final name, and is open. */
+  async #write(chunk: NewChunk, blocks: readonly number[]): Promise<WrittenFile> {
     const { disk, layout } = this.parts;
     const temp = join(layout.temp, fileName(chunk.id));
     const { id, crc, data } = chunk;
     const header = format.encodeHeader({ id, len: data.length, crc, blocks });
+    let file: WrittenFile | undefined;
     try {
-      await disk.write(temp, [header, data]);
-      if (chunk.sync) await disk.sync(temp);
+      file = await disk.create(temp, [header, data]);
+      if (chunk.sync) await file.sync();
       await disk.rename(temp, layout.pathOf(id));
+      return file;
     } catch (error) {
+      file?.close();
       await disk.remove(temp).catch(() => {});
       throw error;
     }

@@ -5,11 +5,21 @@ import { openFile, readAll, type OpenFile, type Range } from "../common/chunks/o
 import type { DurableDisk } from "../common/durable.js";
 import { FsError } from "../../proto/errno.js";
 
+/** A file that was just written, open until it is closed, whatever name it has by then. */
+export interface WrittenFile {
+  /** Fsyncs it: rejects also when something that was written before could not be. */
+  sync(): Promise<void>;
+  /** Once, when no `sync` is under way. */
+  close(): void;
+}
+
 /**
  * Everything that a store does with its disk; tests fail exactly one call of it, or cut its power. Paths are absolute.
  * Rejects with Node's system errors (`code`). `write` makes a new file or replaces one, not atomically.
  */
 export interface Disk extends DurableDisk {
+  /** `write` that leaves the file open; closed when this rejects. */
+  create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile>;
   /** Adds to the end of a file, which it makes. */
   append(path: string, bytes: Buffer): Promise<void>;
   /** The bytes of each range, fewer where the file ends. */
@@ -36,6 +46,7 @@ const rename = promisify(fs.rename);
 
 /** The machine's disk. */
 export const nodeDisk: Disk = {
+  create,
   write: (path, parts) => withFile(path, "w", (file) => writeAll(file, parts)),
   append: (path, bytes) => withFile(path, "a", (file) => writeAll(file, [bytes])),
   read(path, ranges) {
@@ -62,6 +73,29 @@ export const nodeDisk: Disk = {
     return bavail * bsize;
   },
 };
+
+async function create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile> {
+  const file = await open(path, "w");
+  let isClean = false;
+  const written: WrittenFile = {
+    async sync() {
+      await fsync(file);
+      isClean = true;
+    },
+    close() {
+      if (isClean) fs.closeSync(file);
+      // Not in this thread: some filesystems write then, and when the file was removed this frees its blocks.
+      else fs.close(file, () => {});
+    },
+  };
+  try {
+    await writeAll(file, parts);
+  } catch (error) {
+    written.close();
+    throw error;
+  }
+  return written;
+}
 
 async function withFile<T>(path: string, flags: string, use: (file: number) => Promise<T>): Promise<T> {
   const file = await open(path, flags);

@@ -114,9 +114,56 @@ test("a chunk whose fsync fails is lost: a second fsync would only seem to succe
   store.onLost((id) => lost.push(id));
   await store.put(chunkOf(5, 100));
   await store.put(chunkOf(6, 100));
-  disk.verdict = (label, path) => (label === "sync" && path === layout.pathOf(5) ? { code: "EIO" } : "do");
+  disk.verdict = (label, path) => (label === "fsync" && path === layout.pathOf(5) ? { code: "EIO" } : "do");
   t.same(await store.sync(), { synced: [6], lost: [5] });
   t.same(lost, [5]);
+  t.equal(disk.openFiles, 0);
+});
+
+test("a chunk is fsynced by the descriptor of its write, the oldest of many by its name", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  for (let id = 1; id <= 257; id++) await store.put(chunkOf(id, 10));
+  t.equal(disk.openFiles, 256);
+  disk.log.length = 0;
+  t.equal((await store.sync()).synced.length, 257);
+  t.equal(disk.log.filter((call) => call.startsWith("fsync ")).length, 256);
+  t.ok(disk.log.includes(`sync ${layout.pathOf(1)}`));
+  t.equal(disk.openFiles, 0);
+});
+
+test("a file does not stay open when its chunk is gone, could not get its name, or the store is closed", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  for (const id of [1, 2, 3, 4]) await store.put(chunkOf(id, 10));
+  await store.remove([1]);
+  await store.quarantine(2, "for the test");
+  t.equal(disk.openFiles, 2);
+  disk.verdict = (label) => (label === "rename" ? { code: "EIO" } : "do");
+  await t.rejects(store.put(chunkOf(5, 10)), { message: /^EIO/ });
+  disk.verdict = (label) => (label === "fsync" ? { code: "EIO" } : "do");
+  await t.rejects(store.put(chunkOf(6, 10, { sync: true })), { message: /^EIO/ });
+  t.equal(disk.openFiles, 2);
+  store.close();
+  t.equal(disk.openFiles, 0);
+  disk.verdict = () => "do";
+  await store.put(chunkOf(7, 10));
+  t.equal(disk.openFiles, 0, "nor what comes late");
+  t.same((await store.sync()).synced, [3, 4, 7]);
+});
+
+test("a chunk that is removed during its fsync and stored again is not taken for fsynced", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  await store.put(chunkOf(5, 10));
+  const syncing = store.sync();
+  await store.remove([5]);
+  await store.put(chunkOf(5, 10));
+  await syncing;
+  t.match(store.entry(5), { synced: false });
+  t.equal(disk.openFiles, 1, "each file is closed once, by whoever has it");
+  t.same(await store.sync(), { synced: [5], lost: [] });
+  t.equal(disk.openFiles, 0);
 });
 
 test("a folder whose fsync fails costs the chunks whose names wait for it, and holds up no others", async (t) => {
@@ -140,6 +187,7 @@ test("a file that cannot be opened for its fsync is no lost copy: it is asked ag
     const store = await openStore(disk);
     store.onLost(() => t.fail("lost"));
     await store.put(chunkOf(5, 100));
+    store.close();
     disk.verdict = (label) => (label === "sync" ? { code } : "do");
     t.same(await store.sync(), { synced: [], lost: [] });
     await t.rejects(store.put(chunkOf(5, 100, { sync: true })), { message: /^EIO/ });
@@ -229,9 +277,9 @@ test("a synced put is on disk before its name is, so that no power cut can show 
     disk.log.filter((call) => !call.startsWith("free")),
     [
       `write ${temp}`,
-      `sync ${temp}`,
+      `fsync ${temp}`,
       `rename ${path}`,
-      `sync ${path}`,
+      `fsync ${path}`,
       `sync ${layout.folderOf(5)}`,
       "append /data/journal",
     ],

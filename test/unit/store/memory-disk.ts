@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import type { OpenFile, Range } from "../../../daemon/common/chunks/open-file.js";
-import type { Disk } from "../../../daemon/store/disk.js";
+import type { Disk, WrittenFile } from "../../../daemon/store/disk.js";
 
 interface File {
   /** What reads show. */
@@ -29,6 +29,30 @@ export class MemoryDisk implements Disk {
   verdict: (label: string, path: string) => Verdict = () => "do";
   freeBytes = 2 ** 40;
   isDead = false;
+  /** Files that were made and are not closed. */
+  openFiles = 0;
+
+  async create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile> {
+    await this.write(path, parts);
+    const file = this.#file(path);
+    this.openFiles++;
+    let isOpen = true;
+    return {
+      // It has another name by now, or none.
+      sync: () => {
+        const name = [...this.#names].find(([, other]) => other === file)?.[0] ?? "(removed)";
+        return this.#call("fsync", name, () => {
+          if (!isOpen) throw systemError("EBADF", name);
+          file.safe = file.bytes;
+        });
+      },
+      close: () => {
+        if (!isOpen) throw systemError("EBADF", path);
+        isOpen = false;
+        this.openFiles--;
+      },
+    };
+  }
 
   write(path: string, parts: readonly Uint8Array[]): Promise<void> {
     const bytes = Buffer.concat(parts);
