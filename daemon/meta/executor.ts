@@ -18,8 +18,8 @@ import type { MetaStore } from "./metastore.js";
 import { RowCache } from "./row-cache.js";
 import { encodeRow, type Row } from "./row-codec.js";
 import { RowLoader } from "./row-loader.js";
-import { Transaction } from "./transaction.js";
-import { RowMissing, type Tx } from "./tx.js";
+import { Transaction, type Guard } from "./transaction.js";
+import { RowHeld, RowMissing, type Tx } from "./tx.js";
 
 export interface Executed<T> {
   readonly value: T;
@@ -38,6 +38,8 @@ export interface ExecuteOptions {
   readonly input?: unknown;
   /** It was admitted before, and somebody was told: it is not refused now. */
   readonly isAdmitted?: boolean;
+  /** Asked before each row that is read. */
+  readonly guard?: Guard;
 }
 
 type Admit = (changes: ReadonlyMap<Key, Row | undefined>, before: (key: Key) => Row | undefined) => void;
@@ -62,7 +64,9 @@ type Settled<T> =
   | { readonly kind: "refused"; readonly error: FsError; readonly hold: number };
 
 type Outcome<T> =
-  Settled<T> | { readonly kind: "missing"; readonly keys: readonly Key[]; readonly reads: readonly Key[] };
+  | Settled<T>
+  | { readonly kind: "missing"; readonly keys: readonly Key[]; readonly reads: readonly Key[] }
+  | { readonly kind: "held"; readonly over: Promise<void> };
 
 export class Executor {
   readonly #cache: RowCache;
@@ -171,8 +175,11 @@ export class Executor {
       if (opts.hint?.some((key) => this.#cache.get(key) === undefined) === true) await this.#bring(opts.hint, pinned);
       for (let runs = 0; runs < RUNS_MAX; runs++) {
         const outcome = this.#run(session, rule, opts);
-        if (outcome.kind !== "missing") return outcome;
-        await this.#bring([...outcome.reads, ...outcome.keys], pinned);
+        if (outcome.kind === "missing") await this.#bring([...outcome.reads, ...outcome.keys], pinned);
+        // What it will read besides is asked for at the same time.
+        else if (outcome.kind === "held")
+          await Promise.all([outcome.over, ...(opts.hint ?? []).map((key) => opts.guard?.(key))]);
+        else return outcome;
       }
       throw this.#broken(new Error("a rule never has all the rows that it wants"), session, opts.input);
     } finally {
@@ -190,8 +197,8 @@ export class Executor {
     await this.#loader.load(keys);
   }
 
-  #run<T>(session: number, rule: (tx: Tx) => T, { input, isAdmitted }: ExecuteOptions): Outcome<T> {
-    const tx = new Transaction(this.#cache, session);
+  #run<T>(session: number, rule: (tx: Tx) => T, { input, isAdmitted, guard }: ExecuteOptions): Outcome<T> {
+    const tx = new Transaction(this.#cache, session, guard);
     let value: T;
     let encoded: Map<Key, Uint8Array | undefined>;
     try {
@@ -201,6 +208,7 @@ export class Executor {
       encoded = this.#encode(tx.changes);
     } catch (error) {
       if (error instanceof RowMissing) return { kind: "missing", keys: [error.key, ...error.others], reads: tx.reads };
+      if (error instanceof RowHeld) return { kind: "held", over: error.over };
       const refusal = error instanceof FsError ? error : this.#broken(error, session, input);
       return { kind: "refused", error: refusal, hold: tx.hold };
     }

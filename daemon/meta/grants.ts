@@ -1,10 +1,12 @@
 import type { Attr, Changed, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import { nameOf } from "../../proto/name.js";
 import type { Clock } from "../common/clock.js";
 import type { AnswerOp } from "./connection.js";
 import { key } from "./keys.js";
-import type { Lease, LeaseKey, Leases } from "./leases.js";
+import type { Exclusive, Lease, LeaseKey, Leases } from "./leases.js";
 import type { Observed } from "./observed.js";
+import type { Opens } from "./opens.js";
 import type { Recalls } from "./recalls.js";
 import type { RequestOp } from "./requests.js";
 import { attrOf } from "./rules/inodes.js";
@@ -20,12 +22,23 @@ export interface Grant {
   readonly changed: readonly { readonly attr: Attr; readonly lease: Lease }[];
   /** Folders that several sessions change. */
   readonly shared: readonly Attr[];
+  /** `inode` is a folder that the session has exclusively, or known to others only through one. */
+  readonly exclusive: Exclusive | undefined;
+}
+
+/** The leases of a page of a folder; undefined: they may not be cached. */
+export interface PageGrant {
+  readonly names: readonly Lease[] | undefined;
+  /** Of the inodes that are there, in the order of the page. */
+  readonly inodes: readonly Lease[] | undefined;
+  readonly exclusive: Exclusive | undefined;
 }
 
 export interface GrantsParts {
   readonly leases: Leases;
   readonly recalls: Recalls;
   readonly clock: Clock;
+  readonly opens: Opens;
   /** For how long a folder that several sessions change may be shown without a lease. */
   readonly sharedFolderMs: number;
 }
@@ -56,32 +69,75 @@ export class Grants {
       if (lease !== undefined) changed.push({ attr: attrOf(row), lease });
       else if (isDir(row)) shared.push(attrOf(row));
     }
+    const row = attrIn(answer);
+    const exclusive = inode && row && this.#exclusively(inode, place?.dir, { isNew: op.$case === "make", ...row });
     if (entry !== undefined || inode !== undefined || changed.length > 0) recalls.evict(session);
-    return { inode, entry, from, changed, shared };
+    return { inode, entry, from, changed, shared, exclusive };
   }
 
-  /** Of a page of a folder: all of its names and, with attributes, inodes; undefined when they may not be cached. */
+  /** Of a new folder, which nobody else knows; of others as it is. Of what is in one: as long as nobody else has it. */
+  #exclusively(
+    lease: Lease,
+    dir: number | undefined,
+    { ino, mode, isNew }: { readonly ino: number; readonly mode: number; readonly isNew: boolean },
+  ): Exclusive | undefined {
+    const { leases, clock, opens } = this.parts;
+    const { session } = lease;
+    if ((mode & S_IFMT) === S_IFDIR) {
+      return isNew ? leases.takeExclusively(session, ino, clock.monotonicMs()) : leases.exclusiveTo(session, ino);
+    }
+    const exclusive = dir === undefined ? undefined : leases.exclusiveTo(session, dir);
+    if (exclusive === undefined || opens.isOpenElsewhere(session, ino)) return undefined;
+    return leases.enclose(lease, exclusive) ? exclusive : undefined;
+  }
+
+  /** Of a page of a folder: all of its names, unless one has changed, and the inodes that are shown. */
   givePage(
     session: number,
     request: number,
-    page: { readonly dir: number; readonly names: readonly Buffer[]; readonly inos: readonly number[] },
-  ): Lease[] | undefined {
+    page: {
+      readonly dir: number;
+      readonly names: readonly Buffer[] | undefined;
+      readonly inodes: readonly Readonly<InodeRow>[];
+      /** The session changes nothing. */
+      readonly isReadOnly: boolean;
+    },
+  ): PageGrant {
     const { leases, recalls, clock } = this.parts;
-    if (leases.isContended(key.inode(page.dir), clock.monotonicMs())) return undefined;
-    const given: Lease[] = [];
-    for (const name of page.names) given.push(leases.grant(session, key.entry(page.dir, nameOf(name)), request));
-    for (const ino of page.inos) given.push(leases.grant(session, key.inode(ino), request));
+    const { dir, names, inodes, isReadOnly } = page;
+    const nowMs = clock.monotonicMs();
+    if (leases.isContended(key.inode(dir), nowMs)) return NOTHING;
+    const given = {
+      names: names?.map((name) => leases.grant(session, key.entry(dir, nameOf(name)), request)),
+      inodes: inodes.map(({ ino }) => leases.grant(session, key.inode(ino), request)),
+    };
+    // Whoever lists a folder is likely to do something with it.
+    const exclusive = isReadOnly ? undefined : leases.takeExclusively(session, dir, nowMs);
+    given.inodes.forEach((lease, i) => {
+      const row = inodes[i];
+      if (row !== undefined) this.#exclusively(lease, dir, { isNew: false, ...row });
+    });
     recalls.evict(session);
-    return given;
+    return { ...given, exclusive };
+  }
+
+  /** It may be told that the session has this exclusively. */
+  isExclusive(lease: Lease | undefined): boolean {
+    return lease !== undefined && this.isHeld(lease) && lease.exclusive?.state === "live";
   }
 
   /** The answer with what it may tell of these leases. */
   told(answer: AnswerOp, grant: Grant | undefined): AnswerOp {
     if (grant === undefined) return answer;
-    const { inode, entry, from, changed, shared } = grant;
+    const { inode, entry, from, changed, shared, exclusive } = grant;
     const shownMs = this.parts.sharedFolderMs;
     const attrs = changed.filter(({ lease }) => this.isHeld(lease)).map(({ attr }) => attr);
-    const isCached = { inode: this.isHeld(inode), entry: this.isHeld(entry), from: this.isHeld(from) };
+    const isCached = {
+      inode: this.isHeld(inode),
+      entry: this.isHeld(entry),
+      from: this.isHeld(from),
+      exclusive: this.isHeld(inode) && exclusive?.state === "live",
+    };
     const told = attrs.length + shared.length === 0 ? undefined : { attrs, shared: [...shared], shownMs };
     return flagged(answer, isCached, told, inode === undefined ? shownMs : 0);
   }
@@ -101,6 +157,8 @@ export class Grants {
   }
 }
 
+const NOTHING: PageGrant = { names: undefined, inodes: undefined, exclusive: undefined };
+
 /** The name whose entry the answer shows. */
 function placeOf(op: RequestOp, answer: AnswerOp): { readonly dir: number; readonly name: Buffer } | undefined {
   if (op.$case === "lookup" || op.$case === "make" || op.$case === "link") return op.value;
@@ -115,6 +173,10 @@ function isOnNames(op: RequestOp): boolean {
 
 /** The inode that an answer shows the attributes of. */
 export function inodeOf(answer: AnswerOp): number | undefined {
+  return attrIn(answer)?.ino;
+}
+
+function attrIn(answer: AnswerOp): Attr | undefined {
   switch (answer.$case) {
     case "lookup":
     case "getattr":
@@ -126,7 +188,7 @@ export function inodeOf(answer: AnswerOp): number | undefined {
     case "commit":
     case "fallocate":
     case "copyrange":
-      return answer.value.attr?.ino;
+      return answer.value.attr;
     default:
       return undefined;
   }
@@ -134,12 +196,12 @@ export function inodeOf(answer: AnswerOp): number | undefined {
 
 function flagged(
   answer: AnswerOp,
-  isCached: { readonly inode: boolean; readonly entry: boolean; readonly from: boolean },
+  isCached: { readonly inode: boolean; readonly entry: boolean; readonly from: boolean; readonly exclusive: boolean },
   changed: Changed | undefined,
   shownMs: number,
 ): AnswerOp {
-  const { inode: cached, entry: entryCached } = isCached;
-  const entry = (value: EntryReply) => ({ ...value, cached, entryCached, changed });
+  const { inode: cached, entry: entryCached, exclusive } = isCached;
+  const entry = (value: EntryReply) => ({ ...value, cached, entryCached, changed, exclusive });
   switch (answer.$case) {
     case "lookup":
       return { $case: "lookup", value: entry(answer.value) };

@@ -7,13 +7,23 @@
  *   changed; so whoever has one that is not being recalled has seen the row as it is.
  * - A lease that is being recalled counts until its holder has confirmed: whoever changes the row meanwhile waits too.
  * - One session's leases are bounded: the oldest are recalled.
+ * - A folder that a session has exclusively, and what is known to others only through it, is read by no other session
+ *   before that is over (`exclusiveOf`): it is over when its lease is.
  */
 import type { Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameBytes } from "../../proto/name.js";
-import { idIn, kindOf, nameIn, type Key } from "./keys.js";
+import { idIn, key, kindOf, nameIn, type Key } from "./keys.js";
 import type { Change } from "./observed.js";
 
 export type LeaseKey = Change["key"];
+
+/** One session has a folder, and all names in it, to itself. */
+export interface Exclusive {
+  readonly session: number;
+  readonly dir: number;
+  /** live: it may be told of. recalled: no more, and others wait. over: others need not wait. */
+  state: "live" | "recalled" | "over";
+}
 
 /** The object is the lease: a later one for the same row is another object. */
 export interface Lease {
@@ -22,6 +32,8 @@ export interface Lease {
   /** Id of the latest request whose answer tells of it. */
   request: number;
   recall: number;
+  /** Of a folder: it is held exclusively. Of anything else: nobody else knows it but through such a folder. */
+  exclusive: Exclusive | undefined;
 }
 
 /** A recall that its session has not confirmed. */
@@ -44,7 +56,7 @@ export interface LeaseOptions {
 
 /** Leases that one eviction takes. */
 const EVICTED = 1024;
-/** So many contended inodes are remembered before those whose time is over are looked for. */
+/** So many contended inodes, and visited folders, are remembered before those whose time is over are looked for. */
 const CONTENDED_MIN = 10_000;
 
 export class Leases {
@@ -60,7 +72,12 @@ export class Leases {
   readonly #contended = new Map<number, number>();
   /** Folders of which they change the same names. */
   readonly #contendedNames = new Map<number, number>();
+  /** Folders that others looked at while one session had them exclusively, and until when nobody gets them so again. */
+  readonly #visited = new Map<number, number>();
+  /** How many names in a folder each session has leases of. */
+  readonly #named = new Map<number, Map<number, number>>();
   #contendedMax = CONTENDED_MIN;
+  #visitedMax = CONTENDED_MIN;
   #recalls = 0;
 
   constructor(private readonly opts: LeaseOptions) {}
@@ -91,8 +108,9 @@ export class Leases {
       known.request = Math.max(known.request, request);
       return known;
     }
-    const lease: Lease = { session, key, request, recall: 0 };
+    const lease: Lease = { session, key, request, recall: 0, exclusive: undefined };
     own.set(key, lease);
+    this.#countName(lease, 1);
     const holders = this.#holders.get(key);
     if (holders === undefined) this.#holders.set(key, [lease]);
     else holders.push(lease);
@@ -102,6 +120,58 @@ export class Leases {
   /** Whether it may still be told of. */
   holds(lease: Lease): boolean {
     return this.#bySession.get(lease.session)?.get(lease.key) === lease;
+  }
+
+  /** Gives the session a folder exclusively if nobody else caches it or a name in it. undefined: it has it not. */
+  takeExclusively(session: number, dir: number, nowMs: number): Exclusive | undefined {
+    const at = key.inode(dir);
+    const lease = this.#bySession.get(session)?.get(at);
+    if (lease === undefined || this.isContended(at, nowMs)) return undefined;
+    const known = this.exclusiveTo(session, dir);
+    if (known !== undefined) return known;
+    const named = this.#named.get(dir);
+    const isAlone = this.#isSole(lease) && (named === undefined || (named.size === 1 && named.has(session)));
+    if (!isAlone || (this.#visited.get(dir) ?? -Infinity) > nowMs) return undefined;
+    lease.exclusive = { session, dir, state: "live" };
+    return lease.exclusive;
+  }
+
+  /** The session has the folder exclusively. */
+  exclusiveTo(session: number, dir: number): Exclusive | undefined {
+    const exclusive = this.#bySession.get(session)?.get(key.inode(dir))?.exclusive;
+    return exclusive?.dir === dir && exclusive.state === "live" ? exclusive : undefined;
+  }
+
+  /** The inode, which a name in that folder leads to, is known to others only through it. False: it may not be. */
+  enclose(lease: Lease, exclusive: Exclusive): boolean {
+    if (exclusive.state !== "live" || !this.#isSole(lease)) return false;
+    lease.exclusive = exclusive;
+    return true;
+  }
+
+  /** Another session has this row to itself. */
+  exclusiveOf(at: LeaseKey, reader: number): Exclusive | undefined {
+    for (const { session, exclusive } of this.#holders.get(at) ?? []) {
+      if (exclusive !== undefined && exclusive.state !== "over" && session !== reader) return exclusive;
+    }
+    return undefined;
+  }
+
+  /** Somebody else looks at it. Returns the recall to send, or the one that is under way. */
+  endExclusive(
+    exclusive: Exclusive,
+    nowMs: number,
+  ): { readonly recall: PendingRecall; readonly isFresh: boolean } | undefined {
+    const lease = this.#holders.get(key.inode(exclusive.dir))?.find((held) => held.exclusive === exclusive);
+    if (lease === undefined) return undefined;
+    const pending = this.#pending.get(lease.recall);
+    if (pending !== undefined) return { recall: pending, isFresh: false };
+    this.#visited.set(exclusive.dir, nowMs + this.opts.contendedMs);
+    if (this.#visited.size >= this.#visitedMax) {
+      for (const [dir, until] of this.#visited) if (until <= nowMs) this.#visited.delete(dir);
+      this.#visitedMax = Math.max(CONTENDED_MIN, 2 * this.#visited.size);
+    }
+    return { recall: this.#recall(exclusive.session, [{ lease, data: false }], nowMs), isFresh: true };
   }
 
   /**
@@ -151,10 +221,14 @@ export class Leases {
     return recall;
   }
 
-  /** The client caches nothing of the row, and had received all answers to requests below `answered`. */
+  /**
+   * The client caches nothing of the row, and had received all answers to requests below `answered`. What it has
+   * exclusively it keeps until it is asked: what it did there may be under way.
+   */
   forget(session: number, key: Key<"I">, answered: number): void {
     const lease = this.#bySession.get(session)?.get(key);
-    if (lease !== undefined && lease.request < answered) this.#drop(lease);
+    if (lease === undefined || lease.request >= answered) return;
+    if (lease.exclusive === undefined || lease.exclusive.state === "over") this.#drop(lease);
   }
 
   /** The session is over; what it was asked for is as good as confirmed. */
@@ -180,8 +254,7 @@ export class Leases {
       this.#drop(lease);
       return;
     }
-    const { session, key, request, recall } = lease;
-    const renewed: Lease = { session, key, request, recall };
+    const renewed: Lease = { ...lease };
     this.#bySession.get(lease.session)?.set(lease.key, renewed);
     const holders = this.#holders.get(lease.key);
     holders?.splice(holders.indexOf(lease), 1, renewed);
@@ -192,6 +265,7 @@ export class Leases {
     const message: Recall = { number, inodes: [], entries: [] };
     for (const { lease, data } of taken) {
       lease.recall = number;
+      if (isFolderOf(lease)) lease.exclusive.state = "recalled";
       this.#bySession.get(session)?.delete(lease.key);
       if (kindOf(lease.key) === "I") message.inodes.push({ ino: idIn(lease.key), data });
       else message.entries.push({ dir: idIn(lease.key), name: nameBytes(nameIn(lease.key as Key<"E">)) });
@@ -217,11 +291,33 @@ export class Leases {
     this.#remove(lease);
   }
 
+  #isSole({ key: at, session }: Lease): boolean {
+    return this.#holders.get(at)?.every((held) => held.session === session) === true;
+  }
+
+  #countName({ session, key: at }: Lease, change: 1 | -1): void {
+    if (kindOf(at) !== "E") return;
+    const dir = idIn(at);
+    const named = this.#named.get(dir) ?? new Map<number, number>();
+    const count = (named.get(session) ?? 0) + change;
+    if (count > 0) named.set(session, count);
+    else named.delete(session);
+    if (named.size > 0) this.#named.set(dir, named);
+    else this.#named.delete(dir);
+  }
+
   #remove(lease: Lease): void {
+    if (isFolderOf(lease)) lease.exclusive.state = "over";
+    this.#countName(lease, -1);
     const left = this.#holders.get(lease.key)?.filter((other) => other !== lease) ?? [];
     if (left.length === 0) this.#holders.delete(lease.key);
     else this.#holders.set(lease.key, left);
   }
+}
+
+/** It is the folder's own lease, not that of something in it. */
+function isFolderOf(lease: Lease): lease is Lease & { readonly exclusive: Exclusive } {
+  return lease.exclusive?.dir === idIn(lease.key) && kindOf(lease.key) === "I";
 }
 
 function push<T>(lists: Map<number, T[]>, at: number, item: T): void {

@@ -3,9 +3,8 @@ import type { Attr, DirEntry, ReadDir } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import { nameBytes } from "../../proto/name.js";
 import type { Executor } from "./executor.js";
-import type { Grants } from "./grants.js";
+import type { Grants, PageGrant } from "./grants.js";
 import { key } from "./keys.js";
-import type { Lease } from "./leases.js";
 import type { ListedEntry } from "./listing.js";
 import { credOf, type Call, type Outcome } from "./requests.js";
 import { readdirCheck } from "./rules/attributes.js";
@@ -19,11 +18,10 @@ export interface ListingServiceParts {
   readonly context: (call: Call) => Context;
 }
 
-/** Attributes of a page, and the leases that may be told of. */
+/** Attributes of a page (undefined: of what is not there any more), and the leases that may be told of. */
 interface Joined {
   readonly attrs: readonly (Attr | undefined)[];
-  readonly inodes: readonly Lease[] | undefined;
-  readonly names: readonly Lease[] | undefined;
+  readonly grant: PageGrant;
 }
 
 /** Pages of folders. */
@@ -74,37 +72,33 @@ export class ListingService {
     const { dir, version, inos, entries } = page;
     const rows = inos.map((ino) => tx.get(key.inode(ino)));
     const isSame = tx.get(key.inode(dir))?.version === version;
-    const { grants } = this.parts;
-    const give = (names: readonly Buffer[], of: readonly number[]) =>
-      grants.givePage(call.session.id, call.frame.id, { dir, names, inos: of });
-    const present = rows.flatMap((row) => (row === undefined ? [] : [row.ino]));
-    return {
-      attrs: rows.map((row) => row && attrOf(row)),
-      inodes: give([], present),
-      names: isSame
-        ? give(
-            entries.map((entry) => nameBytes(entry.name)),
-            [],
-          )
-        : undefined,
-    };
+    const inodes = rows.filter((row) => row !== undefined);
+    const names = isSame ? entries.map((entry) => nameBytes(entry.name)) : undefined;
+    const { id, readOnly } = call.session;
+    const grant = this.parts.grants.givePage(id, call.frame.id, { dir, names, inodes, isReadOnly: readOnly });
+    return { attrs: rows.map((row) => row && attrOf(row)), grant };
   }
 
   #answer(
     listed: readonly ListedEntry[],
-    { attrs, inodes, names }: Joined,
+    { attrs, grant }: Joined,
     about: { readonly end: boolean; readonly parent: number },
   ): ReturnType<Outcome["answer"]> {
-    const areHeld = (leases: readonly Lease[] | undefined) =>
-      leases?.every((lease) => this.parts.grants.isHeld(lease)) ?? false;
-    const entries = listed.map(({ name, ino, type, cookie }, i): DirEntry => ({
-      name: nameBytes(name),
-      ino,
-      type,
-      cookie,
-      attr: attrs[i],
-    }));
-    const value = { entries, ...about, cached: areHeld(inodes), entryCached: areHeld(names) };
+    const { grants } = this.parts;
+    const areHeld = (leases: PageGrant["names"]) => leases?.every((lease) => grants.isHeld(lease)) ?? false;
+    const present = (grant.inodes ?? []).values();
+    const entries = listed.map(({ name, ino, type, cookie }, i): DirEntry => {
+      const attr = attrs[i];
+      const lease = attr && present.next().value;
+      return { name: nameBytes(name), ino, type, cookie, attr, exclusive: grants.isExclusive(lease) };
+    });
+    const value = {
+      entries,
+      ...about,
+      cached: areHeld(grant.inodes),
+      entryCached: areHeld(grant.names),
+      exclusive: grant.exclusive?.state === "live",
+    };
     return { op: { $case: "readdir", value } };
   }
 }

@@ -10,6 +10,12 @@ export class Opens {
     return this.#holders.has(ino);
   }
 
+  /** Somebody else than this session has it open. */
+  isOpenElsewhere(session: number, ino: number): boolean {
+    const own = this.#bySession.get(session)?.has(ino) === true ? 1 : 0;
+    return (this.#holders.get(ino) ?? 0) > own;
+  }
+
   /** Inodes that this session has open. */
   countOf(session: number): number {
     return this.#bySession.get(session)?.size ?? 0;

@@ -1,5 +1,6 @@
 import type { Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
+import { kindOf, type Key } from "./keys.js";
 import type { Leases, PendingRecall } from "./leases.js";
 import type { Change } from "./observed.js";
 
@@ -30,6 +31,17 @@ export class Recalls {
     for (const recall of fresh) this.#send(recall);
     const all = [...fresh, ...joined];
     return all.length === 0 ? undefined : this.#confirmed(all);
+  }
+
+  /** Resolves when the row is no other session's alone; undefined: it is not. */
+  held(at: Key, reader: number): Promise<void> | undefined {
+    if (kindOf(at) !== "I") return undefined;
+    const { leases, clock } = this.parts;
+    const exclusive = leases.exclusiveOf(at as Key<"I">, reader);
+    const ending = exclusive && leases.endExclusive(exclusive, clock.monotonicMs());
+    if (ending === undefined) return undefined;
+    if (ending.isFresh) this.#send(ending.recall);
+    return this.#confirmed([ending.recall]);
   }
 
   /** Takes from a session that has too many leases. */

@@ -85,7 +85,7 @@ export class Serving {
       opts,
       known,
     ));
-    const grants = new Grants({ leases, recalls, clock, sharedFolderMs: deadlines.sharedFolderMs });
+    const grants = new Grants({ leases, recalls, clock, opens, sharedFolderMs: deadlines.sharedFolderMs });
     const operations = new OperationsService({
       ...shared,
       grants,

@@ -2,6 +2,8 @@ import { FsError } from "../../proto/errno.js";
 import type { SessionRow } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Connection } from "./connection.js";
 import type { ExecuteOptions, Executed, Executor } from "./executor.js";
+import type { Key } from "./keys.js";
+import type { Recalls } from "./recalls.js";
 import { Sequence } from "./sequence.js";
 import type { Tx } from "./tx.js";
 
@@ -32,9 +34,11 @@ export class Session {
   #answeredBelow = 0;
   #executing = 0;
   #quiet: (() => void)[] = [];
+  /** Ends the waits for what other sessions have exclusively. */
+  readonly #held = new Set<() => void>();
 
   constructor(
-    private readonly parts: { readonly executor: Executor },
+    private readonly parts: { readonly executor: Executor; readonly recalls: Recalls },
     row: SessionRow,
     heardMs: number,
   ) {
@@ -58,16 +62,40 @@ export class Session {
   async execute<T>(rule: (tx: Tx) => T, opts: ExecuteOptions = {}): Promise<Executed<T>> {
     this.#executing++;
     try {
-      return await this.parts.executor.execute(this.id, (tx) => this.#alive(() => rule(tx)), opts);
+      const { executor, recalls } = this.parts;
+      const guard = (key: Key) => this.#waitFor(recalls.held(key, this.id));
+      return await executor.execute(this.id, (tx) => this.#alive(() => rule(tx)), { ...opts, guard });
     } finally {
       this.#executing--;
       if (this.#executing === 0) for (const resolve of this.#quiet.splice(0)) resolve();
     }
   }
 
-  /** Resolves when no rule of this session runs or waits for rows. */
+  /**
+   * Resolves when no rule of this session runs or waits for rows. What waits for another session fails: that one may
+   * wait for this one in turn, and nobody hears the answer.
+   */
   quiet(): Promise<void> {
-    return this.#executing === 0 ? Promise.resolve() : new Promise((resolve) => this.#quiet.push(resolve));
+    if (this.#executing === 0) return Promise.resolve();
+    const quiet = new Promise<void>((resolve) => this.#quiet.push(resolve));
+    for (const giveUp of [...this.#held]) giveUp();
+    return quiet;
+  }
+
+  #waitFor(held: Promise<void> | undefined): Promise<void> | undefined {
+    if (held === undefined) return undefined;
+    return new Promise<void>((resolve, reject) => {
+      const giveUp = (): void => {
+        this.#held.delete(giveUp);
+        reject(new FsError("ESTALE", "the stream is gone"));
+      };
+      if (this.#quiet.length > 0) return giveUp();
+      this.#held.add(giveUp);
+      void held.then(() => {
+        this.#held.delete(giveUp);
+        resolve();
+      });
+    });
   }
 
   replyStored(id: number): void {

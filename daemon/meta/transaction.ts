@@ -4,7 +4,10 @@ import type { Key, RowKind, Rows } from "./keys.js";
 import type { Known, RowCache, Writer } from "./row-cache.js";
 import { rowOf } from "./row-cache.js";
 import type { Row } from "./row-codec.js";
-import { RowMissing, type Tx } from "./tx.js";
+import { RowHeld, RowMissing, type Tx } from "./tx.js";
+
+/** Whether a row may be looked at; otherwise when it may be. */
+export type Guard = (key: Key) => Promise<void> | undefined;
 
 /** One run of a rule over the cache: its changes lie on top and are nobody else's until the executor keeps them. */
 export class Transaction implements Tx {
@@ -14,7 +17,11 @@ export class Transaction implements Tx {
   readonly #reads: Key[] = [];
   #hold = 0;
 
-  constructor(cache: RowCache, session: number) {
+  constructor(
+    cache: RowCache,
+    session: number,
+    private readonly guard?: Guard,
+  ) {
     this.#cache = cache;
     this.#session = session;
   }
@@ -35,6 +42,8 @@ export class Transaction implements Tx {
 
   get<K extends RowKind>(key: Key<K>): Readonly<Rows[K]> | undefined {
     if (this.#changes.has(key)) return this.#changes.get(key) as Rows[K] | undefined;
+    const held = this.guard?.(key);
+    if (held !== undefined) throw new RowHeld(held);
     const known = this.#cache.get(key);
     if (known === undefined) {
       if (this.#cache.isAbsent(key)) return undefined;

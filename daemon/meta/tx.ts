@@ -13,6 +13,14 @@ export interface Tx {
   preload?(keys: readonly Key[]): void;
 }
 
+/** Another session has a row to itself; the executor waits until that is over and runs the rule again. */
+export class RowHeld extends Error {
+  override readonly name = "RowHeld";
+  constructor(readonly over: Promise<void>) {
+    super("a row is held exclusively");
+  }
+}
+
 /** A row is not in memory; the executor loads it and runs the rule again. */
 export class RowMissing extends Error {
   override readonly name = "RowMissing";

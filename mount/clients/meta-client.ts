@@ -14,7 +14,7 @@ import { Closes } from "./closes.js";
 import { Lease } from "./lease.js";
 import { Redial } from "./redial.js";
 import { ServerClock } from "./server-clock.js";
-import { Requests, type Op, type Request } from "./requests.js";
+import { Requests, toldStamp, type Op, type Request } from "./requests.js";
 
 export interface MetaClientOptions {
   /** HOST:PORT of the metadata daemon. */
@@ -129,9 +129,13 @@ class SessionClient implements MetaClient {
     this.#events = events;
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>> {
+  get isReady(): boolean {
+    return this.#state.kind === "live" && this.#requests.waiting === 0 && !this.#requests.isFull;
+  }
+
+  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>> {
     if (this.#state.kind === "stopped") throw new FsError("EIO", "this mount is stopping");
-    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs());
+    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs(), toldAt);
     this.#sendWaiting();
     const { value } = await answer;
     if (op === "alloc") this.#learn((value as OpResult<"alloc">).map);
@@ -270,7 +274,10 @@ class SessionClient implements MetaClient {
   #sendWaiting(): void {
     if (this.#state.kind !== "live") return;
     const { link } = this.#state;
-    for (const { id, op, cred } of this.#requests.take()) this.#send(link, { id, op, cred });
+    for (const request of this.#requests.take()) {
+      const { id, op, cred } = request;
+      this.#send(link, { id, op, cred, replay: toldStamp(request) });
+    }
     // Nobody else may be in a hurry to have on disk what new requests wait for.
     if (this.#requests.waiting > 0) this.#askDurable(link);
   }

@@ -1,5 +1,6 @@
 import { FsError, errnoFromWire } from "../../proto/errno.js";
 import type { ClientFrame, Cred, ServerFrame, Stamp } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 
 export type Op = NonNullable<ClientFrame["op"]>;
 export type Answer = NonNullable<ServerFrame["op"]>;
@@ -29,6 +30,8 @@ export interface Request {
   readonly cred: Cred | undefined;
   readonly startMs: number;
   readonly bytes: number;
+  /** Its effect was told before its answer, as made at this time. */
+  readonly toldAt: Time | undefined;
   /** 0: never sent in this session. */
   id: number;
   /** Who waits for the answer; undefined when it was told, or given up. */
@@ -103,11 +106,12 @@ export class Requests {
   }
 
   /** Waits to be sent. */
-  add(op: Op, cred: Cred | undefined, nowMs: number): Promise<Answer> {
+  add(op: Op, cred: Cred | undefined, nowMs: number, toldAt?: Time): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({
         op,
         cred,
+        toldAt,
         startMs: nowMs,
         bytes: weightOf(op),
         id: 0,
@@ -173,7 +177,7 @@ export class Requests {
     for (const waiter of this.#durableWaiters) waiter.until = this.#retainedCount;
     const again = this.#retained.map((request) => ({ request, replay: request.first?.stamp }));
     const unanswered = [...this.#open.values()].filter((request) => request.first === undefined);
-    return [...again, ...unanswered.map((request) => ({ request, replay: undefined }))];
+    return [...again, ...unanswered.map((request) => ({ request, replay: toldStamp(request) }))];
   }
 
   /**
@@ -181,7 +185,7 @@ export class Requests {
    * be the fate of changes that were answered.
    */
   fence(durable: number): boolean {
-    const isLost = this.#retained.length > 0;
+    const isLost = this.#retained.length > 0 || [...this.#open.values()].some(({ toldAt }) => toldAt !== undefined);
     const lost = new FsError("EIO", "the metadata daemon gave this session up");
     const again: Request[] = [];
     for (const request of this.#open.values()) {
@@ -261,6 +265,11 @@ export class Requests {
     this.#durableWaiters = this.#durableWaiters.filter(({ until }) => until > this.#releasedCount);
     for (const { resolve } of due) resolve();
   }
+}
+
+/** What a request says of itself that was told before it was answered. */
+export function toldStamp({ toldAt }: Request): Stamp | undefined {
+  return toldAt && { now: toldAt, inos: [], order: 0, batch: 0 };
 }
 
 function isQuestion(op: Op): boolean {

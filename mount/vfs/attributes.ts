@@ -1,15 +1,10 @@
 import { errnoOf, fail } from "../../proto/errno.js";
-import type { Attr, AttrReply, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
+import type { AttrReply, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { Ticket } from "./answers.js";
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
-
-export const S_IFMT = 0o170000;
-export const S_IFREG = 0o100000;
-export const S_IFDIR = 0o040000;
-export const S_IFLNK = 0o120000;
 
 /** Attributes of inodes, and truncation. */
 export class InodeAttributes {
@@ -114,11 +109,6 @@ export function cutTo(file: FileState, size: number, truncSeq: number): void {
   if (size === 0 && file.size > 0) file.inode.wasEmptied = true;
   file.writer.cutAt(size, { before: file.inode.attr.truncSeq, after: truncSeq });
   file.writer.forgetMtime();
-}
-
-/** Whether these are the attributes of a regular file. */
-export function isRegular(attr: Attr): boolean {
-  return (attr.mode & S_IFMT) === S_IFREG;
 }
 
 function requestOf(ino: number, change: Change): SetAttr {

@@ -6,6 +6,7 @@ import { FsError, fail } from "../../proto/errno.js";
 import type { Attr, Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import { Answers, type Ticket } from "./answers.js";
 import { Busy } from "./busy.js";
+import { EarlyChanges } from "./early-changes.js";
 import { EntryCache } from "./entries.js";
 import type { Caller, KernelCache } from "./filesystem.js";
 import { InodeTable } from "./inodes.js";
@@ -53,6 +54,7 @@ export class Core {
   readonly lostChanges = new WriteErrors();
   readonly inodes: InodeTable;
   readonly entries: EntryCache;
+  readonly early: EarlyChanges;
   kernel: KernelCache = NO_KERNEL;
 
   constructor(
@@ -62,6 +64,7 @@ export class Core {
     const { meta, clock } = parts;
     this.answers = new Answers(clock);
     this.inodes = new InodeTable({ meta, clock, answers: this.answers }, ROOT_INO, opts.idleInodes);
+    this.early = new EarlyChanges(meta);
     this.entries = new EntryCache({ meta, inodes: this.inodes, answers: this.answers });
   }
 
@@ -72,8 +75,11 @@ export class Core {
     who: Cred,
     use: (answer: OpResult<C>, ticket: Ticket) => T,
   ): Promise<T> {
+    // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
     const ticket = this.answers.begin();
     try {
+      const settled = this.early.settledFor(op, args);
+      if (settled !== undefined) await settled;
       return use(await this.parts.meta.call(op, args, who), ticket);
     } finally {
       this.answers.end(ticket);

@@ -3,7 +3,7 @@ import { LIMITS } from "../../proto/limits.js";
 import type { Cancel } from "../../daemon/common/clock.js";
 import { nameOf, type Name } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
-import { S_IFDIR } from "./attributes.js";
+import { S_IFDIR } from "./modes.js";
 import { type Core, SELF } from "./core.js";
 import type { Found, Listed } from "./filesystem.js";
 import { foundOf } from "./found.js";
@@ -30,6 +30,8 @@ interface Page {
   readonly withAttributes: boolean;
   /** The folder's attributes were cached when it was asked for: changes of others are told. */
   readonly isWatched: boolean;
+  /** Since when this session had the folder exclusively; 0: it had not. */
+  readonly exclusive: number;
   readonly reply: ReadDirReply;
   readonly ticket: Ticket;
 }
@@ -72,9 +74,10 @@ export class Directories {
   }
 
   /** Resolves when every change that was answered is on disk. */
-  sync(handle: number): Promise<void> {
-    this.core.lostChanges.tell(this.#handles.get(handle));
-    return this.core.parts.meta.durable();
+  async sync(handle: number): Promise<void> {
+    const dir = this.#handles.get(handle);
+    await this.core.early.durable();
+    this.core.lostChanges.tell(dir);
   }
 
   inoOf(handle: number): number {
@@ -122,7 +125,11 @@ export class Directories {
     const found = withAttributes ? this.#found(dir, page, entry, name) : undefined;
     if (!take({ name, ino: entry.ino, type: entry.type, cookie: entry.cookie, found })) return false;
     if (found === undefined || entry.attr === undefined) return true;
-    core.inodes.take(entry.attr, page.reply.cached, page.ticket);
+    const inode = core.inodes.take(entry.attr, page.reply.cached, page.ticket);
+    const { exclusive } = page;
+    if (entry.exclusive && exclusive !== 0 && exclusive === core.inodes.exclusiveOf(dir.ino)) {
+      core.inodes.enclose(inode, exclusive);
+    }
     core.entries.put({ dir: dir.ino, name }, entry.ino, page.reply.entryCached, page.ticket);
     return true;
   }
@@ -235,13 +242,19 @@ export class Directories {
   }
 
   async #fetch(ino: number, after: number, withAttributes: boolean): Promise<Page> {
-    const isWatched = this.#isWatched(ino);
-    const ticket = this.core.answers.begin();
+    const { early, inodes, answers, parts } = this.core;
+    const limit = after <= DOT_DOT ? FIRST_PAGE : LIMITS.entriesPerPage;
+    const args = { dir: ino, after, limit, withAttrs: withAttributes };
+    // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
+    const ticket = answers.begin();
     try {
-      const limit = after <= DOT_DOT ? FIRST_PAGE : LIMITS.entriesPerPage;
-      const args = { dir: ino, after, limit, withAttrs: withAttributes };
-      const reply = await this.core.parts.meta.call("readdir", args, SELF);
-      return { after, withAttributes, isWatched, reply, ticket };
+      await early.settledFor("readdir", args);
+      const isWatched = this.#isWatched(ino);
+      const reply = await parts.meta.call("readdir", args, SELF);
+      const folder = inodes.get(ino);
+      if (folder !== undefined) inodes.learnExclusive(folder, ino, reply.exclusive, ticket);
+      const exclusive = reply.exclusive && ticket.isFreshInode(ino) ? inodes.exclusiveOf(ino) : 0;
+      return { after, withAttributes, isWatched, exclusive, reply, ticket };
     } catch (error) {
       this.core.answers.end(ticket);
       throw error;

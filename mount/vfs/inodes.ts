@@ -1,11 +1,12 @@
 import type { Attr, Changed } from "../../proto/gen/bigfs/v1/meta.js";
-import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Time, Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import type { Name } from "../../proto/name.js";
 import type { Answers, Ticket } from "./answers.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes } from "./filesystem.js";
 import { KnownNames } from "./known-names.js";
+import { isFolder } from "./modes.js";
 import type { MetaClient } from "./ports.js";
 import { WriteErrors } from "./write-errors.js";
 
@@ -35,6 +36,10 @@ export class Inode {
   pagesVersion = 0;
   /** A name of it was removed through this mount, so that the kernel finds it by that name no more. */
   lostName = false;
+  /** A folder that this session has exclusively: since when (a serial); 0: it has not. */
+  exclusive = 0;
+  /** Anything else: that of the folder that it is known by, and by nothing else to anybody else. */
+  enclosed = 0;
   /** Truncated to nothing through this mount: the next close after a write makes the new data durable, as ext4 does. */
   wasEmptied = false;
   /** Target of a symbolic link: it never changes. */
@@ -84,6 +89,7 @@ export class InodeTable {
   readonly #idle = new Set<Inode>();
   #epoch = 1;
   #serial = 0;
+  #exclusives = 0;
   /** Whoever adds a name to a folder changes its attributes. */
   readonly #names = new KnownNames();
   #forgotten = new Set<number>();
@@ -168,6 +174,36 @@ export class InodeTable {
     if (inode.attr === attr && ticket.isFreshInode(attr.ino)) inode.shownUntilMs = ticket.atMs + shownMs;
   }
 
+  /** What an answer that was just taken in tells of an inode and the folder that it was found in. */
+  learnExclusive(inode: Inode, dir: number, isExclusive: boolean, ticket: Ticket): void {
+    if (!isExclusive || inode.cachedIn !== this.#epoch || !ticket.isFreshInode(inode.ino)) return;
+    if (!isFolder(inode.attr)) this.enclose(inode, this.exclusiveOf(dir));
+    else if (inode.exclusive === 0) inode.exclusive = ++this.#exclusives;
+  }
+
+  /** Since when this session has the folder exclusively; 0: it has not. */
+  exclusiveOf(dir: number): number {
+    return this.#inodes.get(dir)?.exclusive ?? 0;
+  }
+
+  /** The inode is known by a name in a folder that was exclusive since then. */
+  enclose(inode: Inode, exclusive: number): void {
+    if (inode.cachedIn === this.#epoch) inode.enclosed = exclusive;
+  }
+
+  /** Nobody else can see before the daemon has done it what is done to this name of that inode. */
+  isExclusive(folder: Inode, inode: Inode): boolean {
+    const isHeld = folder.exclusive !== 0 && inode.enclosed === folder.exclusive;
+    return isHeld && this.isCached(folder) && this.isCached(inode);
+  }
+
+  /** An own change of names that is not answered yet was made at this time. */
+  changedAt(folder: Inode, now: Time): void {
+    // The version that it makes: answers from before it are older.
+    folder.attr = { ...folder.attr, mtime: now, ctime: now, version: folder.attr.version + 1 };
+    this.parts.answers.inodeChanged(folder.ino);
+  }
+
   /** There is no such name in the folder, and it need not be asked. */
   isAbsent(dir: number, name: Name): boolean {
     const folder = this.#inodes.get(dir);
@@ -180,9 +216,11 @@ export class InodeTable {
   }
 
   /** An own operation, whose answer has been taken in, has left this name there (or not). */
-  named(dir: number, name: Name, isThere: boolean): void {
+  named(dir: number, name: Name, isThere: boolean, ticket?: Ticket): void {
     if (isThere) this.#names.add(dir, name);
-    else this.#names.delete(dir, name);
+    else if (ticket?.isFreshEntry(dir, name) !== false) this.#names.delete(dir, name);
+    // Its answer was overtaken by that to another change of the name, which may have made it again.
+    else this.#names.drop(dir);
   }
 
   /** What may be told to the kernel. Data that is not stored will change times and blocks again: nothing to keep. */
@@ -297,6 +335,7 @@ export class InodeTable {
     inode.cachedIn = 0;
     inode.shownUntilMs = 0;
     inode.xattrs = undefined;
+    inode.exclusive = 0;
     this.#names.drop(ino);
     if (this.#idle.has(inode)) this.#drop(inode);
   }
@@ -306,6 +345,7 @@ export class InodeTable {
     for (const inode of this.#idle) this.#drop(inode);
     this.#names.clear();
     for (const inode of this.#inodes.values()) {
+      inode.exclusive = 0;
       inode.shownUntilMs = 0;
       inode.xattrs = undefined;
     }
@@ -321,6 +361,8 @@ export class InodeTable {
     const isCached = inode.cachedIn === this.#epoch;
     if (attr.version > inode.attr.version || !isCached) {
       if (!(cached && isCached)) {
+        inode.exclusive = 0;
+        inode.enclosed = 0;
         inode.xattrs = undefined;
         this.#names.drop(inode.ino);
       }

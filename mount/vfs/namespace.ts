@@ -1,9 +1,10 @@
 import { FsError, fail } from "../../proto/errno.js";
 import type { Attr, Changed, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { LIMITS } from "../../proto/limits.js";
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isRegular } from "./attributes.js";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isFolder, isRegular } from "./modes.js";
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
@@ -44,7 +45,9 @@ export class Namespace {
       const attr = existing(reply);
       const isKept = core.entries.put({ dir, name }, attr?.ino ?? 0, reply.entryCached, ticket);
       if (attr === undefined) return notFound(core, isKept);
-      return foundOf(core, core.inodes.take(attr, reply.cached, ticket), isKept);
+      const taken = core.inodes.take(attr, reply.cached, ticket);
+      core.inodes.learnExclusive(taken, dir, reply.exclusive, ticket);
+      return foundOf(core, taken, isKept);
     });
   }
 
@@ -86,16 +89,54 @@ export class Namespace {
     );
   }
 
-  unlink(who: Caller, at: At): Promise<void> {
+  unlink(who: Caller, at: At): Maybe<void> {
     const { core } = this;
     core.mustBeWritable();
+    if (this.#unlinkEarly(who, at)) return undefined;
     const args = { dir: at.dir, name: nameBytes(at.name) };
     return this.#dropping([at], (take) =>
       core.ask("unlink", args, credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
-        this.#removed(at);
+        this.#removed(at, ticket);
       }),
     );
+  }
+
+  /** In a folder that this session has exclusively the answer is known. False: it is not. */
+  #unlinkEarly(who: Caller, at: At): boolean {
+    const { core } = this;
+    const { inodes, entries, early } = core;
+    const { dir, name } = at;
+    const folder = inodes.get(dir);
+    const inode = inodes.get(entries.get(dir, name) ?? 0);
+    if (folder === undefined || inode === undefined || !early.isReady) return false;
+    // What is open, or has data to store, lives on; with other names it is not known by this one alone.
+    const isLast = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
+    if (!isLast || !inodes.isExclusive(folder, inode)) return false;
+    // The clocks agree but for some milliseconds; times of one folder nevertheless never go back.
+    const now = later(core.parts.meta.now(), folder.attr.ctime);
+    this.#removed(at);
+    entries.invalidate(dir, name);
+    inodes.invalidate(inode.ino);
+    inodes.changedAt(folder, now);
+    const ticket = core.answers.begin();
+    early
+      .send("unlink", { dir, name: nameBytes(name) }, { who: credOf(who), now, inos: [dir, inode.ino] })
+      .then(
+        ({ changed }) => {
+          // A later change of our own is not in these attributes.
+          if (ticket.isFreshInode(dir)) inodes.absorbChanged(changed, ticket);
+        },
+        (error: unknown) => {
+          core.parts.log.error({ err: error, dir, name }, "a name that was removed is still there");
+          core.lostChanges.add("EIO");
+          entries.invalidate(dir, name);
+          inodes.invalidate(dir);
+          folder.attr = { ...folder.attr, version: 0 };
+        },
+      )
+      .finally(() => core.answers.end(ticket));
+    return true;
   }
 
   rmdir(who: Caller, at: At): Promise<void> {
@@ -105,7 +146,7 @@ export class Namespace {
     return this.#dropping([at], (take) =>
       core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
-        this.#removed(at);
+        this.#removed(at, ticket);
       }),
     );
   }
@@ -132,7 +173,7 @@ export class Namespace {
       (take) =>
         core.ask("rename", args, credOf(who), ({ changed, moved, fromCached, intoCached }, ticket) => {
           take(changed, ticket);
-          if (!exchange) core.inodes.named(fromDir, fromName, false);
+          if (!exchange) core.inodes.named(fromDir, fromName, false, ticket);
           core.inodes.named(intoDir, intoName, true);
           if (moved === 0) return;
           const isKept = {
@@ -217,9 +258,9 @@ export class Namespace {
     );
   }
 
-  #removed({ dir, name }: At): void {
+  #removed({ dir, name }: At, ticket?: Ticket): void {
     const { inodes, entries } = this.core;
-    inodes.named(dir, name, false);
+    inodes.named(dir, name, false, ticket);
     const inode = inodes.get(entries.guess(dir, name) ?? 0);
     if (inode !== undefined) inode.lostName = true;
   }
@@ -230,6 +271,7 @@ export class Namespace {
     core.inodes.named(at.dir, at.name, true);
     const attr = mustAttr(reply.attr);
     const inode = core.inodes.take(attr, reply.cached, ticket);
+    core.inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
     const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
     core.answers.inodeChanged(attr.ino);
     return foundOf(core, inode, isKept);
@@ -282,6 +324,10 @@ export class Namespace {
       for (const ino of mayHaveChanged()) if (!told.has(ino)) inodes.invalidate(ino);
     }
   }
+}
+
+function later(a: Time, b: Time | undefined): Time {
+  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec >= b.nsec) ? a : b;
 }
 
 function existing(reply: EntryReply): Attr | undefined {

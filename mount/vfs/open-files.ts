@@ -75,6 +75,7 @@ export class OpenFiles {
         const inode = core.inodes.add(attr);
         const opened = this.#admit(inode, attr, flags, ticket);
         core.inodes.take(attr, reply.cached, ticket);
+        core.inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
         const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
         const { attr: known, attrMs, entryMs } = foundOf(core, inode, isKept);
         const { handle, keepCache, direct } = opened;

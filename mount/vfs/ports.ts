@@ -46,8 +46,13 @@ export interface MetaClient {
   leaseLeftMs(): number;
   /** Wall time by the metadata daemon's clock. */
   now(): Time;
-  /** Waits out a daemon that is away up to ioDeadline; rejects with FsError. */
-  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>>;
+  /** A request would be sent at once: the daemon is there, and not too much is unanswered. */
+  readonly isReady: boolean;
+  /**
+   * Waits out a daemon that is away up to ioDeadline; rejects with FsError. `toldAt`: its effect is told before its
+   * answer, and was made at this time; a daemon that is restarted does it before it serves others.
+   */
+  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>>;
   /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */
   tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void;
   /** Resolves when everything that this client was told has happened is on disk. Waits as long as `call` does. */

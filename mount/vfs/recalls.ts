@@ -1,6 +1,6 @@
 import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
-import { S_IFDIR, S_IFMT } from "./attributes.js";
+import { isFolder } from "./modes.js";
 import type { Core } from "./core.js";
 import type { OpenFiles } from "./open-files.js";
 import { within } from "./waiting.js";
@@ -17,10 +17,13 @@ export class Recalls {
   ) {}
 
   async recall(recall: Recall): Promise<OpenFile[]> {
-    await this.#confirmed([
+    const uncached = this.#confirmed([
       ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
       ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
     ]);
+    // What was told to be done, others must see done, however long that takes.
+    await this.core.early.settled(recall.inodes.map(({ ino }) => ino));
+    await uncached;
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
 
@@ -41,7 +44,7 @@ export class Recalls {
       inode.pagesVersion = 0;
       // Times and counters of a folder may have been seen with changes of others that were lost with them, in a later
       // version than a daemon that was restarted has now.
-      if ((inode.attr.mode & S_IFMT) === S_IFDIR) inode.attr = { ...inode.attr, version: 0 };
+      if (isFolder(inode.attr)) inode.attr = { ...inode.attr, version: 0 };
     }
     await this.#confirmed(waits);
   }

@@ -251,7 +251,7 @@ export class Vfs implements FileSystem, MetaEvents {
 
   async drain(): Promise<void> {
     await Promise.all([...this.#dirty].map((file) => file.writer.flush()));
-    await this.#core.parts.meta.durable();
+    await this.#core.early.durable();
     this.#core.inodes.tellForgotten();
   }
 

@@ -130,6 +130,10 @@ export class FakeMetaClient implements MetaClient {
   sharedFolderMs = 0;
   /** No answer may be kept. */
   uncached = false;
+  /** Every folder is this session's exclusively: for a session that is the only one. */
+  exclusive = false;
+  /** What is new can be sent at once. */
+  isReady = true;
   /** Before a request is carried out; may wait, or throw what the request shall fail with. */
   before: (op: string, args: unknown) => Promise<void> | void = () => {};
   /** After a request was carried out, before its answer travels. */
@@ -162,11 +166,11 @@ export class FakeMetaClient implements MetaClient {
     return this.cluster.parts.clock.now();
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred): Promise<OpResult<C>> {
+  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>> {
     this.calls.set(op, (this.calls.get(op) ?? 0) + 1);
     await this.before(op, args);
     await this.#late();
-    const { result, changed } = this.#execute(op, args, who);
+    const { result, changed } = this.#execute(op, args, who, toldAt);
     await Promise.all(this.cluster.sessions.map((other) => other.#recall(this, changed)));
     await this.after(op, args);
     await this.#late();
@@ -203,7 +207,12 @@ export class FakeMetaClient implements MetaClient {
     });
   }
 
-  #execute(op: OpName, args: unknown, who: Cred): { result: unknown; changed: ReadonlyMap<LeaseKey, boolean> } {
+  #execute(
+    op: OpName,
+    args: unknown,
+    who: Cred,
+    now?: Time,
+  ): { result: unknown; changed: ReadonlyMap<LeaseKey, boolean> } {
     const { rows } = this.cluster;
     const nothing: ReadonlyMap<LeaseKey, boolean> = new Map();
     if (op === "slots")
@@ -220,7 +229,7 @@ export class FakeMetaClient implements MetaClient {
     const result = rows.run((tx) => {
       watch = new Watch(tx);
       const rule = OPERATIONS[op as RuleName] as (tx: Tx, ctx: Context, args: unknown) => object;
-      return rule(watch, this.#context(who), args);
+      return rule(watch, { ...this.#context(who), ...(now === undefined ? {} : { now }) }, args);
     });
     const changed = watch?.changed() ?? nothing;
     this.#note(op, result, args);
@@ -249,6 +258,7 @@ export class FakeMetaClient implements MetaClient {
     if ("entryCached" in reply) {
       const at = args as { dir: number; name: Buffer };
       reply.entryCached = this.#grant(key.entry(at.dir, at.name.toString("latin1") as never));
+      Object.assign(reply, { exclusive: this.exclusive && reply.cached === true });
     }
   }
 
@@ -273,14 +283,14 @@ export class FakeMetaClient implements MetaClient {
     const entries = page.map(([at, row]) => {
       const inode = this.cluster.inode(row.ino);
       const attr = args.withAttrs && inode !== undefined ? attrOf(inode) : undefined;
-      return { name: row.name, ino: row.ino, type: row.type, cookie: idIn(at, 1), attr };
+      return { name: row.name, ino: row.ino, type: row.type, cookie: idIn(at, 1), attr, exclusive: this.exclusive };
     });
     const keys = page.flatMap(([, row]) => [
       key.inode(row.ino),
       key.entry(args.dir, row.name.toString("latin1") as never),
     ]);
     const cached = args.withAttrs && keys.every((k) => this.#grant(k));
-    return { entries, end: page.length === all.length, parent, cached, entryCached: cached };
+    return { entries, end: page.length === all.length, parent, cached, entryCached: cached, exclusive: this.exclusive };
   }
 
   /** Answers about slots may stop short. */

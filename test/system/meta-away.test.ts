@@ -1,9 +1,10 @@
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
-import { run, sh } from "../helpers/run.js";
+import { must, run, sh } from "../helpers/run.js";
 import { listing } from "../helpers/trees.js";
 
 test("while the metadata daemon is away for ten seconds, a copy waits, and then goes on", async (t) => {
@@ -20,4 +21,23 @@ test("while the metadata daemon is away for ten seconds, a copy waits, and then 
   t.match(await copying, { code: 0, stderr: "" });
   t.equal((await run("diff", ["-r", "--no-dereference", tree, target])).stdout, "");
   t.equal(await listing(target), await listing(tree));
+});
+
+test("killed in the middle of rm -rf, which was told of names that the daemon had not heard of, it comes back and has removed them all", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const tree = join(packageRoot, "node_modules", "zod");
+  const target = join(cluster.mnt, "copied");
+  await must("cp", ["-a", tree, target]);
+  const count = async () => Number(await sh(`find ${cluster.mnt} | wc -l`));
+  const all = await count();
+  const removing = run("rm", ["-rf", target]);
+  while ((await count()) > all - 50) await new Promise((resolve) => setImmediate(resolve));
+  await cluster.kill("meta");
+  await cluster.up();
+  t.match(await removing, { code: 0, stderr: "" });
+  t.same(await readdir(cluster.mnt), []);
+  await must("sync", ["-f", cluster.mnt]);
+  await cluster.kill("meta");
+  await cluster.up();
+  t.same(await readdir(cluster.mnt), [], "and it stays so");
 });

@@ -51,3 +51,26 @@ test("two mounts create, stat and unlink 5,000 files each in one folder at the s
   }
   await cluster.staysSmall(t);
 });
+
+test("a name that one mount removes is gone for the other when unlink returns, also in a folder that nobody else knew", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const other = await cluster.mountAgain("second");
+  const script = `
+    import errno, os, sys
+    a, b = sys.argv[1:]
+    seen = []
+    for folder in range(40):
+        os.mkdir(f"{a}/{folder}")
+        for i in range(30): os.close(os.open(f"{a}/{folder}/{i}", os.O_CREAT | os.O_WRONLY))
+        for i in range(30):
+            os.unlink(f"{a}/{folder}/{i}")
+            # In each folder the other looks after another number of removals.
+            if i < folder % 30: continue
+            try: os.stat(f"{b}/{folder}/{i}"); seen.append((folder, i))
+            except FileNotFoundError: pass
+        left = os.listdir(f"{b}/{folder}")
+        if left: seen.append((folder, left))
+        if os.stat(f"{a}/{folder}").st_mtime_ns != os.stat(f"{b}/{folder}").st_mtime_ns: seen.append((folder, "mtime"))
+    print(seen)`.replaceAll("\n    ", "\n");
+  t.equal((await must("python3", ["-c", script, cluster.mnt, other])).trim(), "[]");
+});

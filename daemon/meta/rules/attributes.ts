@@ -13,7 +13,7 @@ export function attrReply(inode: Inode): AttrReply {
 }
 
 export function entryReply(inode: Inode | undefined): EntryReply {
-  return { attr: inode === undefined ? undefined : attrOf(inode), cached: false, entryCached: false };
+  return { attr: inode === undefined ? undefined : attrOf(inode), cached: false, entryCached: false, exclusive: false };
 }
 
 /** No attributes: there is no such name. */

@@ -322,6 +322,9 @@ export class FileWriter {
     };
     const end = clock.monotonicMs() + ioDeadlineMs;
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
+    // When nothing is missing, its answer is that to the fsync.
+    if (request.sync) await core.early.settled();
+    if (signal.aborted) return;
     for (;;) {
       const ticket = core.answers.begin();
       try {

@@ -44,7 +44,10 @@ export interface ClientFrame {
   cred:
     | Cred
     | undefined;
-  /** Set when the request is sent again after a reconnect and had been answered. */
+  /**
+   * Set when the request is sent again after a reconnect and had been answered; and, also when it is sent for the first
+   * time, when its effect was told before its answer (see DirEntry.exclusive).
+   */
   replay:
     | Stamp
     | undefined;
@@ -233,7 +236,11 @@ export interface EntryReply {
   cached: boolean;
   /** Whether the entry itself (the name in its folder) may be kept. */
   entryCached: boolean;
-  changed?: Changed | undefined;
+  changed?:
+    | Changed
+    | undefined;
+  /** As DirEntry.exclusive, of `attr`. */
+  exclusive: boolean;
 }
 
 export interface Lookup {
@@ -352,7 +359,15 @@ export interface DirEntry {
   /** S_IFMT bits. */
   type: number;
   cookie: number;
-  attr: Attr | undefined;
+  attr:
+    | Attr
+    | undefined;
+  /**
+   * `attr` is of a folder: this session has it exclusively. Nobody else sees it or the names in it before this session
+   * has confirmed a recall of it; until then it may tell of what it does there before it is answered.
+   * Of anything else: nobody else knows it except by its name in a folder that this session has exclusively.
+   */
+  exclusive: boolean;
 }
 
 export interface ReadDirReply {
@@ -363,6 +378,8 @@ export interface ReadDirReply {
   /** Leases as in EntryReply, for all entries alike. */
   cached: boolean;
   entryCached: boolean;
+  /** Whether this session has the folder itself exclusively (DirEntry.exclusive). */
+  exclusive: boolean;
 }
 
 export interface StatFs {
@@ -496,7 +513,10 @@ export interface Fsync {
   ino: number;
 }
 
-/** Give up what you cached. Answered by Recalled with the same number. */
+/**
+ * Give up what you cached. Answered by Recalled with the same number; of a folder that was held exclusively not before
+ * the daemon has answered all that was told of what was done in it.
+ */
 export interface Recall {
   number: number;
   inodes: RecallInode[];
@@ -2905,7 +2925,7 @@ export const AttrReply: MessageFns<AttrReply> = {
 };
 
 function createBaseEntryReply(): EntryReply {
-  return { attr: undefined, cached: false, entryCached: false, changed: undefined };
+  return { attr: undefined, cached: false, entryCached: false, changed: undefined, exclusive: false };
 }
 
 export const EntryReply: MessageFns<EntryReply> = {
@@ -2921,6 +2941,9 @@ export const EntryReply: MessageFns<EntryReply> = {
     }
     if (message.changed !== undefined) {
       Changed.encode(message.changed, writer.uint32(34).fork()).join();
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(40).bool(message.exclusive);
     }
     return writer;
   },
@@ -2970,6 +2993,14 @@ export const EntryReply: MessageFns<EntryReply> = {
             message.changed = Changed.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2993,6 +3024,7 @@ export const EntryReply: MessageFns<EntryReply> = {
     message.changed = (object.changed !== undefined && object.changed !== null)
       ? Changed.fromPartial(object.changed)
       : undefined;
+    message.exclusive = object.exclusive ?? false;
     return message;
   },
 };
@@ -4285,7 +4317,7 @@ export const ReadDir: MessageFns<ReadDir> = {
 };
 
 function createBaseDirEntry(): DirEntry {
-  return { name: Buffer.alloc(0), ino: 0, type: 0, cookie: 0, attr: undefined };
+  return { name: Buffer.alloc(0), ino: 0, type: 0, cookie: 0, attr: undefined, exclusive: false };
 }
 
 export const DirEntry: MessageFns<DirEntry> = {
@@ -4304,6 +4336,9 @@ export const DirEntry: MessageFns<DirEntry> = {
     }
     if (message.attr !== undefined) {
       Attr.encode(message.attr, writer.uint32(42).fork()).join();
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(48).bool(message.exclusive);
     }
     return writer;
   },
@@ -4361,6 +4396,14 @@ export const DirEntry: MessageFns<DirEntry> = {
             message.attr = Attr.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4383,12 +4426,13 @@ export const DirEntry: MessageFns<DirEntry> = {
     message.type = object.type ?? 0;
     message.cookie = object.cookie ?? 0;
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.exclusive = object.exclusive ?? false;
     return message;
   },
 };
 
 function createBaseReadDirReply(): ReadDirReply {
-  return { entries: [], end: false, parent: 0, cached: false, entryCached: false };
+  return { entries: [], end: false, parent: 0, cached: false, entryCached: false, exclusive: false };
 }
 
 export const ReadDirReply: MessageFns<ReadDirReply> = {
@@ -4407,6 +4451,9 @@ export const ReadDirReply: MessageFns<ReadDirReply> = {
     }
     if (message.entryCached !== false) {
       writer.uint32(40).bool(message.entryCached);
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(48).bool(message.exclusive);
     }
     return writer;
   },
@@ -4464,6 +4511,14 @@ export const ReadDirReply: MessageFns<ReadDirReply> = {
             message.entryCached = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4486,6 +4541,7 @@ export const ReadDirReply: MessageFns<ReadDirReply> = {
     message.parent = object.parent ?? 0;
     message.cached = object.cached ?? false;
     message.entryCached = object.entryCached ?? false;
+    message.exclusive = object.exclusive ?? false;
     return message;
   },
 };

@@ -187,3 +187,70 @@ test("after a recall nobody may cache that inode, or names in that folder, for a
   t.same(areContended(6999), [true, true, true], "with the same names");
   t.same(areContended(7000), [false, false, false]);
 });
+
+const DIR = 9;
+const CHILD = key.inode(20);
+const entryIn = (dir: number, text: string) => key.entry(dir, nameOf(Buffer.from(text)));
+
+/** Session 1 has a lease of the folder, and of a name in it with its inode. */
+function withFolder(): { leases: Leases; child: Lease } {
+  const leases = new Leases({ leasesMax: 10, leasesTotal: 100, contendedMs: 2000 });
+  leases.grant(1, key.inode(DIR), 1);
+  leases.grant(1, entryIn(DIR, "a"), 1);
+  return { leases, child: leases.grant(1, CHILD, 1) };
+}
+
+test("a folder is exclusive as long as nobody else caches it or a name in it", async (t) => {
+  for (const others of [key.inode(DIR), entryIn(DIR, "a"), entryIn(DIR, "missing")]) {
+    const { leases } = withFolder();
+    leases.grant(2, others, 1);
+    t.equal(leases.takeExclusively(1, DIR, 0), undefined, others);
+    const recall = leases.changed([{ key: others, data: false, gone: false }], 3, 0).fresh.find((r) => r.session === 2);
+    t.equal(leases.takeExclusively(1, DIR, 5000), undefined, "before that is confirmed");
+    leases.confirm(2, recall?.number ?? 0);
+    leases.grant(1, key.inode(DIR), 2);
+    t.ok(leases.takeExclusively(1, DIR, 5000), "then");
+  }
+  const { leases } = withFolder();
+  leases.grant(2, entryIn(DIR + 1, "a"), 1);
+  t.match(leases.takeExclusively(1, DIR, 0), { session: 1, dir: DIR, state: "live" });
+  t.equal(leases.takeExclusively(2, DIR, 0), undefined, "who has no lease of it");
+});
+
+test("what is in an exclusive folder is so too, unless others have it", async (t) => {
+  const { leases, child } = withFolder();
+  const exclusive = leases.takeExclusively(1, DIR, 0)!;
+  const known = leases.grant(1, key.inode(21), 1);
+  leases.grant(2, key.inode(21), 1);
+  t.same([leases.enclose(child, exclusive), leases.enclose(known, exclusive)], [true, false]);
+  const holders = () => [key.inode(DIR), CHILD, key.inode(21)].map((row) => leases.exclusiveOf(row, 2)?.dir);
+  t.same(holders(), [DIR, DIR, undefined]);
+  t.equal(leases.exclusiveOf(CHILD, 1), undefined, "it is its own");
+  leases.changed([{ key: key.inode(DIR), data: false, gone: false }], 1, 0);
+  leases.forget(1, key.inode(DIR), 9);
+  leases.forget(1, CHILD, 9);
+  t.same(holders(), [DIR, DIR, undefined], "own changes leave it so, and what was forgotten may be under way");
+  leases.changed([{ key: key.inode(DIR), data: false, gone: true }], 1, 0);
+  t.same(holders(), [undefined, undefined, undefined], "the folder is gone");
+});
+
+test("an exclusive folder is everybody's when its recall is confirmed or its session has ended, not before", async (t) => {
+  for (const end of ["confirm", "end"] as const) {
+    const { leases, child } = withFolder();
+    const exclusive = leases.takeExclusively(1, DIR, 0)!;
+    leases.enclose(child, exclusive);
+    const first = leases.endExclusive(exclusive, 100);
+    t.match(first, { isFresh: true, recall: { session: 1, message: { inodes: [{ ino: DIR }], entries: [] } } });
+    t.match(leases.endExclusive(exclusive, 100), { isFresh: false, recall: { number: first?.recall.number } });
+    t.equal(exclusive.state, "recalled");
+    t.notOk(leases.enclose(leases.grant(1, key.inode(30), 1), exclusive));
+    t.equal(leases.exclusiveOf(CHILD, 2), exclusive, "what was done in it may be under way");
+    if (end === "confirm") leases.confirm(1, first?.recall.number ?? 0);
+    else leases.end(1);
+    t.equal(leases.exclusiveOf(CHILD, 2), undefined);
+    t.equal(leases.endExclusive(exclusive, 100), undefined);
+    leases.grant(1, key.inode(DIR), 2);
+    t.equal(leases.takeExclusively(1, DIR, 2000), undefined, "others look at it");
+    t.ok(leases.takeExclusively(1, DIR, 2100));
+  }
+});

@@ -114,7 +114,7 @@ test("a request that changed nothing is not repeated, nor one that failed", asyn
   const frames = await meta.some("make", 2);
   meta.send({
     id: frames[0]?.id ?? 0,
-    op: { $case: "make", value: { attr: undefined, cached: false, entryCached: false } },
+    op: { $case: "make", value: { attr: undefined, cached: false, entryCached: false, exclusive: false } },
   });
   meta.send({ id: frames[1]?.id ?? 0, errno: "EEXIST" });
   await ok;

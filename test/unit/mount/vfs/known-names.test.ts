@@ -130,3 +130,20 @@ void test("a folder that was not listed to its end, or changed meanwhile, is ask
   await lab.end(b.vfs.lookup(WHO, dir, name("f120")));
   t.equal(b.meta.calls.get("lookup"), 1);
 });
+
+void test("a name that was removed and made again at the same time is looked for, whichever answer comes first", async (t) => {
+  const lab = new Lab();
+  const mount = lab.mount();
+  const { vfs, meta } = mount;
+  const dir = await folderOf(lab, mount, 1);
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  meta.after = (op) => (op === "unlink" ? held : undefined);
+  const removed = vfs.unlink(WHO, dir, name("f0"));
+  while (!meta.calls.has("unlink")) await lab.clock.advance(1);
+  await lab.clock.advance(1000);
+  const made = await lab.end(vfs.mknod(WHO, dir, name("f0"), 0o644, 0, 0));
+  release();
+  await lab.end(removed);
+  t.equal((await lab.end(vfs.lookup(WHO, dir, name("f0")))).attr?.ino, made.attr?.ino);
+});
