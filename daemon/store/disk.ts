@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { openFile, readAll, type OpenFile, type Range } from "../common/chunks/open-file.js";
 import type { DurableDisk } from "../common/durable.js";
 import { FsError } from "../../proto/errno.js";
+import { DirectWrites } from "./direct-write.js";
 
 /** A file that was just written, open until it is closed, whatever name it has by then. */
 export interface WrittenFile {
@@ -74,6 +75,8 @@ export const nodeDisk: Disk = {
   },
 };
 
+const direct = new DirectWrites();
+
 async function create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile> {
   const file = await open(path, "w");
   let isClean = false;
@@ -89,7 +92,7 @@ async function create(path: string, parts: readonly Uint8Array[]): Promise<Writt
     },
   };
   try {
-    await writeAll(file, parts);
+    await writeAll(file, parts, await direct.write(path, parts));
   } catch (error) {
     written.close();
     throw error;
@@ -116,15 +119,17 @@ async function lookingAt<T>(path: string, use: (file: number) => Promise<T>): Pr
   }
 }
 
-async function writeAll(file: number, parts: readonly Uint8Array[]): Promise<void> {
-  const { bytesWritten } = await writev(file, parts);
-  let skip = bytesWritten;
-  // A disk that is almost full takes only some of it; the next write then says why.
+/** `done`: so many bytes are there already. */
+async function writeAll(file: number, parts: readonly Uint8Array[], done = 0): Promise<void> {
+  const there = done > 0 ? done : (await writev(file, parts)).bytesWritten;
+  let start = 0;
   for (const part of parts) {
-    for (let at = Math.min(skip, part.length); at < part.length;) {
-      at += (await write(file, part, at, part.length - at)).bytesWritten;
+    // A disk that is almost full takes only some of it; the next write then says why.
+    for (let at = Math.max(0, there - start); at < part.length;) {
+      // What is appended goes to the end wherever it is said to go.
+      at += (await write(file, part, at, part.length - at, start + at)).bytesWritten;
     }
-    skip = Math.max(0, skip - part.length);
+    start += part.length;
   }
 }
 
