@@ -1,5 +1,4 @@
 import { hostname } from "node:os";
-import { compileEarly } from "../daemon/common/engine.js";
 import { serveHttp, type HttpServer } from "../daemon/common/http.js";
 import { OperationTimes, processRegistry } from "../daemon/common/metrics.js";
 import { StartupError, type Running } from "../daemon/common/running.js";
@@ -21,7 +20,6 @@ const IDLE_INODES = 20_000;
  * nothing is left behind then. `ended` resolves when the folder was unmounted by somebody; stop() unmounts it.
  */
 export async function startMount(opts: MountOptions): Promise<Running> {
-  compileEarly();
   const { key, deadlines, clock, log, readOnly, allowOther } = opts;
   const mountpoint = await prepareMountpoint(opts.mountpoint, { log, clock });
   const registry = processRegistry();

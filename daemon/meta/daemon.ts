@@ -1,7 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { compileEarly } from "../common/engine.js";
 import { serveHttp, type HttpServer } from "../common/http.js";
 import { lockFolder } from "../common/lock-file.js";
 import { processRegistry } from "../common/metrics.js";
@@ -30,7 +29,6 @@ const GATHER_MS = 20;
  * When a commit fails nothing is acknowledged any more: every stream is closed, and `ended` says why.
  */
 export async function startMeta(opts: MetaOptions): Promise<Running> {
-  compileEarly();
   const undo = new Undo(opts.log);
   try {
     return await start(opts, undo);
