@@ -43,6 +43,19 @@ test("the session is fenced when that is known, before any answer of the new one
   t.same(events.log, ["fenced", "answer"]);
 });
 
+test("of what was sent to the session that was, only what was told is lost without a word from who asked", async (t) => {
+  for (const toldAt of [undefined, { sec: 77, nsec: 5 }]) {
+    const { meta, client, events } = await connected(t);
+    const sent = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, toldAt);
+    await meta.some("unlink");
+    meta.attach = () => ({ session: 12 });
+    meta.cut();
+    await t.rejects(sent, { name: "FsError", errno: "EIO" });
+    while (events.log.length === 0) await turns(1);
+    t.same(events.log, [toldAt === undefined ? "fenced" : "fenced, changes lost"]);
+  }
+});
+
 test("what is sent before the session is known says nothing of answers, which may be those of another session", async (t) => {
   const { meta, client } = await connected(t);
   const made = mkdir(client, "made");

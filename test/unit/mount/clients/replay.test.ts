@@ -1,4 +1,5 @@
 import { test } from "tap";
+import type { ClientFrame } from "../../../../proto/gen/bigfs/v1/meta.js";
 import { FakeClock } from "../../../helpers/fake-clock.js";
 import { ROOT, connected, dies, mkdir, nameOfMake, passing, reconnecting, turns } from "./scripted-meta.js";
 
@@ -252,4 +253,25 @@ test("a change that was answered and cannot be repeated is told", async (t) => {
   t.equal(again?.replay?.order, 1);
   meta.send({ id: again?.id ?? 0, errno: "ENOSPC" });
   while (!events.log.includes("lost")) await turns(1);
+});
+
+test("a change that was told before its answer says when, also when it is sent again", async (t) => {
+  const { meta, client } = await connected(t);
+  meta.attach = () => ({ session: 11, resumed: true });
+  const at = { sec: 77, nsec: 5 };
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("told") }, ROOT, at);
+  const asked = client.call("unlink", { dir: 1, name: Buffer.from("asked") }, ROOT);
+  const stamps = (frames: readonly ClientFrame[]) => frames.map(({ again, replay }) => [again, replay?.now]);
+  t.same(stamps(await meta.some("unlink", 2)), [
+    [false, at],
+    [false, undefined],
+  ]);
+  meta.cut();
+  const frames = await meta.some("unlink", 2);
+  t.same(stamps(frames), [
+    [true, at],
+    [true, undefined],
+  ]);
+  frames.forEach((frame, i) => meta.done(frame, i + 1, 0));
+  await Promise.all([told, asked]);
 });
