@@ -2,7 +2,7 @@ import type { Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
 
-type Named = { readonly [F in "ino" | "dir" | "fromIno" | "intoIno" | "sync"]?: unknown };
+type Named = { readonly [F in "ino" | "dir" | "fromIno" | "intoIno"]?: unknown };
 
 /** So many may be unanswered: whoever takes a folder back waits for all that were made in it. */
 const UNANSWERED_MAX = 128;
@@ -80,7 +80,7 @@ const FAR_SIGHTED: ReadonlySet<OpName> = new Set(["rmdir", "rename", "statfs", "
 
 /** Inodes that a request names; undefined: it may see others too. */
 function inodesOf<C extends OpName>(op: C, args: OpArgs<C>): number[] | undefined {
-  const { ino, dir, fromIno, intoIno, sync } = args as Named;
-  if (FAR_SIGHTED.has(op) || sync === true) return undefined;
+  const { ino, dir, fromIno, intoIno } = args as Named;
+  if (FAR_SIGHTED.has(op)) return undefined;
   return [ino, dir, fromIno, intoIno].filter((named) => typeof named === "number");
 }

@@ -65,6 +65,8 @@ test("a folder that is listed is exclusive when no other session caches it; of w
   await maker.call("goodbye", {});
   const other = await harness.client();
   await other.call("open", { ino: inos[0] ?? 0, access: 4, truncate: false });
+  const { nextId: oldestOpen } = other;
+  other.send({ $case: "forget", value: { inos: inos.slice(0, 1) } }, { id: 0, oldestOpen });
   await other.call("getattr", { ino: inos[1] ?? 0 });
   t.equal((await list()).exclusive, false, "somebody has looked at it a moment ago");
   await clock.advance(2_000);

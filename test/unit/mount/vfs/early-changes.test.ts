@@ -103,6 +103,10 @@ void test("what others may see, or what lives on, is asked for", async (t) => {
   t.notOk(unlinked(e, "f1"), "it is open");
   await lab.end(vfs.mkdir(WHO, dir, name("sub"), 0o755, 0));
   t.notOk(unlinked(e, "sub"), "a folder, which is refused");
+  meta.exclusive = false;
+  await lab.end(vfs.mknod(WHO, dir, name("shared"), 0o644, 0, 0));
+  meta.exclusive = true;
+  t.notOk(unlinked(e, "shared"), "others know it otherwise than through its folder");
   meta.isReady = false;
   t.notOk(unlinked(e, "f2"), "the daemon is away");
   meta.isReady = true;
