@@ -186,6 +186,7 @@ export class OperationsService {
     return {
       who: credOf(call),
       now,
+      isTold: call.frame.replay !== undefined,
       session,
       readOnly,
       freshIno,

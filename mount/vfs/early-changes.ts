@@ -1,5 +1,7 @@
 import type { Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Name } from "../../proto/name.js";
+import { entryKey } from "./answers.js";
 import type { MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
 
 type Named = { readonly [F in "ino" | "dir" | "fromIno" | "intoIno"]?: unknown };
@@ -12,13 +14,16 @@ const UNANSWERED_MAX = 128;
  * nobody else can see that they are not done.
  *
  * Invariants:
- * - They are sent when they are told, in that order, and repeated at a daemon that was restarted before it serves others.
+ * - They are sent when they are told, and repeated at a daemon that was restarted before it serves others. It may carry
+ *   them out in another order (one waits for its rows), so no two of them are about the same name.
  * - Whatever may see at the daemon what they do is asked when they are answered, and no sooner.
  */
 export class EarlyChanges {
   readonly #unanswered = new Set<Promise<unknown>>();
   /** The same by the inodes that they are about. */
   readonly #byInode = new Map<number, Set<Promise<unknown>>>();
+  /** Names that they are about. */
+  readonly #names = new Set<string>();
 
   constructor(private readonly meta: MetaClient) {}
 
@@ -27,21 +32,38 @@ export class EarlyChanges {
     return this.#unanswered.size < UNANSWERED_MAX && this.meta.isReady;
   }
 
-  /** Sends a change of these inodes. Only when `isReady`. */
+  /** One that is not answered is about this name. */
+  isAbout(dir: number, name: Name): boolean {
+    return this.#names.has(entryKey(dir, name));
+  }
+
+  /** Sends a change of names of a folder, and of an inode. Only when `isReady`, and none is about these names. */
   send<C extends OpName>(
     op: C,
     args: OpArgs<C>,
-    about: { readonly who: Cred; readonly now: Time; readonly inos: readonly number[] },
+    about: {
+      readonly who: Cred;
+      readonly now: Time;
+      readonly dir: number;
+      readonly ino: number;
+      readonly names: readonly Name[];
+    },
   ): Promise<OpResult<C>> {
-    const { who, now, inos } = about;
+    const { who, now, dir, ino } = about;
+    const names = about.names.map((name) => entryKey(dir, name));
+    const inos = [dir, ino];
     const answer = this.meta.call(op, args, who, now);
+    for (const name of names) this.#names.add(name);
     this.#unanswered.add(answer);
     for (const ino of inos) {
       const own = this.#byInode.get(ino);
       if (own === undefined) this.#byInode.set(ino, new Set([answer]));
       else own.add(answer);
     }
-    const answered = (): void => this.#answered(answer, inos);
+    const answered = (): void => {
+      for (const name of names) this.#names.delete(name);
+      this.#answered(answer, inos);
+    };
     answer.then(answered, answered);
     return answer;
   }

@@ -68,11 +68,11 @@ export class EntryCache {
     this.#entries.clear();
   }
 
-  /** Those that the kernel may know too. */
-  *cached(): Generator<{ dir: number; name: Name }> {
-    for (const [key, { cached }] of this.#entries.entries()) {
+  /** Those that the kernel may know too: under its new name also what was moved and must be asked for. */
+  *names(): Generator<{ dir: number; name: Name }> {
+    for (const key of this.#entries.keys()) {
       const slash = key.indexOf("/");
-      if (cached) yield { dir: Number(key.slice(0, slash)), name: key.slice(slash + 1) as Name };
+      yield { dir: Number(key.slice(0, slash)), name: key.slice(slash + 1) as Name };
     }
   }
 }

@@ -27,6 +27,8 @@ export class Inode {
   shownUntilMs = 0;
   /** References that the kernel holds. */
   lookups = 0;
+  /** Changes of a folder that were told and are not answered: what is known of it until then is known here alone. */
+  told = 0;
   /** Regular files that are open or have data that is not stored. */
   file: FileState | undefined;
   readonly errors = new WriteErrors();
@@ -79,8 +81,8 @@ export class Inode {
  *
  * Invariants:
  * - Attributes with an older version never replace newer ones.
- * - `lookups` is exactly what Found answers gave minus what the kernel forgot; an inode without lookups, handles and
- *   data to store is idle while it is cached, and otherwise not in the table, and the metadata daemon is told.
+ * - `lookups` is exactly what Found answers gave minus what the kernel forgot; an inode without lookups, handles, told
+ *   changes and data to store is idle while it is cached, and otherwise not in the table, and the metadata daemon is told.
  * - What is cached is used only while the lease lasts, and not after a recall.
  */
 export class InodeTable {
@@ -197,11 +199,27 @@ export class InodeTable {
     return isHeld && this.isCached(folder) && this.isCached(inode);
   }
 
-  /** An own change of names that is not answered yet was made at this time. */
-  changedAt(folder: Inode, now: Time): void {
-    // The version that it makes: answers from before it are older.
-    folder.attr = { ...folder.attr, mtime: now, ctime: now, version: folder.attr.version + 1 };
+  /** An own change of names that is not answered yet was made at this time, which makes so many versions of the folder. */
+  changedAt(folder: Inode, now: Time, versions: number): void {
+    // Answers from before it are older.
+    folder.attr = { ...folder.attr, mtime: now, ctime: now, version: folder.attr.version + versions };
     this.parts.answers.inodeChanged(folder.ino);
+  }
+
+  /** Until `release` the folder stays in the table. */
+  keep(folder: Inode): void {
+    folder.told += 1;
+  }
+
+  release(folder: Inode): void {
+    folder.told -= 1;
+    this.retire(folder);
+  }
+
+  /** The same of what a name led to that has another name now. */
+  movedAt(inode: Inode, now: Time): void {
+    inode.attr = { ...inode.attr, ctime: now, version: inode.attr.version + 1 };
+    this.parts.answers.inodeChanged(inode.ino);
   }
 
   /** There is no such name in the folder, and it need not be asked. */
@@ -268,7 +286,7 @@ export class InodeTable {
   /** Lets go of a file that is neither open nor dirty, and of the inode if nobody needs it. */
   retire(inode: Inode): void {
     if (inode.file?.isIdle === true) inode.file = undefined;
-    if (inode.lookups > 0 || inode.file !== undefined || inode.ino === this.root) return;
+    if (inode.lookups > 0 || inode.told > 0 || inode.file !== undefined || inode.ino === this.root) return;
     if (this.#inodes.get(inode.ino) !== inode) return;
     if (inode.attr.nlink === 0 || !this.isCached(inode)) {
       this.#drop(inode);

@@ -8,6 +8,8 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isFolder, isRegular } from "./modes.
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
+import type { Inode } from "./inodes.js";
+import type { OpArgs, OpResult } from "./ports.js";
 
 export interface At {
   readonly dir: number;
@@ -112,31 +114,58 @@ export class Namespace {
     if (folder === undefined || inode === undefined || !early.isReady) return false;
     // What is open, or has data to store, lives on; with other names it is not known by this one alone.
     const isLast = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
-    if (!isLast || !inodes.isExclusive(folder, inode)) return false;
-    // The clocks agree but for some milliseconds; times of one folder nevertheless never go back.
+    if (!isLast || !inodes.isExclusive(folder, inode) || early.isAbout(dir, name)) return false;
     const now = later(core.parts.meta.now(), folder.attr.ctime);
     this.#removed(at);
     entries.invalidate(dir, name);
     inodes.invalidate(inode.ino);
-    inodes.changedAt(folder, now);
+    inodes.changedAt(folder, now, 1);
+    const args = { dir, name: nameBytes(name) };
+    this.#tell("unlink", args, { who, now, folder, inode, names: [name] }, () => {});
+    return true;
+  }
+
+  /** Sends a change of a folder that was told. `answered`: takes in what its answer tells of the names. */
+  #tell<C extends "unlink" | "rename">(
+    op: C,
+    args: OpArgs<C>,
+    about: {
+      readonly who: Caller;
+      readonly now: Time;
+      readonly folder: Inode;
+      readonly inode: Inode;
+      readonly names: readonly Name[];
+    },
+    answered: (reply: OpResult<C>, ticket: Ticket) => void,
+  ): void {
+    const { core } = this;
+    const { inodes, entries, early } = core;
+    const { who, now, folder, inode, names } = about;
+    const dir = folder.ino;
     const ticket = core.answers.begin();
+    inodes.keep(folder);
     early
-      .send("unlink", { dir, name: nameBytes(name) }, { who: credOf(who), now, inos: [dir, inode.ino] })
+      .send(op, args, { who: credOf(who), now, dir, ino: inode.ino, names })
       .then(
-        ({ changed }) => {
+        (reply) => {
           // A later change of our own is not in these attributes.
-          if (ticket.isFreshInode(dir)) inodes.absorbChanged(changed, ticket);
+          if (ticket.isFreshInode(dir)) inodes.absorbChanged(reply.changed, ticket);
+          answered(reply, ticket);
         },
         (error: unknown) => {
-          core.parts.log.error({ err: error, dir, name }, "a name that was removed is still there");
+          core.parts.log.error({ err: error, op, dir, names }, "a change of names that was told was not made");
           core.lostChanges.add("EIO");
-          entries.invalidate(dir, name);
-          inodes.invalidate(dir);
-          folder.attr = { ...folder.attr, version: 0 };
+          for (const name of names) entries.invalidate(dir, name);
+          for (const changed of [folder, inode]) {
+            inodes.invalidate(changed.ino);
+            changed.attr = { ...changed.attr, version: 0 };
+          }
         },
       )
-      .finally(() => core.answers.end(ticket));
-    return true;
+      .finally(() => {
+        core.answers.end(ticket);
+        inodes.release(folder);
+      });
   }
 
   rmdir(who: Caller, at: At): Promise<void> {
@@ -154,6 +183,7 @@ export class Namespace {
   async rename(who: Caller, move: Move): Promise<void> {
     const { core } = this;
     core.mustBeWritable();
+    if (this.#renameEarly(who, move)) return;
     const { fromDir, fromName, intoDir, intoName, noReplace, exchange } = move;
     if (!noReplace && !exchange) await this.#settleBeforeReplacing(move);
     const args = {
@@ -189,6 +219,38 @@ export class Namespace {
     if (voided !== undefined) return;
     if (guessed !== undefined) core.entries.putChecked(into, guessed, false);
     if (exchange && replaced !== undefined) core.entries.putChecked(from, replaced, false);
+  }
+
+  /** To a name of the same folder that is free: as `#unlinkEarly`. */
+  #renameEarly(who: Caller, { fromDir: dir, fromName, intoDir, intoName, exchange }: Move): boolean {
+    const { core } = this;
+    const { inodes, entries, early } = core;
+    const folder = inodes.get(dir);
+    const inode = inodes.get(entries.get(dir, fromName) ?? 0);
+    if (folder === undefined || inode === undefined || dir !== intoDir || exchange || !early.isReady) return false;
+    // Data to store would change the inode meanwhile; with other names it is not known by this one alone.
+    const isPlain = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
+    if (!isPlain || !inodes.isExclusive(folder, inode)) return false;
+    if (early.isAbout(dir, fromName) || early.isAbout(dir, intoName)) return false;
+    const into = { dir, name: intoName };
+    if (entries.get(dir, intoName) !== 0 && !this.#isAbsent(into)) return false;
+    const now = later(later(core.parts.meta.now(), folder.attr.ctime), inode.attr.ctime);
+    inodes.named(dir, fromName, false);
+    inodes.named(dir, intoName, true);
+    entries.invalidate(dir, fromName);
+    entries.invalidate(dir, intoName);
+    entries.putChecked(into, inode.ino, false);
+    // One name less, then one more.
+    inodes.changedAt(folder, now, 2);
+    inodes.movedAt(inode, now);
+    const names = { fromName: nameBytes(fromName), intoName: nameBytes(intoName) };
+    // Whatever is wrong here, it must not cost a file.
+    const args = { fromDir: dir, intoDir: dir, ...names, noReplace: true, exchange };
+    const about = { who, now, folder, inode, names: [fromName, intoName] };
+    this.#tell("rename", args, about, ({ intoCached }, ticket) => {
+      if (ticket.isFreshEntry(dir, intoName)) entries.putChecked(into, inode.ino, intoCached);
+    });
+    return true;
   }
 
   /**
@@ -326,6 +388,9 @@ export class Namespace {
   }
 }
 
+/**
+ * The clocks of a mount and of the daemon agree but for some milliseconds; times of one inode nevertheless never go back.
+ */
 function later(a: Time, b: Time | undefined): Time {
   return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec >= b.nsec) ? a : b;
 }

@@ -32,7 +32,7 @@ export class Recalls {
     const { core } = this;
     core.answers.everythingChanged();
     core.inodes.invalidateAll();
-    const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.cached()];
+    const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.names()];
     core.entries.invalidateAll();
     const now = core.parts.clock.monotonicMs();
     const waits = entries.map(({ dir, name }) => this.#wait(dir, core.kernel.dropEntry(dir, name)));

@@ -229,7 +229,7 @@ export class FakeMetaClient implements MetaClient {
     const result = rows.run((tx) => {
       watch = new Watch(tx);
       const rule = OPERATIONS[op as RuleName] as (tx: Tx, ctx: Context, args: unknown) => object;
-      return rule(watch, { ...this.#context(who), ...(now === undefined ? {} : { now }) }, args);
+      return rule(watch, { ...this.#context(who), ...(now === undefined ? {} : { now, isTold: true }) }, args);
     });
     const changed = watch?.changed() ?? nothing;
     this.#note(op, result, args);

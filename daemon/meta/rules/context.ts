@@ -6,6 +6,8 @@ import { fail } from "../../../proto/errno.js";
 export interface Context {
   readonly who: Cred;
   readonly now: Time;
+  /** The client has told it as made at that time: what comes later may have been carried out before. */
+  readonly isTold?: boolean;
   /** 0: the daemon itself. */
   readonly session: number;
   readonly readOnly: boolean;

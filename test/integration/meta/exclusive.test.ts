@@ -2,7 +2,8 @@ import { test } from "tap";
 import { FakeClock } from "../../helpers/fake-clock.js";
 import { MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
 
-const NOW = { sec: 1_600_000_000, nsec: 5 };
+/** Later than what the tests do before. */
+const NOW = { sec: Math.floor(Date.now() / 1000) + 60, nsec: 5 };
 const STAMP = { now: NOW, inos: [], order: 0, batch: 0 };
 
 async function folder(client: RawClient, name: string): Promise<{ ino: number; exclusive: boolean }> {
@@ -130,4 +131,20 @@ test("sessions that wait for each other's folders, or for one that is silent, co
     const next = await harness.client(false);
     t.match(await next.attach({ session: client.session }), { session: client.session, resumed: true });
   }
+});
+
+test("times of a folder do not go back when what was told later is carried out first", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const owner = await harness.client();
+  const { ino: dir } = await folder(owner, "d");
+  for (const file of ["f", "g"]) await owner.create(dir, file);
+  const sec = Math.floor(Date.now() / 1000);
+  for (const [file, at] of [
+    ["g", sec + 20],
+    ["f", sec + 10],
+  ] as const) {
+    const replay = { now: { sec: at, nsec: 0 }, inos: [], order: 0, batch: 0 };
+    await owner.ask("unlink", { dir, name: Buffer.from(file) }, { replay });
+  }
+  t.equal((await owner.call("getattr", { ino: dir })).attr?.mtime?.sec, sec + 20);
 });

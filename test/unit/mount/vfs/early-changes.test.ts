@@ -13,7 +13,7 @@ interface Exclusive {
   readonly open: () => void;
 }
 
-/** A mount that has all folders exclusively, a folder with files f0, f1, ...; the daemon does no unlink before `open`. */
+/** A mount that has all folders exclusively, a folder with files f0, f1, ...; the daemon moves and removes nothing before `open`. */
 async function exclusive(files = 3): Promise<Exclusive> {
   const lab = new Lab();
   const mount = lab.mount();
@@ -23,7 +23,7 @@ async function exclusive(files = 3): Promise<Exclusive> {
   for (let i = 0; i < files; i++) await lab.end(vfs.mknod(WHO, dir, name(`f${i}`), 0o644, 0, 0));
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => (open = resolve));
-  mount.meta.before = (op) => (op === "unlink" ? opened : undefined);
+  mount.meta.before = (op) => (op === "unlink" || op === "rename" ? opened : undefined);
   return { lab, mount, dir, open: () => open() };
 }
 
@@ -32,6 +32,12 @@ function unlinked({ mount, dir }: Exclusive, text: string): boolean {
   const done = mount.vfs.unlink(WHO, dir, name(text));
   if (done instanceof Promise) done.catch(() => {});
   return !(done instanceof Promise);
+}
+
+/** Whether it was done without asking. */
+async function renamed({ mount, dir }: Exclusive, from: string, into: string, more = {}): Promise<boolean> {
+  const plain = { fromDir: dir, intoDir: dir, noReplace: false, exchange: false };
+  return !(await isWaiting(mount.vfs.rename(WHO, { ...plain, fromName: name(from), intoName: name(into), ...more })));
 }
 
 async function isWaiting(work: unknown): Promise<boolean> {
@@ -90,6 +96,107 @@ void test("what the daemon would show of it waits until it is done there", async
   e.open();
   for (const work of Object.values(waiting)) await lab.end(Promise.resolve(work as Promise<unknown>).catch(() => {}));
   t.notOk(unlinked(e, "f0"), "after a recall it is not this mount's alone any more");
+});
+
+void test("in an exclusive folder a file has its new name at once, and everything here shows it", async (t) => {
+  const e = await exclusive();
+  const { lab, mount, dir } = e;
+  const { vfs } = mount;
+  const inoOf = async (text: string) => (await lab.end(vfs.lookup(WHO, dir, name(text)))).attr?.ino ?? 0;
+  const [ino, other] = [await inoOf("f0"), await inoOf("f1")];
+  await lab.clock.advance(5000);
+  t.ok(await renamed(e, "f0", "g0"));
+  t.ok(await renamed(e, "f1", "g1", { noReplace: true }), "the next does not wait either");
+  t.ok(unlinked(e, "f2"), "nor what is removed then");
+  t.equal((await vfs.lookup(WHO, dir, name("f0"))).attr, undefined);
+  const folder = await vfs.getattr(WHO, dir);
+  t.same(folder.attr.ctime, folder.attr.mtime);
+  t.same((await vfs.getattr(WHO, ino)).attr.ctime, folder.attr.ctime);
+  t.ok(await isWaiting(vfs.lookup(WHO, dir, name("g0"))), "what the daemon would show waits");
+  e.open();
+  await lab.end(vfs.drain());
+  for (const at of [dir, ino, other]) {
+    t.same((await lab.end(vfs.getattr(WHO, at))).attr, attrOf(lab.cluster.inode(at)!), "as the daemon has it");
+  }
+  t.same(lab.cluster.inode(dir)?.mtime, folder.attr.mtime, "at the time when it was told");
+  t.notOk(vfs.lookup(WHO, dir, name("g0")) instanceof Promise, "which need not be asked again");
+  t.same([await inoOf("g0"), await inoOf("g1"), await inoOf("f1")], [ino, other, 0]);
+  t.ok(await renamed(e, "g0", "f0"), "and it goes on so");
+  t.ok(unlinked(e, "g1"));
+});
+
+void test("of two changes of one name the second is asked for, when the first is done", async (t) => {
+  const e = await exclusive();
+  const { lab, mount, dir } = e;
+  const { vfs, meta } = mount;
+  const inos = await Promise.all(
+    ["f0", "f1"].map(async (text) => (await lab.end(vfs.lookup(WHO, dir, name(text)))).attr?.ino),
+  );
+  const before = meta.before;
+  const asked: unknown[] = [];
+  meta.before = (op, args) => {
+    if (op === "rename") asked.push((args as { noReplace: boolean }).noReplace);
+    return before(op, args);
+  };
+  t.ok(await renamed(e, "f0", "g0"));
+  t.notOk(await renamed(e, "f1", "f0"), "it may be carried out first");
+  t.notOk(await renamed(e, "g0", "h0"));
+  t.ok(unlinked(e, "f2"));
+  t.notOk(await renamed(e, "f1", "f2"));
+  t.same(asked, [true], "which replaces nothing in any case");
+  e.open();
+  await lab.end(vfs.drain());
+  t.same(lab.cluster.inode(inos[0] ?? 0)?.nlink, 1);
+  t.same(lab.cluster.inode(inos[1] ?? 0)?.nlink, 1);
+});
+
+void test("a folder that the kernel forgets before the answer stays as it was told", async (t) => {
+  const e = await exclusive();
+  const { lab, mount, dir } = e;
+  const { vfs } = mount;
+  await lab.clock.advance(5000);
+  t.ok(unlinked(e, "f0"));
+  const { attr } = await vfs.getattr(WHO, dir);
+  vfs.forget(dir, 1);
+  const looked = await lab.end(vfs.lookup(WHO, 1, name("dir")));
+  t.same(looked.attr?.mtime, attr.mtime);
+  e.open();
+  await lab.end(vfs.drain());
+  t.same((await lab.end(vfs.getattr(WHO, dir))).attr, attrOf(lab.cluster.inode(dir)!), "as the daemon has it");
+});
+
+void test("a name that was recalled before the answer to its rename is asked for", async (t) => {
+  const e = await exclusive();
+  const { lab, mount, dir } = e;
+  const { vfs } = mount;
+  t.ok(await renamed(e, "f0", "g0"));
+  await lab.end(vfs.recall({ number: 1, inodes: [], entries: [{ dir, name: Buffer.from("g0") }] }));
+  e.open();
+  await lab.end(vfs.drain());
+  t.ok(vfs.lookup(WHO, dir, name("g0")) instanceof Promise);
+});
+
+void test("a name that replaces another, leaves its folder or is more than one is asked for", async (t) => {
+  const e = await exclusive(5);
+  const { lab, mount, dir } = e;
+  const { vfs } = mount;
+  t.notOk(await renamed(e, "f0", "f1"), "it is taken");
+  t.notOk(await renamed(e, "f0", "f0"), "by itself");
+  t.notOk(await renamed(e, "f0", "f1", { exchange: true }));
+  t.notOk(await renamed(e, "f0", "g", { exchange: true }), "nothing is there to exchange");
+  t.notOk(await renamed(e, "f0", "up", { intoDir: 1 }), "to another folder");
+  t.notOk(await renamed(e, "missing", "g"));
+  await lab.end(vfs.link(WHO, (await lab.end(vfs.lookup(WHO, dir, name("f2")))).attr?.ino ?? 0, dir, name("link")));
+  t.notOk(await renamed(e, "f2", "g"), "it has another name");
+  await lab.end(vfs.open(WHO, (await lab.end(vfs.lookup(WHO, dir, name("f3")))).attr?.ino ?? 0, flags()));
+  t.notOk(await renamed(e, "f3", "g"), "it is open");
+  await lab.end(vfs.mkdir(WHO, dir, name("sub"), 0o755, 0));
+  t.notOk(await renamed(e, "sub", "g"), "a folder");
+  const long = { fromDir: dir, intoDir: dir, fromName: name("f4"), intoName: name("n".repeat(256)) };
+  const refused = () => vfs.rename(WHO, { ...long, noReplace: false, exchange: false });
+  t.equal(await lab.errno(refused), "ENAMETOOLONG");
+  e.open();
+  await lab.end(vfs.drain());
 });
 
 void test("what others may see, or what lives on, is asked for", async (t) => {
@@ -162,6 +269,22 @@ void test("what the daemon did not do after all is told to who syncs a folder, a
   t.equal(await lab.errno(() => vfs.fsyncdir(handle)), "EIO");
   t.equal(await lab.errno(() => vfs.fsyncdir(handle)), "", "once");
   t.ok((await lab.end(vfs.lookup(WHO, dir, name("f0")))).attr !== undefined);
+});
+
+void test("the same of what did not get its new name", async (t) => {
+  const e = await exclusive();
+  const { lab, mount, dir } = e;
+  const { vfs, meta } = mount;
+  const { handle } = await lab.end(vfs.opendir(WHO, dir));
+  const { ino } = (await lab.end(vfs.lookup(WHO, dir, name("f0")))).attr ?? { ino: 0 };
+  meta.before = (op) => {
+    if (op === "rename") throw new FsError("EIO", "given up");
+  };
+  t.ok(await renamed(e, "f0", "g0"));
+  t.equal(await lab.errno(() => vfs.fsyncdir(handle)), "EIO");
+  t.equal((await lab.end(vfs.lookup(WHO, dir, name("f0")))).attr?.ino, ino);
+  t.equal((await lab.end(vfs.lookup(WHO, dir, name("g0")))).attr, undefined);
+  t.same((await lab.end(vfs.getattr(WHO, ino))).attr, attrOf(lab.cluster.inode(ino)!), "as the daemon has it");
 });
 
 interface Held {
