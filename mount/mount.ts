@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { collectForBigMessages } from "../daemon/common/engine.js";
 import { serveHttp, type HttpServer } from "../daemon/common/http.js";
 import { OperationTimes, processRegistry } from "../daemon/common/metrics.js";
 import { StartupError, type Running } from "../daemon/common/running.js";
@@ -21,6 +22,7 @@ const IDLE_INODES = 20_000;
  */
 export async function startMount(opts: MountOptions): Promise<Running> {
   const { key, deadlines, clock, log, readOnly, allowOther } = opts;
+  collectForBigMessages();
   const mountpoint = await prepareMountpoint(opts.mountpoint, { log, clock });
   const registry = processRegistry();
   const undo: (() => Promise<void>)[] = [];

@@ -10,7 +10,8 @@ export const NAME_MAX = 255;
  * The name in these bytes, without a check: for bytes that this project wrote itself.
  */
 export function nameOf(bytes: Uint8Array): Name {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1") as Name;
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString("latin1") as Name;
 }
 
 /** The name in these bytes; EINVAL for an empty one, "." and "..", `/` or NUL in it; ENAMETOOLONG above 255 bytes. */

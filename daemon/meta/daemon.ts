@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { collectForManyRows } from "../common/engine.js";
 import { serveHttp, type HttpServer } from "../common/http.js";
 import { lockFolder } from "../common/lock-file.js";
 import { processRegistry } from "../common/metrics.js";
@@ -40,6 +41,7 @@ export async function startMeta(opts: MetaOptions): Promise<Running> {
 
 async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   const { deadlines, log, clock } = opts;
+  collectForManyRows();
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());
@@ -51,7 +53,7 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   const executor = new Executor(
     { store, log },
     {
-      ...(opts.cacheRows === undefined ? {} : { cacheRows: opts.cacheRows }),
+      ...(opts.cacheBytes === undefined ? {} : { cacheBytes: opts.cacheBytes }),
       admit: onlyDeletionsWhen(() => space.isLow),
       later: (start) => void clock.after(GATHER_MS, start),
     },

@@ -45,8 +45,8 @@ export interface ExecuteOptions {
 type Admit = (changes: ReadonlyMap<Key, Row | undefined>, before: (key: Key) => Row | undefined) => void;
 
 export interface ExecutorOptions extends CommitterOptions {
-  /** Rows in memory beyond those that are in use; default 250,000. */
-  readonly cacheRows?: number;
+  /** Memory of the rows that are not in use; default 48 MiB. */
+  readonly cacheBytes?: number;
   /** When so many changed rows wait to become durable, or so many bytes of them, execute() waits; default 20,000. */
   readonly dirtyRows?: number;
   /** Default 32 MiB. */
@@ -82,7 +82,7 @@ export class Executor {
   constructor(parts: { readonly store: MetaStore; readonly log: Logger }, opts: ExecutorOptions = {}) {
     const { store, log } = parts;
     this.#log = log;
-    this.#cache = new RowCache({ rows: opts.cacheRows ?? 250_000 });
+    this.#cache = new RowCache({ bytes: opts.cacheBytes ?? 48 * 1024 * 1024 });
     this.#loader = new RowLoader({ store, cache: this.#cache });
     this.#committer = new Committer({ store }, opts);
     this.#committer.onDurable((batch, keys) => {

@@ -19,6 +19,6 @@ export interface MetaOptions {
   readonly clock: Clock;
   /** Instead of SQLite in `data`; for tests. */
   readonly store?: MetaStore;
-  /** Rows kept in memory; default 250,000 (an inode's takes about 600 bytes). */
-  readonly cacheRows?: number;
+  /** Memory for rows that are not in use; default 48 MiB (a small file's take about 3 KiB). */
+  readonly cacheBytes?: number;
 }

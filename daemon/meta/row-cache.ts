@@ -10,6 +10,8 @@
  *   added with every change leaves a hole each time, and is soon looked for among thousands of them.
  * - `#entries` counts the entries of each folder that are in memory. The executor keeps whole operations, so a folder's
  *   row, when it is here, says how many there are; where both numbers agree, a name that is not in memory does not exist.
+ * - What rows take is estimated (`sizeOf`), which holds as long as each buffer in a row is its own: a slice of Node's pool
+ *   keeps 8 KiB alive (`collectForManyRows`).
  */
 import { kindOf, type Key, type RowKind, type Rows } from "./keys.js";
 import type { Row } from "./row-codec.js";
@@ -57,8 +59,13 @@ const NOBODY: readonly Writer[] = [];
 /** Stored replies are written, almost never read, and soon deleted: they would only push out others. */
 const FLEETING: RowKind = "Q";
 
-/** So many bytes of a stored row count as one row of the bound. */
-const BYTES_PER_ROW = 512;
+/**
+ * Bytes of memory that a row takes besides what is stored of it, with its key and its place here; measured with rows that
+ * were decoded (Node 20, heap and buffers after a full collection).
+ */
+const OVERHEAD: { readonly [K in RowKind]?: number } = { I: 750, E: 250, C: 450, S: 700, K: 550 };
+const OVERHEAD_OTHERS = 500;
+const OVERHEAD_ABSENT = 250;
 
 export class RowCache {
   readonly #rows = new Map<Key, Held>();
@@ -71,9 +78,9 @@ export class RowCache {
   /** Rows with changes that are not durable. */
   readonly #dirty = new Set<Held>();
 
-  /** `rows`: how many rows that nobody holds are kept; large ones count as several. */
-  constructor(opts: { readonly rows: number }) {
-    this.#idleMax = opts.rows;
+  /** `bytes`: memory of the rows that nobody holds. */
+  constructor(opts: { readonly bytes: number }) {
+    this.#idleMax = opts.bytes;
     this.#idle.older = this.#idle;
     this.#idle.newer = this.#idle;
   }
@@ -262,9 +269,9 @@ export class RowCache {
   }
 }
 
-/** Rows of the bound that it counts as. */
-function sizeOf(held: Held): number {
-  return 1 + Math.floor(held.bytes / BYTES_PER_ROW);
+/** Bytes of memory, about. */
+function sizeOf({ key, row, bytes }: Held): number {
+  return row === undefined ? OVERHEAD_ABSENT : (OVERHEAD[kindOf(key)] ?? OVERHEAD_OTHERS) + bytes;
 }
 
 /** The known row as the kind that the key says. */

@@ -5,6 +5,7 @@ import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
 import type { Cancel } from "../common/clock.js";
 import { parseListen } from "../common/address.js";
 import { checkDeadlines } from "../common/deadlines.js";
+import { collectForBigMessages } from "../common/engine.js";
 import { serveHttp } from "../common/http.js";
 import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
@@ -35,6 +36,7 @@ const RESERVE = 64 * 1024 * 1024;
  * yet. StartupError for a folder that cannot be used, a port that is taken, another volume or another key.
  */
 export async function startStore(opts: StoreOptions): Promise<Running> {
+  collectForBigMessages();
   checkDeadlines(opts.deadlines);
   mustBeReachable(opts);
   const folder = await openDataFolder(opts.data);

@@ -25,7 +25,11 @@ export function builder(yargs: Argv) {
       type: "number",
       describe: "of a new volume: copies that must stand before a write is acknowledged [default: all]",
     })
-    .option("cache-rows", { type: "number", describe: "metadata rows kept in memory [default: 250000]" })
+    .option("cache", {
+      type: "string",
+      default: "48MiB",
+      describe: "memory for metadata that was used; a small file takes about 3 KiB of it",
+    })
     .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052");
 }
 
@@ -41,7 +45,7 @@ export async function handler(args: Args): Promise<number> {
       listen: args.listen,
       key: await clusterKey(args.key, undefined),
       ...(args.http === undefined ? {} : { http: args.http }),
-      ...(args.cacheRows === undefined ? {} : { cacheRows: args.cacheRows }),
+      cacheBytes: sizeOption("cache", args.cache),
       create,
       deadlines: deadlinesWith(args.deadline),
       log,

@@ -12,7 +12,6 @@ import {
   type ServerOptions,
 } from "@grpc/grpc-js";
 import { LIMITS } from "../../../proto/limits.js";
-import { collectForBigMessages } from "../engine.js";
 
 /**
  * How grpc-js is set up, and the one place that reaches into it: HTTP/2 flow control of both sides. With grpc-js's own
@@ -126,6 +125,5 @@ export function checkVersion(): void {
   }
   // It writes to stderr by itself otherwise; what matters reaches us as a status.
   setLogVerbosity(logVerbosity.NONE);
-  collectForBigMessages();
   isVersionChecked = true;
 }

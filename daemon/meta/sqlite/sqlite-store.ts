@@ -34,7 +34,7 @@ export async function openSqlite(path: string): Promise<MetaStore> {
     const writer = await open(path);
     await prepareFile(writer, path);
     const reader = await open(path);
-    await reader.exec("PRAGMA cache_size=-32768; PRAGMA query_only=ON");
+    await reader.exec("PRAGMA cache_size=-8192; PRAGMA query_only=ON");
     const one = await reader.prepare("SELECT value FROM kv WHERE key=?");
     return new SqliteStore({ writer, reader, lock, one });
   } catch (error) {
@@ -104,7 +104,7 @@ async function prepareFile(db: Database, path: string): Promise<void> {
       hint: "put the data folder on a local disk",
     });
   }
-  await db.exec("PRAGMA synchronous=FULL; PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864");
+  await db.exec("PRAGMA synchronous=FULL; PRAGMA cache_size=-8192; PRAGMA journal_size_limit=67108864");
   await migrate(db);
 }
 

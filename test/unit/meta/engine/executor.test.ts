@@ -71,7 +71,7 @@ test("hinted and preloaded rows cost one load, whatever the size of the cache", 
   const cells = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [n + 1, [n + 1]]));
   const keys = Object.keys(cells).map((n) => cell(Number(n)));
   const store = new Watched(storeWith(cells));
-  const { executor } = executorOver(store, { cacheRows: 1 });
+  const { executor } = executorOver(store, { cacheBytes: 1 });
   const sum = (get: (at: Key<"U">) => number) => keys.reduce((total, at) => total + get(at), 0);
   const hinted = await executor.execute(1, (tx) => sum((at) => tx.get(at)?.chunks[0] ?? 0), { hint: keys });
   t.equal(hinted.value, 1275);
@@ -87,7 +87,7 @@ test("hinted and preloaded rows cost one load, whatever the size of the cache", 
 
 test("a row changed while its load is on the way stays as changed, also when the cache let go of it", async (t) => {
   const gates = new Gates();
-  const { executor } = executorOver(storeWith({ 1: [1], 2: [2] }, { gate: gates.gate }), { cacheRows: 1 });
+  const { executor } = executorOver(storeWith({ 1: [1], 2: [2] }, { gate: gates.gate }), { cacheBytes: 1 });
   gates.close("after load");
   const reading = executor.execute(1, (tx) => numbers(tx, 1));
   t.equal(await stateOf(reading), "waiting");
@@ -306,7 +306,7 @@ test("a load that outlives its operation brings nothing old back", async (t) => 
     if (call === "load" && when === "before" && ++loads === 1) throw new Error("disk");
     await gates.gate(call, when);
   };
-  const { executor } = executorOver(storeWith({ 1025: [1] }, { gate }), { cacheRows: 1 });
+  const { executor } = executorOver(storeWith({ 1025: [1] }, { gate }), { cacheBytes: 1 });
   gates.close("after load");
   const hint = Array.from({ length: 1025 }, (_, n) => cell(n + 1)); // two loads: the first fails, the second stands still
   await rejects(

@@ -93,7 +93,7 @@ test("each page of a listing is the folder at one moment, while others create, u
         const history = new History();
         const store = new MemoryStore({ gate: (call, when) => s.schedule(Promise.resolve(), `${when} ${call}`) });
         const { executor } = executorOver(store, {
-          cacheRows: 1,
+          cacheBytes: 1,
           defer: (go) => void s.schedule(Promise.resolve(), "batch").then(go),
         });
         const doIt = async (op: Change) => {
@@ -200,7 +200,7 @@ test("a scan of any kind goes on behind rows that were deleted and not yet writt
 
 test("a change during a listing replaces what was undurable when it began", async (t) => {
   const gates = new Gates();
-  const { executor } = executorOver(new MemoryStore({ gate: gates.gate }), { cacheRows: 1 });
+  const { executor } = executorOver(new MemoryStore({ gate: gates.gate }), { cacheBytes: 1 });
   gates.close("before commit");
   await executor.execute(1, (tx) => create(tx, nameFor(1)));
   gates.close("before scan");

@@ -9,7 +9,7 @@ import { cell } from "./lab.js";
 const row = { chunks: [] } as never;
 
 test("rows that nobody holds are bounded, large ones count as several, and the least used goes first", (t) => {
-  const cache = new RowCache({ rows: 10 });
+  const cache = new RowCache({ bytes: 10 * (500 + 100) });
   const keep = (n: number, bytes: number) => {
     cache.pin(cell(n));
     cache.loaded(cell(n), row, bytes);
@@ -18,7 +18,7 @@ test("rows that nobody holds are bounded, large ones count as several, and the l
   for (let n = 1; n <= 20; n++) keep(n, 100);
   t.equal(cache.size, 10);
   cache.get(cell(11));
-  keep(21, 4 * 512);
+  keep(21, 5 * 600 - 500);
   t.equal(cache.size, 6);
   t.not(cache.get(cell(11)), undefined, "it was used");
   t.equal(cache.get(cell(12)), undefined);
@@ -26,7 +26,7 @@ test("rows that nobody holds are bounded, large ones count as several, and the l
 });
 
 test("a row that was never written is known to be absent, unless more is known of it", (t) => {
-  const cache = new RowCache({ rows: 2 });
+  const cache = new RowCache({ bytes: 2 * 250 });
   cache.put(cell(1), row, { session: 1, batch: 1, durable: 0, bytes: 10 });
   cache.absent(cell(1));
   t.equal(cache.get(cell(1))?.row, row);
@@ -40,7 +40,7 @@ test("a row that was never written is known to be absent, unless more is known o
 });
 
 test("dirty and pinned rows stay above the bound, and join the others afterwards", (t) => {
-  const cache = new RowCache({ rows: 1 });
+  const cache = new RowCache({ bytes: 600 });
   for (let n = 1; n <= 5; n++) cache.put(cell(n), row, { session: 1, batch: 1, durable: 0, bytes: 10 });
   cache.pin(cell(1));
   for (let n = 1; n <= 5; n++) cache.durable(cell(n), 1);
@@ -54,7 +54,7 @@ test("dirty and pinned rows stay above the bound, and join the others afterwards
 });
 
 test("a row that never comes to rest remembers only those whose changes are not durable", (t) => {
-  const cache = new RowCache({ rows: 1 });
+  const cache = new RowCache({ bytes: 600 });
   for (let batch = 1; batch <= 100; batch++) {
     cache.put(cell(1), row, { session: batch, batch, durable: batch - 2, bytes: 10 });
     cache.durable(cell(1), batch - 1);
@@ -75,8 +75,8 @@ test("a name that is not in memory is known to be absent exactly when all names 
   });
   let certain = 0;
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 60 }), (rows, steps) => {
-      const cache = new RowCache({ rows });
+    fc.property(fc.integer({ min: 250, max: 2500 }), fc.array(step, { maxLength: 60 }), (bytes, steps) => {
+      const cache = new RowCache({ bytes });
       const there = new Set<Key>();
       let batch = 0;
       const put = (k: Key, row: Row | undefined) =>

@@ -119,7 +119,7 @@ test("operations on a cache of one row behave as if they ran one after the other
         gate: (call, when) => s.schedule(Promise.resolve(), `${when} ${call}`),
       });
       const { executor } = executorOver(store, {
-        cacheRows: 1,
+        cacheBytes: 1,
         dirtyRows: 5,
         defer: (go) => void s.schedule(Promise.resolve(), "batch").then(go),
       });
