@@ -128,8 +128,7 @@ export class Requests {
     while (!this.isFull) {
       const request = this.#waiting.shift();
       if (request === undefined) break;
-      request.id = this.#nextId++;
-      this.#open.set(request.id, request);
+      this.#opened(request);
       taken.push(request);
     }
     return taken;
@@ -175,6 +174,9 @@ export class Requests {
     for (const request of this.#retained) request.batch = undefined;
     // They stand in another order now: whoever waits for some waits for all.
     for (const waiter of this.#durableWaiters) waiter.until = this.#retainedCount;
+    // The daemon must hear of what was told before it serves others.
+    for (const request of this.#waiting.filter(({ toldAt }) => toldAt !== undefined)) this.#opened(request);
+    this.#waiting = this.#waiting.filter(({ toldAt }) => toldAt === undefined);
     const again = this.#retained.map((request) => ({ request, replay: request.first?.stamp }));
     const unanswered = [...this.#open.values()].filter((request) => request.first === undefined);
     return [...again, ...unanswered.map((request) => ({ request, replay: toldStamp(request) }))];
@@ -185,7 +187,8 @@ export class Requests {
    * be the fate of changes that were answered.
    */
   fence(durable: number): boolean {
-    const isLost = this.#retained.length > 0 || [...this.#open.values()].some(({ toldAt }) => toldAt !== undefined);
+    const told = [...this.#open.values(), ...this.#waiting].filter(({ toldAt }) => toldAt !== undefined);
+    const isLost = this.#retained.length > 0 || told.length > 0;
     const lost = new FsError("EIO", "the metadata daemon gave this session up");
     const again: Request[] = [];
     for (const request of this.#open.values()) {
@@ -193,7 +196,8 @@ export class Requests {
       else request.waiter?.reject(lost);
     }
     for (const request of again) request.id = 0;
-    this.#waiting = [...again, ...this.#waiting];
+    for (const { waiter } of told) waiter?.reject(lost);
+    this.#waiting = [...again, ...this.#waiting.filter(({ toldAt }) => toldAt === undefined)];
     this.#forgetOpen(lost);
     this.#nextId = 1;
     this.#stream++;
@@ -223,6 +227,11 @@ export class Requests {
     for (const request of [...this.#waiting, ...this.#open.values()]) request.waiter?.reject(error);
     this.#waiting = [];
     this.#forgetOpen(error);
+  }
+
+  #opened(request: Request): void {
+    request.id = this.#nextId++;
+    this.#open.set(request.id, request);
   }
 
   #forgetOpen(error: FsError): void {

@@ -5,6 +5,9 @@ import type { Ticket } from "./answers.js";
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
+import type { Inode } from "./inodes.js";
+import { isRegular } from "./modes.js";
+import { isForetold, tellAttributes, withChange } from "./told-attributes.js";
 
 /** Attributes of inodes, and truncation. */
 export class InodeAttributes {
@@ -39,11 +42,15 @@ export class InodeAttributes {
     });
   }
 
-  async set(who: Caller, ino: number, change: Change): Promise<Attributes> {
+  set(who: Caller, ino: number, change: Change): Maybe<Attributes> {
+    const { inodes } = this.core;
     this.core.mustBeWritable();
     if (change.size !== undefined && change.size > LIMITS.fileSizeMax) fail("EFBIG");
-    const file = this.core.inodes.get(ino)?.file;
+    const inode = inodes.get(ino);
+    if (inode !== undefined && this.#setHere(inode, change)) return inodes.attributes(inode);
+    const file = inode?.file;
     if (file === undefined) return this.#change(who, ino, change);
+    file.tellAttributes();
     if (change.size !== undefined) return this.#resize(who, file, change, change.size);
     if (!file.writer.isDirty) return this.#change(who, ino, change);
     return file.writer.exclusive(() => this.#change(who, ino, change));
@@ -51,6 +58,25 @@ export class InodeAttributes {
 
   access(who: Caller, ino: number, mask: number): Promise<void> {
     return this.core.ask("access", { ino, mask }, credOf(who), () => undefined);
+  }
+
+  /** Nobody else can see it before the metadata daemon knows: it need not be asked now. False: it must be. */
+  #setHere(inode: Inode, change: Change): boolean {
+    const { core } = this;
+    const { file } = inode;
+    const folder = isRegular(inode.attr) ? core.inodes.enclosing(inode) : undefined;
+    if (folder === undefined || !isForetold(inode.view(), change)) return false;
+    const isLater = file?.writer.isDirty === true;
+    if (isLater ? file.writer.isStoring : !core.early.isReady || core.early.isAboutInode(inode.ino)) return false;
+    const told = withChange(file?.told, change, core.nowAfter(inode.view().ctime), folder.ino);
+    if (!isLater) {
+      tellAttributes(core, inode, told);
+      return true;
+    }
+    file.told = told;
+    if (change.mtime !== undefined) file.writer.forgetMtime();
+    core.answers.inodeChanged(inode.ino);
+    return true;
   }
 
   #change(who: Caller, ino: number, change: Change): Promise<Attributes> {

@@ -4,6 +4,7 @@ import type { Clock } from "../../daemon/common/clock.js";
 import type { Deadlines } from "../../daemon/common/deadlines.js";
 import { FsError, fail } from "../../proto/errno.js";
 import type { Attr, Cred } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { Answers, type Ticket } from "./answers.js";
 import { Busy } from "./busy.js";
 import { EarlyChanges } from "./early-changes.js";
@@ -86,6 +87,17 @@ export class Core {
     }
   }
 
+  /**
+   * Now. The clocks of a mount and of the daemon agree but for some milliseconds; times of one inode nevertheless never
+   * go back.
+   */
+  nowAfter(...known: readonly (Time | undefined)[]): Time {
+    return known.reduce<Time>(
+      (now, time) => (time !== undefined && isAfter(time, now) ? time : now),
+      this.parts.meta.now(),
+    );
+  }
+
   mustBeWritable(): void {
     if (this.opts.readOnly) fail("EROFS");
   }
@@ -105,4 +117,8 @@ export function credOf(who: Caller): Cred {
 export function mustAttr(attr: Attr | undefined): Attr {
   if (attr === undefined) throw new FsError("EPROTO", "an answer lacks its attributes");
   return attr;
+}
+
+function isAfter(a: Time, b: Time): boolean {
+  return a.sec > b.sec || (a.sec === b.sec && a.nsec > b.nsec);
 }

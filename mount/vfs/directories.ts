@@ -7,6 +7,7 @@ import { S_IFDIR } from "./modes.js";
 import { type Core, SELF } from "./core.js";
 import type { Found, Listed } from "./filesystem.js";
 import { foundOf } from "./found.js";
+import type { Exclusivity } from "./inodes.js";
 import { NAMES_MAX } from "./known-names.js";
 import { Handles } from "./handles.js";
 import type { Hearer } from "./write-errors.js";
@@ -30,8 +31,8 @@ interface Page {
   readonly withAttributes: boolean;
   /** The folder's attributes were cached when it was asked for: changes of others are told. */
   readonly isWatched: boolean;
-  /** Since when this session had the folder exclusively; 0: it had not. */
-  readonly exclusive: number;
+  /** Undefined: this session had not the folder exclusively. */
+  readonly exclusive: Exclusivity | undefined;
   readonly reply: ReadDirReply;
   readonly ticket: Ticket;
 }
@@ -127,7 +128,7 @@ export class Directories {
     if (found === undefined || entry.attr === undefined) return true;
     const inode = core.inodes.take(entry.attr, page.reply.cached, page.ticket);
     const { exclusive } = page;
-    if (entry.exclusive && exclusive !== 0 && exclusive === core.inodes.exclusiveOf(dir.ino)) {
+    if (entry.exclusive && exclusive !== undefined && exclusive === core.inodes.exclusiveOf(dir.ino)) {
       core.inodes.enclose(inode, exclusive);
     }
     core.entries.put({ dir: dir.ino, name }, entry.ino, page.reply.entryCached, page.ticket);
@@ -253,7 +254,7 @@ export class Directories {
       const reply = await parts.meta.call("readdir", args, SELF);
       const folder = inodes.get(ino);
       if (folder !== undefined) inodes.learnExclusive(folder, ino, reply.exclusive, ticket);
-      const exclusive = reply.exclusive && ticket.isFreshInode(ino) ? inodes.exclusiveOf(ino) : 0;
+      const exclusive = reply.exclusive && ticket.isFreshInode(ino) ? inodes.exclusiveOf(ino) : undefined;
       return { after, withAttributes, isWatched, exclusive, reply, ticket };
     } catch (error) {
       this.core.answers.end(ticket);

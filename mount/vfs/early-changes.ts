@@ -37,6 +37,11 @@ export class EarlyChanges {
     return this.#names.has(entryKey(dir, name));
   }
 
+  /** One that is not answered is about this inode. */
+  isAboutInode(ino: number): boolean {
+    return this.#byInode.has(ino);
+  }
+
   /** Sends a change of names of a folder, and of an inode. Only when `isReady`, and none is about these names. */
   send<C extends OpName>(
     op: C,

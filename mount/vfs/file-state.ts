@@ -4,6 +4,7 @@ import type { Attr, CommitReply, SliceAt } from "../../proto/gen/bigfs/v1/meta.j
 import type { Ticket } from "./answers.js";
 import { type Core, mustAttr } from "./core.js";
 import type { Inode } from "./inodes.js";
+import { type ToldAttributes, tellAttributes } from "./told-attributes.js";
 import { SlotMap } from "./reader/slot-map.js";
 import { Mutex } from "./waiting.js";
 import type { Budget } from "./writer/budget.js";
@@ -25,6 +26,8 @@ export class FileState implements FileWriterHost {
   readonly slots: SlotMap;
   /** Writes wait while it is held: the size or the extents are being changed by something else than a write. */
   readonly gate = new Mutex();
+  /** Attributes that were set and go with the next commit. */
+  told: ToldAttributes | undefined;
   /** Open handles. */
   handles = 0;
   /** Raised when the data may have been changed by others. */
@@ -59,9 +62,18 @@ export class FileState implements FileWriterHost {
     return Math.max(size, this.writer.endSince(truncSeq));
   }
 
+  /** What was told and waits for a commit goes now: others are about to see it, or there will be no commit. */
+  tellAttributes(): void {
+    const { told } = this;
+    this.told = undefined;
+    if (told !== undefined) tellAttributes(this.parts.core, this.inode, told);
+  }
+
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void {
     const attr = mustAttr(reply.attr);
     const { inodes } = this.parts.core;
+    // It went along: none is added while a commit is under way.
+    this.told = undefined;
     if (attr.truncSeq === seq && this.#isKnown(ticket)) this.slots.apply(attr, slices, reply.chunks);
     else this.slots.clear();
     inodes.keepPages(this.inode, attr, ticket);
@@ -90,6 +102,7 @@ export class FileState implements FileWriterHost {
 
   /** The session was given up: what was not durable is lost, and the file may have gone back to an earlier version. */
   fenced(): void {
+    this.told = undefined;
     this.writer.fail("EIO");
     this.minVersion = 0;
   }
@@ -108,6 +121,7 @@ export class FileState implements FileWriterHost {
       return;
     }
     this.parts.dirty.delete(this);
+    this.tellAttributes();
     this.parts.core.inodes.retire(this.inode);
   }
 

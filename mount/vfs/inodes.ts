@@ -8,6 +8,7 @@ import type { Attributes } from "./filesystem.js";
 import { KnownNames } from "./known-names.js";
 import { isFolder } from "./modes.js";
 import type { MetaClient } from "./ports.js";
+import { shownWith } from "./told-attributes.js";
 import { WriteErrors } from "./write-errors.js";
 
 /** Longest time for which the kernel is told to keep something; it asks again under the lease that was renewed since. */
@@ -16,6 +17,11 @@ const VALID_MS_MAX = 10_000;
 /** Inodes that the kernel forgot are told to the metadata daemon in batches: when so many wait, or after so long. */
 const FORGET_BATCH = 512;
 const FORGET_MS = 1_000;
+
+/** That this session has a folder exclusively: another one each time that it learns so. */
+export interface Exclusivity {
+  readonly folder: Inode;
+}
 
 /** An inode that the kernel knows, that is open or has data that is not stored, or that is cached (idle). */
 export class Inode {
@@ -38,10 +44,10 @@ export class Inode {
   pagesVersion = 0;
   /** A name of it was removed through this mount, so that the kernel finds it by that name no more. */
   lostName = false;
-  /** A folder that this session has exclusively: since when (a serial); 0: it has not. */
-  exclusive = 0;
+  /** A folder that this session has exclusively. */
+  exclusive: Exclusivity | undefined;
   /** Anything else: that of the folder that it is known by, and by nothing else to anybody else. */
-  enclosed = 0;
+  enclosed: Exclusivity | undefined;
   /** Truncated to nothing through this mount: the next close after a write makes the new data durable, as ext4 does. */
   wasEmptied = false;
   /** Target of a symbolic link: it never changes. */
@@ -65,7 +71,8 @@ export class Inode {
   view(): Attr {
     const writer = this.file?.writer;
     if (writer === undefined || !writer.isDirty) return this.attr;
-    const { attr } = this;
+    const told = this.file?.told;
+    const attr = told === undefined ? this.attr : shownWith(this.attr, told);
     const mtime = writer.mtime ?? attr.mtime;
     return {
       ...attr,
@@ -73,6 +80,15 @@ export class Inode {
       mtime,
       ctime: writer.mtime ?? attr.ctime,
     };
+  }
+
+  /** Attributes as an own change makes them that is not answered yet and leaves the data alone. */
+  changedHere(attr: Attr): void {
+    const { version } = this.attr;
+    this.attr = { ...attr, version: version + 1 };
+    // What is known of the data is still right.
+    if (this.pagesVersion === version) this.pagesVersion += 1;
+    if (this.file?.slots.version === version) this.file.slots.version += 1;
   }
 }
 
@@ -91,7 +107,6 @@ export class InodeTable {
   readonly #idle = new Set<Inode>();
   #epoch = 1;
   #serial = 0;
-  #exclusives = 0;
   /** Whoever adds a name to a folder changes its attributes. */
   readonly #names = new KnownNames();
   #forgotten = new Set<number>();
@@ -180,23 +195,30 @@ export class InodeTable {
   learnExclusive(inode: Inode, dir: number, isExclusive: boolean, ticket: Ticket): void {
     if (!isExclusive || inode.cachedIn !== this.#epoch || !ticket.isFreshInode(inode.ino)) return;
     if (!isFolder(inode.attr)) this.enclose(inode, this.exclusiveOf(dir));
-    else if (inode.exclusive === 0) inode.exclusive = ++this.#exclusives;
+    else inode.exclusive ??= { folder: inode };
   }
 
-  /** Since when this session has the folder exclusively; 0: it has not. */
-  exclusiveOf(dir: number): number {
-    return this.#inodes.get(dir)?.exclusive ?? 0;
+  /** Undefined: this session has not the folder exclusively. */
+  exclusiveOf(dir: number): Exclusivity | undefined {
+    return this.#inodes.get(dir)?.exclusive;
   }
 
-  /** The inode is known by a name in a folder that was exclusive since then. */
-  enclose(inode: Inode, exclusive: number): void {
+  /** The inode is known by a name in this folder. */
+  enclose(inode: Inode, exclusive: Exclusivity | undefined): void {
     if (inode.cachedIn === this.#epoch) inode.enclosed = exclusive;
   }
 
   /** Nobody else can see before the daemon has done it what is done to this name of that inode. */
   isExclusive(folder: Inode, inode: Inode): boolean {
-    const isHeld = folder.exclusive !== 0 && inode.enclosed === folder.exclusive;
+    const isHeld = folder.exclusive !== undefined && inode.enclosed === folder.exclusive;
     return isHeld && this.isCached(folder) && this.isCached(inode);
+  }
+
+  /** The folder through which alone others could see the inode, and not before the daemon has done what is told of it. */
+  enclosing(inode: Inode): Inode | undefined {
+    const folder = inode.enclosed?.folder;
+    if (folder === undefined || inode.attr.nlink !== 1 || this.#inodes.get(folder.ino) !== folder) return undefined;
+    return this.isExclusive(folder, inode) ? folder : undefined;
   }
 
   /** An own change of names that is not answered yet was made at this time, which makes so many versions of the folder. */
@@ -218,7 +240,7 @@ export class InodeTable {
 
   /** The same of what a name led to that has another name now. */
   movedAt(inode: Inode, now: Time): void {
-    inode.attr = { ...inode.attr, ctime: now, version: inode.attr.version + 1 };
+    inode.changedHere({ ...inode.attr, ctime: now });
     this.parts.answers.inodeChanged(inode.ino);
   }
 
@@ -353,7 +375,7 @@ export class InodeTable {
     inode.cachedIn = 0;
     inode.shownUntilMs = 0;
     inode.xattrs = undefined;
-    inode.exclusive = 0;
+    inode.exclusive = undefined;
     this.#names.drop(ino);
     if (this.#idle.has(inode)) this.#drop(inode);
   }
@@ -363,7 +385,7 @@ export class InodeTable {
     for (const inode of this.#idle) this.#drop(inode);
     this.#names.clear();
     for (const inode of this.#inodes.values()) {
-      inode.exclusive = 0;
+      inode.exclusive = undefined;
       inode.shownUntilMs = 0;
       inode.xattrs = undefined;
     }
@@ -379,8 +401,8 @@ export class InodeTable {
     const isCached = inode.cachedIn === this.#epoch;
     if (attr.version > inode.attr.version || !isCached) {
       if (!(cached && isCached)) {
-        inode.exclusive = 0;
-        inode.enclosed = 0;
+        inode.exclusive = undefined;
+        inode.enclosed = undefined;
         inode.xattrs = undefined;
         this.#names.drop(inode.ino);
       }

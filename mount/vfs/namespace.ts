@@ -114,8 +114,9 @@ export class Namespace {
     if (folder === undefined || inode === undefined || !early.isReady) return false;
     // What is open, or has data to store, lives on; with other names it is not known by this one alone.
     const isLast = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
-    if (!isLast || !inodes.isExclusive(folder, inode) || early.isAbout(dir, name)) return false;
-    const now = later(core.parts.meta.now(), folder.attr.ctime);
+    if (!isLast || !inodes.isExclusive(folder, inode)) return false;
+    if (early.isAbout(dir, name) || early.isAboutInode(inode.ino)) return false;
+    const now = core.nowAfter(folder.attr.ctime);
     this.#removed(at);
     entries.invalidate(dir, name);
     inodes.invalidate(inode.ino);
@@ -231,10 +232,10 @@ export class Namespace {
     // Data to store would change the inode meanwhile; with other names it is not known by this one alone.
     const isPlain = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
     if (!isPlain || !inodes.isExclusive(folder, inode)) return false;
-    if (early.isAbout(dir, fromName) || early.isAbout(dir, intoName)) return false;
+    if (early.isAbout(dir, fromName) || early.isAbout(dir, intoName) || early.isAboutInode(inode.ino)) return false;
     const into = { dir, name: intoName };
     if (entries.get(dir, intoName) !== 0 && !this.#isAbsent(into)) return false;
-    const now = later(later(core.parts.meta.now(), folder.attr.ctime), inode.attr.ctime);
+    const now = core.nowAfter(folder.attr.ctime, inode.attr.ctime);
     inodes.named(dir, fromName, false);
     inodes.named(dir, intoName, true);
     entries.invalidate(dir, fromName);
@@ -386,13 +387,6 @@ export class Namespace {
       for (const ino of mayHaveChanged()) if (!told.has(ino)) inodes.invalidate(ino);
     }
   }
-}
-
-/**
- * The clocks of a mount and of the daemon agree but for some milliseconds; times of one inode nevertheless never go back.
- */
-function later(a: Time, b: Time | undefined): Time {
-  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec >= b.nsec) ? a : b;
 }
 
 function existing(reply: EntryReply): Attr | undefined {

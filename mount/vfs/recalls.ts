@@ -1,7 +1,8 @@
 import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
-import { isFolder } from "./modes.js";
 import type { Core } from "./core.js";
+import type { FileState } from "./file-state.js";
+import { isFolder } from "./modes.js";
 import type { OpenFiles } from "./open-files.js";
 import { within } from "./waiting.js";
 
@@ -14,15 +15,18 @@ export class Recalls {
   constructor(
     private readonly core: Core,
     private readonly files: OpenFiles,
+    /** Files that have something to store. */
+    private readonly dirty: Iterable<FileState>,
   ) {}
 
   async recall(recall: Recall): Promise<OpenFile[]> {
+    const told = this.#tellAttributes();
     const uncached = this.#confirmed([
       ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
       ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
     ]);
     // What was told to be done, others must see done, however long that takes.
-    await this.core.early.settled(recall.inodes.map(({ ino }) => ino));
+    await this.core.early.settled([...recall.inodes.map(({ ino }) => ino), ...told]);
     await uncached;
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
@@ -30,6 +34,7 @@ export class Recalls {
   /** Nothing that is cached may be used any more. Resolves when that is so for the kernel too. */
   async uncached(): Promise<void> {
     const { core } = this;
+    this.#tellAttributes();
     core.answers.everythingChanged();
     core.inodes.invalidateAll();
     const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.names()];
@@ -67,6 +72,13 @@ export class Recalls {
     const { core } = this;
     for (const { errors, file } of core.inodes.all()) if (file !== undefined) errors.add("EIO");
     core.lostChanges.add("EIO");
+  }
+
+  /** Of files whose data is not stored yet. Returns them. */
+  #tellAttributes(): number[] {
+    const files = [...this.dirty].filter(({ told }) => told !== undefined);
+    for (const file of files) file.tellAttributes();
+    return files.map(({ ino }) => ino);
   }
 
   async #confirmed(waits: readonly Promise<void>[]): Promise<void> {

@@ -73,7 +73,7 @@ export class Vfs implements FileSystem, MetaEvents {
     this.#extents = new Extents({ core, files: this.#files, reader });
     this.#directories = new Directories(core);
     this.#xattrs = new ExtendedAttributes(core);
-    this.#recalls = new Recalls(core, this.#files);
+    this.#recalls = new Recalls(core, this.#files, this.#dirty);
     meta.listen(this);
   }
 

@@ -1,4 +1,4 @@
-import type { Commit, CommitReply, SliceAt } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Commit, CommitReply, SetAttr, SliceAt } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Slice } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { LIMITS } from "../../../proto/limits.js";
@@ -13,6 +13,7 @@ import { placesOf } from "./read-slots.js";
 import { countChunks, inlineBytes, isZeros, part, withSlice } from "./slices.js";
 import { newBudget } from "./references.js";
 import { availableOn, preloadChunks } from "./replicas.js";
+import { setattr } from "./setattr.js";
 import { liveSlices, mayHaveSlot, putSlices } from "./slot-rows.js";
 import { compareTimes, earlierOf, laterOf } from "./times.js";
 import { noteUnsynced } from "./unsynced.js";
@@ -40,7 +41,14 @@ export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   discardUnused(tx, ctx, inode, args.slices);
   changeUsage(tx, { bytes: size - inode.size });
   const written = putInode(tx, { ...withTimes(ctx, filled, args), hasUnsynced });
-  return { attr: attrOf(written), cached: false, chunks: placesOf(tx, [...named.keys()]), synced: false };
+  const attr = args.set === undefined ? attrOf(written) : setAlong(tx, ctx, args.set, args);
+  return { attr, cached: false, chunks: placesOf(tx, [...named.keys()]), synced: false };
+}
+
+/** As if it had been asked for when it was told, but for the order of both. */
+function setAlong(tx: Tx, ctx: Context, set: SetAttr, { ino, setAt = ctx.now }: Commit): Attr | undefined {
+  if (set.size !== undefined) fail("EINVAL", "a commit sets no size");
+  return setattr(tx, { ...ctx, now: earlierOf(setAt, ctx.now), isTold: true }, { ...set, ino }).attr;
 }
 
 function mustBeSound({ volume }: Context, { slot, slice }: SliceAt): void {
@@ -144,8 +152,8 @@ function owned(slice: Slice): Slice {
  * mtime and ctime are when the bytes were written, by the client's reckoning, never in the future: what stat() showed
  * before the commit, it shows after it. An mtime that was set explicitly after that stays.
  */
-function withTimes({ now }: Context, inode: Inode, { mtime }: Commit): Inode {
-  const written = mtime === undefined ? now : earlierOf(mtime, now);
+function withTimes({ now }: Context, inode: Inode, { mtime, setAt }: Commit): Inode {
+  const written = earlierOf(mtime ?? setAt ?? now, now);
   const row = { ...inode, ctime: laterOf(inode.ctime, written) };
   if (mtime === undefined) return row;
   if (inode.mtimeSet === undefined) return { ...row, mtime: laterOf(inode.mtime, written) };

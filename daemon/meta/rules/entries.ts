@@ -2,7 +2,7 @@
  * Names in folders. Invariants: an EntryRow and a CookieRow agree on name, inode, type and cookie; `children` is their
  * number; every cookie is below `next_cookie`; a folder's nlink is 2 + its subfolders.
  */
-import type { EntryRow, Time } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { EntryRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { type Name, checkedName, nameBytes, nameOf } from "../../../proto/name.js";
 import { key } from "../keys.js";
@@ -11,7 +11,7 @@ import { mustAllow } from "./access.js";
 import type { Context } from "./context.js";
 import { type Inode, mustFolder, mustInode, putInode } from "./inodes.js";
 import { S_IFDIR, X, typeOf } from "./modes.js";
-import { laterOf } from "./times.js";
+import { changeTime } from "./times.js";
 
 /** A name looked up in a folder by someone who may search it. */
 export interface Place {
@@ -49,7 +49,7 @@ export function addEntry(tx: Tx, ctx: Context, dir: number, name: Name, child: {
   const cookie = folder.nextCookie;
   putEntry(tx, dir, name, { ino: child.ino, type, cookie });
   const nlink = folder.nlink + (type === S_IFDIR ? 1 : 0);
-  const now = timeIn(ctx, folder);
+  const now = changeTime(ctx, folder);
   putInode(tx, { ...folder, nlink, children: folder.children + 1, nextCookie: cookie + 1, mtime: now, ctime: now });
 }
 
@@ -59,13 +59,8 @@ export function dropEntry(tx: Tx, ctx: Context, dir: number, name: Name, entry: 
   tx.del(key.entry(dir, name));
   tx.del(key.cookie(dir, entry.cookie));
   const nlink = folder.nlink - (entry.type === S_IFDIR ? 1 : 0);
-  const now = timeIn(ctx, folder);
+  const now = changeTime(ctx, folder);
   putInode(tx, { ...folder, nlink, children: folder.children - 1, mtime: now, ctime: now });
-}
-
-/** When a folder was changed. */
-function timeIn(ctx: Context, folder: Inode): Time {
-  return ctx.isTold ? laterOf(folder.ctime, ctx.now) : ctx.now;
 }
 
 /** Lets the name, which keeps its cookie, stand for another inode. */

@@ -6,6 +6,7 @@ import { attrReply } from "./attributes.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { type Inode, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { S_IFMT, S_ISGID, S_ISUID, S_IXGRP, W, isDir } from "./modes.js";
+import { changeTime } from "./times.js";
 import { resized } from "./truncate.js";
 
 /** chmod, chown, truncate and utimens, any of them at once: all or nothing. */
@@ -20,7 +21,7 @@ export function setattr(tx: Tx, ctx: Context, args: SetAttr): AttrReply {
   const sized = args.size === undefined ? owned : withSize(tx, ctx, owned, args.size);
   const moded = args.mode === undefined ? sized : withMode(ctx, sized, args.mode);
   const timed = withTimes(ctx, moded, args);
-  return attrReply(putInode(tx, { ...timed, ctime: ctx.now }));
+  return attrReply(putInode(tx, { ...timed, ctime: changeTime(ctx, inode) }));
 }
 
 function mustTruncate(ctx: Context, inode: Inode): void {

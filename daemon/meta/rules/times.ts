@@ -1,4 +1,5 @@
 import type { Time } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { Context } from "./context.js";
 
 /** Below 0: a is earlier. */
 export function compareTimes(a: Time, b: Time): number {
@@ -11,4 +12,9 @@ export function laterOf(a: Time | undefined, b: Time): Time {
 
 export function earlierOf(a: Time, b: Time): Time {
   return compareTimes(a, b) < 0 ? a : b;
+}
+
+/** When an inode is changed: what was told may be older than what was done since. */
+export function changeTime({ isTold, now }: Context, { ctime }: { readonly ctime?: Time | undefined }): Time {
+  return isTold === true ? laterOf(ctime, now) : now;
 }

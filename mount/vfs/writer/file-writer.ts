@@ -5,6 +5,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import type { Cancel } from "../../../daemon/common/clock.js";
 import type { Ticket } from "../answers.js";
 import { type Core, SELF } from "../core.js";
+import { type ToldAttributes, requestFor } from "../told-attributes.js";
 import { Backoff, Mutex, Semaphore, asError } from "../waiting.js";
 import type { Budget } from "./budget.js";
 import { Job } from "./job.js";
@@ -28,9 +29,11 @@ export interface FileWriterParts {
 /** What a writer needs to know of its file, and tells about it. */
 export interface FileWriterHost {
   readonly ino: number;
+  /** Attributes that were set and go with the next commit. */
+  readonly told: ToldAttributes | undefined;
   /** Size of the stored file. */
   storedSize(): number;
-  /** Slices became part of the file. Called before their bytes leave the writer. */
+  /** Slices became part of the file, and what was told of its attributes is so. Called before their bytes leave the writer. */
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void;
   /** Everything that was not committed is lost. */
   failed(errno: Errno): void;
@@ -80,6 +83,11 @@ export class FileWriter {
   /** Something is not committed. */
   get isDirty(): boolean {
     return this.#runs.count > 0 || this.#jobs.length > 0;
+  }
+
+  /** Some of it is on its way. */
+  get isStoring(): boolean {
+    return this.#jobs.length > 0;
   }
 
   /**
@@ -309,9 +317,10 @@ export class FileWriter {
     const ends = slices.map(({ slot, slice }) => slot * this.#slotSize + (slice?.pos ?? 0) + (slice?.len ?? 0));
     const seq = jobs[0]?.seq ?? 0;
     const mtime = this.#mtime;
+    const { ino, told } = this.host;
     const last = jobs.at(-1)?.id ?? 0;
     const request = {
-      ino: this.host.ino,
+      ino,
       slices,
       sizeAtLeast: Math.max(...ends),
       mtime,
@@ -319,11 +328,13 @@ export class FileWriter {
       append: false,
       sync: jobs.some(({ id }) => id === this.#syncJob),
       ifVersion,
+      set: told && requestFor(ino, told, { mtime: mtime === undefined }),
+      setAt: told?.at,
     };
     const end = clock.monotonicMs() + ioDeadlineMs;
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
     // When nothing is missing, its answer is that to the fsync.
-    if (request.sync) await core.early.settled();
+    await core.early.settled(request.sync ? undefined : [ino]);
     if (signal.aborted) return;
     for (;;) {
       const ticket = core.answers.begin();

@@ -58,7 +58,15 @@ function stored(chunk: number, nodes: number[], pending: number[]): StoredChunk 
 
 function commit(client: RawClient, ino: number, chunk: number): number {
   const slice = { pos: 0, len: 100, chunk, off: 0, inline: Buffer.alloc(0) };
-  const rest = { sizeAtLeast: 100, mtime: undefined, truncSeq: 0, append: false, sync: false };
+  const rest = {
+    sizeAtLeast: 100,
+    mtime: undefined,
+    truncSeq: 0,
+    append: false,
+    sync: false,
+    set: undefined,
+    setAt: undefined,
+  };
   return client.send({ $case: "commit", value: { ino, slices: [{ slot: 0, slice }], ...rest } });
 }
 
@@ -94,7 +102,7 @@ test("the commit before an fsync tells whether that would wait for a disk", asyn
   const [a, b] = [await Node.join(t, harness, "a"), await Node.join(t, harness, "b")];
   const client = await harness.client();
   const ino = await client.create(1, "f");
-  const rest = { ino, sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false };
+  const rest = { ino, sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, set: undefined, setAt: undefined };
   const inline = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
   const tiny = { ...rest, slices: [{ slot: 0, slice: inline }] };
   t.equal((await client.call("commit", { ...tiny, sync: false })).synced, false, "nobody asked");
@@ -140,7 +148,15 @@ test("of a big file that is removed nothing stays behind", async (t) => {
       const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
       return { slot: part * 100 + i, slice };
     });
-    const rest = { sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, sync: false };
+    const rest = {
+      sizeAtLeast: 0,
+      mtime: undefined,
+      truncSeq: 0,
+      append: false,
+      sync: false,
+      set: undefined,
+      setAt: undefined,
+    };
     await client.call("commit", { ino, slices, ...rest });
   }
   await client.call("fsync", { ino });

@@ -119,7 +119,15 @@ class Worker {
   async #append(file: Model): Promise<void> {
     const text = `${this.tag}${this.done};`;
     const slice = { pos: 0, len: text.length, chunk: 0, off: 0, inline: Buffer.from(text) };
-    const common = { sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: true, sync: false };
+    const common = {
+      sizeAtLeast: 0,
+      mtime: undefined,
+      truncSeq: 0,
+      append: true,
+      sync: false,
+      set: undefined,
+      setAt: undefined,
+    };
     await this.meta.call("commit", { ino: file.ino, slices: [{ slot: 0, slice }], ...common }, ROOT);
     file.bytes += text;
   }

@@ -239,7 +239,16 @@ test("bytes in the metadata are like names: answered before they are durable, an
   await client.untilDurable();
   harness.gates.close("before commit");
   const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const value = { ino, slices: [{ slot: 0, slice }], sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false };
+  const value = {
+    ino,
+    slices: [{ slot: 0, slice }],
+    sizeAtLeast: 4,
+    mtime: undefined,
+    truncSeq: 0,
+    append: false,
+    set: undefined,
+    setAt: undefined,
+  };
   const tiny = await client.ask("commit", { ...value, sync: false });
   t.ok(tiny.stamp !== undefined && tiny.stamp.batch > tiny.durable, "visible only");
   const synced = client.ask("commit", { ...value, sync: true });
@@ -263,7 +272,15 @@ test("a copy is answered when it is durable, because others may then change what
   const client = await harness.client();
   const [from, into] = [await client.create(1, "from"), await client.create(1, "into")];
   const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const rest = { sizeAtLeast: 4, mtime: undefined, truncSeq: 0, append: false, sync: false };
+  const rest = {
+    sizeAtLeast: 4,
+    mtime: undefined,
+    truncSeq: 0,
+    append: false,
+    sync: false,
+    set: undefined,
+    setAt: undefined,
+  };
   await client.call("commit", { ino: from, slices: [{ slot: 0, slice }], ...rest });
   await client.untilDurable();
   harness.gates.close("before commit");

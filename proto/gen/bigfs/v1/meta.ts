@@ -469,7 +469,12 @@ export interface Commit {
   /** Fsync follows: the answer tells whether that would wait for nothing more. */
   sync: boolean;
   /** EBUSY, with no effect, when the file has another version: the slices hold bytes that were read from this one. */
-  ifVersion?: number | undefined;
+  ifVersion?:
+    | number
+    | undefined;
+  /** Attributes of the file to be set afterwards, all but the size, as was told to whoever set them at `set_at`. */
+  set: SetAttr | undefined;
+  setAt: Time | undefined;
 }
 
 export interface CommitReply {
@@ -5367,6 +5372,8 @@ function createBaseCommit(): Commit {
     append: false,
     sync: false,
     ifVersion: undefined,
+    set: undefined,
+    setAt: undefined,
   };
 }
 
@@ -5395,6 +5402,12 @@ export const Commit: MessageFns<Commit> = {
     }
     if (message.ifVersion !== undefined) {
       writer.uint32(64).uint64(message.ifVersion);
+    }
+    if (message.set !== undefined) {
+      SetAttr.encode(message.set, writer.uint32(74).fork()).join();
+    }
+    if (message.setAt !== undefined) {
+      Time.encode(message.setAt, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -5476,6 +5489,22 @@ export const Commit: MessageFns<Commit> = {
             message.ifVersion = longToNumber(reader.uint64());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.set = SetAttr.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.setAt = Time.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5501,6 +5530,8 @@ export const Commit: MessageFns<Commit> = {
     message.append = object.append ?? false;
     message.sync = object.sync ?? false;
     message.ifVersion = object.ifVersion ?? undefined;
+    message.set = (object.set !== undefined && object.set !== null) ? SetAttr.fromPartial(object.set) : undefined;
+    message.setAt = (object.setAt !== undefined && object.setAt !== null) ? Time.fromPartial(object.setAt) : undefined;
     return message;
   },
 };

@@ -131,6 +131,31 @@ test("a commit takes the time of the write, but leaves a time that was set expli
   t.end();
 });
 
+test("a commit sets attributes along, as of when that was told", (t) => {
+  const world = new World();
+  const ino = world.make("f");
+  const at = (sec: number) => ({ sec, nsec: 0 });
+  const none = { mode: undefined, uid: undefined, gid: undefined, size: undefined, atime: undefined, mtime: undefined };
+  const set = { ...none, ino: 0, atimeNow: false, mtimeNow: false };
+  const commit = (more: object) => world.commit(ino, { slices: world.inlineAt(0, text("x")), ...more }).attr;
+  world.clock = 2000;
+  const given = { ...set, mode: 0o4755, uid: 5, gid: 6, mtime: at(7) };
+  const first = commit({ set: given, setAt: at(1990) });
+  t.match(first, { ino, size: 1, mode: 0o104755, uid: 5, gid: 6, mtime: at(7), ctime: at(1990) });
+  t.match(world.inode(ino), { version: first?.version, mode: 0o104755, mtime: at(7) });
+  t.equal(commit({ mtime: at(1980) })?.mtime?.sec, 7, "what was written before leaves the time alone");
+  t.equal(commit({ mtime: at(1995) })?.mtime?.sec, 1995, "what was written after does not");
+  t.equal(commit({ set, setAt: at(1980) })?.ctime?.sec, 1995, "times of changes do not go back");
+  t.equal(commit({ set, setAt: at(9999) })?.ctime?.sec, world.clock, "the future is not taken");
+  const before = world.inode(ino);
+  t.equal(
+    world.errno(() => commit({ set: { ...set, size: 0 } })),
+    "EINVAL",
+  );
+  t.same(world.inode(ino), before);
+  t.end();
+});
+
 test("writing takes setuid away from whoever is not root", (t) => {
   const world = new World();
   const ino = world.make("f", { mode: 0o106777 });

@@ -122,6 +122,8 @@ export class World {
       truncSeq: this.inode(ino).truncSeq,
       append: false,
       sync: false,
+      set: undefined,
+      setAt: undefined,
     };
     return this.op("commit", { ...base, ...args });
   }

@@ -56,6 +56,21 @@ test("of what was sent to the session that was, only what was told is lost witho
   }
 });
 
+test("what was told while the daemon was away is not repeated in another session", async (t) => {
+  const clock = new FakeClock();
+  const { meta, client, events } = await connected(t, { clock });
+  await dies(clock, meta);
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, { sec: 77, nsec: 5 });
+  const fails = t.rejects(told, { name: "FsError", errno: "EIO" });
+  const asked = mkdir(client, "asked");
+  meta.attach = () => ({ session: 12 });
+  await meta.start(t);
+  meta.done((await reconnecting(clock, meta.some("make")))[0], 1, 0);
+  await Promise.all([fails, asked]);
+  t.same(events.log, ["fenced, changes lost"]);
+  t.same(meta.of("unlink"), []);
+});
+
 test("what is sent before the session is known says nothing of answers, which may be those of another session", async (t) => {
   const { meta, client } = await connected(t);
   const made = mkdir(client, "made");

@@ -275,3 +275,29 @@ test("a change that was told before its answer says when, also when it is sent a
   frames.forEach((frame, i) => meta.done(frame, i + 1, 0));
   await Promise.all([told, asked]);
 });
+
+test("what is told while the daemon is away, or because it is back, is heard there before others are served", async (t) => {
+  const { meta, client, events } = await connected(t);
+  meta.attach = () => ({ session: 11, resumed: true });
+  const at = { sec: 77, nsec: 5 };
+  const unlink = (name: string) => client.call("unlink", { dir: 1, name: Buffer.from(name) }, ROOT, at);
+  const mine: Promise<unknown>[] = [];
+  events.dropped = () => {
+    mine.push(unlink("because"));
+    return Promise.resolve();
+  };
+  meta.cut();
+  while (client.isReady) await turns(1);
+  mine.push(unlink("away"), mkdir(client, "asked"));
+  const frames = [...(await meta.some("unlink", 2)), ...(await meta.some("make"))];
+  const [renew] = await meta.some("renew");
+  const order = [...frames, renew].map((frame) => meta.heard.indexOf(frame!));
+  t.ok((order[0] ?? 0) < (order[3] ?? 0) && (order[1] ?? 0) < (order[3] ?? 0), "what was told");
+  t.ok((order[2] ?? 0) > (order[3] ?? 0), "what was asked has time");
+  t.same(
+    frames.map(({ replay }) => replay?.now),
+    [at, at, undefined],
+  );
+  frames.forEach((frame, i) => meta.done(frame, i + 1, 0));
+  await Promise.all(mine);
+});
