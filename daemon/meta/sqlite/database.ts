@@ -73,6 +73,13 @@ export class Statement {
     });
   }
 
+  /** Runs it for what it does. */
+  run(params: readonly (Buffer | null)[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#statement.run(params, (error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
   /** Frees it; its connection can only be closed afterwards. */
   finalize(): Promise<void> {
     return new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * Statements as text with hex literals: one call into SQLite for a whole batch, instead of one for each row (measured:
+ * Statements as text with hex literals: one call into SQLite for a whole large batch, instead of one for each row (measured:
  * 64 rows in 0.3 ms instead of 2.4 ms).
  */
 import type { Batch } from "../metastore.js";

@@ -10,6 +10,7 @@ import { StartupError } from "../../common/running.js";
 import type { Batch, MetaStore, StoredRow } from "../metastore.js";
 import { Database, sqliteCode, type Statement } from "./database.js";
 import { checkSchema, migrate } from "./migrations.js";
+import { SmallBatches } from "./small-batches.js";
 import { batchSql, loadSql, scanSql } from "./sql.js";
 
 /** Keys of one query. */
@@ -36,7 +37,7 @@ export async function openSqlite(path: string): Promise<MetaStore> {
     const reader = await open(path);
     await reader.exec("PRAGMA cache_size=-8192; PRAGMA query_only=ON");
     const one = await reader.prepare("SELECT value FROM kv WHERE key=?");
-    return new SqliteStore({ writer, reader, lock, one });
+    return new SqliteStore({ writer, reader, lock, one, small: await SmallBatches.on(writer) });
   } catch (error) {
     for (const db of opened) await db.close().catch(() => undefined);
     throw startupErrorOf(error, path);
@@ -48,17 +49,20 @@ class SqliteStore implements MetaStore {
   readonly #reader: Database;
   readonly #lock: Database;
   readonly #one: Statement;
+  readonly #small: SmallBatches;
 
   constructor(parts: {
     readonly writer: Database;
     readonly reader: Database;
     readonly lock: Database;
     readonly one: Statement;
+    readonly small: SmallBatches;
   }) {
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.#lock = parts.lock;
     this.#one = parts.one;
+    this.#small = parts.small;
   }
 
   async load(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
@@ -80,6 +84,7 @@ class SqliteStore implements MetaStore {
   }
 
   async commit(batch: Batch): Promise<void> {
+    if (this.#small.fits(batch)) return this.#small.write(batch);
     try {
       for (const sql of batchSql(batch)) await this.#writer.exec(sql);
     } catch (error) {
@@ -90,6 +95,7 @@ class SqliteStore implements MetaStore {
 
   async close(): Promise<void> {
     await this.#one.finalize();
+    await this.#small.close();
     await this.#reader.close();
     await this.#writer.close();
     await this.#lock.close();
