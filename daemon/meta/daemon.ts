@@ -41,7 +41,8 @@ export async function startMeta(opts: MetaOptions): Promise<Running> {
 
 async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   const { deadlines, log, clock } = opts;
-  collectForManyRows();
+  const release = collectForManyRows(clock);
+  undo.add(() => Promise.resolve(release()));
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());

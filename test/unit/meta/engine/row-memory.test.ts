@@ -1,6 +1,7 @@
 import { runInNewContext } from "node:vm";
 import { setFlagsFromString } from "node:v8";
 import { test } from "tap";
+import { systemClock } from "../../../../daemon/common/clock.js";
 import { collectForManyRows } from "../../../../daemon/common/engine.js";
 import { key, type Key, type RowKind, type Rows } from "../../../../daemon/meta/keys.js";
 import { RowCache } from "../../../../daemon/meta/row-cache.js";
@@ -12,7 +13,7 @@ const BOUND = 8 * 1024 * 1024;
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
-collectForManyRows();
+collectForManyRows(systemClock);
 
 /** Bytes that are alive. */
 function alive(): number {
