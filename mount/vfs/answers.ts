@@ -16,6 +16,12 @@ export class Ticket {
   #everything = false;
   readonly #inos = new Set<number>();
   readonly #entries = new Set<string>();
+  readonly #foretold = new Set<number>();
+
+  /** While it was under way, a change of the inode was told that it does not show. */
+  isBehind(ino: number): boolean {
+    return this.#foretold.has(ino);
+  }
 
   isFreshInode(ino: number): boolean {
     return !this.#everything && !this.#inos.has(ino);
@@ -28,6 +34,11 @@ export class Ticket {
   spoilInode(ino: number): void {
     this.#inos.add(ino);
     if (this.#inos.size > Ticket.max) this.spoilEverything();
+  }
+
+  foretell(ino: number): void {
+    this.#foretold.add(ino);
+    this.spoilInode(ino);
   }
 
   spoilEntry(key: string): void {
@@ -64,6 +75,11 @@ export class Answers {
 
   inodeChanged(ino: number): void {
     for (const ticket of this.#tickets) ticket.spoilInode(ino);
+  }
+
+  /** An own change was told before it was answered, which those that are under way do not show. */
+  inodeForetold(ino: number): void {
+    for (const ticket of this.#tickets) ticket.foretell(ino);
   }
 
   entryChanged(dir: number, name: Name): void {

@@ -67,7 +67,7 @@ export class InodeAttributes {
     const folder = isRegular(inode.attr) ? core.inodes.enclosing(inode) : undefined;
     if (folder === undefined || !isForetold(inode.view(), change)) return false;
     const isLater = file?.writer.isDirty === true;
-    if (isLater ? file.writer.isStoring : !core.early.isReady || core.early.isAboutInode(inode.ino)) return false;
+    if (isLater ? file.writer.isStoring : !this.#isAtRest(inode)) return false;
     const told = withChange(file?.told, change, core.nowAfter(inode.view().ctime), folder.ino);
     if (!isLater) {
       tellAttributes(core, inode, told);
@@ -75,8 +75,13 @@ export class InodeAttributes {
     }
     file.told = told;
     if (change.mtime !== undefined) file.writer.forgetMtime();
-    core.answers.inodeChanged(inode.ino);
     return true;
+  }
+
+  /** Nothing else is asked or told of it, whose answer would not show what is told now. */
+  #isAtRest({ ino }: Inode): boolean {
+    const { early, busy } = this.core;
+    return early.isReady && !early.isAboutInode(ino) && !busy.has(ino);
   }
 
   #change(who: Caller, ino: number, change: Change): Promise<Attributes> {

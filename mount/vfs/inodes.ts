@@ -170,6 +170,8 @@ export class InodeTable {
         inode.file?.touched(attr, ticket);
         this.keepPages(inode, attr, ticket);
         this.#update(inode, attr, ticket.isFreshInode(attr.ino));
+        // It does not show what was told meanwhile, and what is known does not show what it tells.
+        if (ticket.isBehind(attr.ino)) inode.cachedIn = 0;
       }
       // Answers that are under way are older.
       this.parts.answers.inodeChanged(attr.ino);
@@ -223,9 +225,8 @@ export class InodeTable {
 
   /** An own change of names that is not answered yet was made at this time, which makes so many versions of the folder. */
   changedAt(folder: Inode, now: Time, versions: number): void {
-    // Answers from before it are older.
     folder.attr = { ...folder.attr, mtime: now, ctime: now, version: folder.attr.version + versions };
-    this.parts.answers.inodeChanged(folder.ino);
+    this.parts.answers.inodeForetold(folder.ino);
   }
 
   /** Until `release` the folder stays in the table. */
@@ -241,7 +242,7 @@ export class InodeTable {
   /** The same of what a name led to that has another name now. */
   movedAt(inode: Inode, now: Time): void {
     inode.changedHere({ ...inode.attr, ctime: now });
-    this.parts.answers.inodeChanged(inode.ino);
+    this.parts.answers.inodeForetold(inode.ino);
   }
 
   /** There is no such name in the folder, and it need not be asked. */

@@ -231,7 +231,7 @@ export class Namespace {
     if (folder === undefined || inode === undefined || dir !== intoDir || exchange || !early.isReady) return false;
     // Data to store would change the inode meanwhile; with other names it is not known by this one alone.
     const isPlain = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
-    if (!isPlain || !inodes.isExclusive(folder, inode)) return false;
+    if (!isPlain || core.busy.has(inode.ino) || !inodes.isExclusive(folder, inode)) return false;
     if (early.isAbout(dir, fromName) || early.isAbout(dir, intoName) || early.isAboutInode(inode.ino)) return false;
     const into = { dir, name: intoName };
     if (entries.get(dir, intoName) !== 0 && !this.#isAbsent(into)) return false;

@@ -75,7 +75,7 @@ export function tellAttributes(core: Core, inode: Inode, told: ToldAttributes): 
   const { answers, inodes, early } = core;
   const { ino } = inode;
   inode.changedHere(shownWith(inode.attr, told));
-  answers.inodeChanged(ino);
+  answers.inodeForetold(ino);
   const ticket = answers.begin();
   early
     .send("setattr", requestFor(ino, told, { mtime: true }), { who: SELF, now: told.at, dir: told.dir, ino, names: [] })

@@ -123,7 +123,8 @@ void test("the daemon is asked as ever", async (t) => {
   t.notOk(set(shared, { mode: 0o640 }), "when others may look");
 
   const linked = await file();
-  await linked.lab.end(linked.mount.vfs.link(WHO, linked.ino, 1, name("other")));
+  const other = (await linked.lab.end(linked.mount.vfs.mkdir(WHO, 1, name("other"), 0o755, 0))).attr?.ino ?? 0;
+  await linked.lab.end(linked.mount.vfs.link(WHO, linked.ino, other, name("f")));
   await linked.lab.write(linked.mount, linked.handle, 0, pattern(100, 1));
   t.notOk(set(linked, { mode: 0o640 }), "when they may by another name");
 
@@ -136,6 +137,10 @@ void test("the daemon is asked as ever", async (t) => {
   await sized.lab.write(sized.mount, sized.handle, 0, pattern(100, 1));
   t.ok(set(sized, { mode: 0o640 }));
   t.notOk(set(sized, { size: 50 }));
+
+  const clean = await file();
+  clean.mount.meta.isReady = false;
+  t.notOk(set(clean, { mode: 0o640 }), "when nothing can be sent at once");
 });
 
 void test("when others are about to look, attributes are set before that is confirmed", async (t) => {
@@ -145,12 +150,17 @@ void test("when others are about to look, attributes are set before that is conf
   const opened = new Promise<void>((resolve) => (open = resolve));
   await lab.write(mount, f.handle, 0, pattern(100, 1));
   t.ok(set(f, { mode: 0o640 }));
-  mount.meta.before = (op) => (op === "setattr" ? opened : undefined);
+  mount.meta.before = (op) => {
+    f.asked.push(op);
+    return op === "setattr" ? opened : undefined;
+  };
   const recalled = mount.vfs.recall({ number: 1, inodes: [{ ino: dir, data: false }], entries: [] });
+  const flushed = mount.vfs.flush(f.handle);
   t.ok(await isWaiting(recalled));
+  t.same(f.asked, ["setattr"], "what was written before is committed after it");
   t.equal((await shown(f)).mode & 0o777, 0o640);
   open();
-  await lab.end(recalled);
+  await lab.end(Promise.all([recalled, flushed]));
   t.equal(stored(f).mode & 0o777, 0o640);
   t.notOk(set(f, { mode: 0o604 }), "then it is not this mount's alone any more");
 });
@@ -201,7 +211,21 @@ void test("attributes of a file without data to store are told at once too, and 
   for (const work of Object.values(waiting)) await lab.end(Promise.resolve(work as Promise<unknown>));
   await settle(100);
   t.same(stored(f).mode & 0o777, 0o604);
+});
+
+void test("what is known of the data stays known", async (t) => {
+  const f = await file();
+  const { lab, mount } = f;
+  const { vfs } = mount;
+  await lab.write(mount, f.handle, 0, pattern(100, 1));
+  await lab.end(vfs.flush(f.handle));
   t.same(await lab.end(vfs.read(f.handle, 0, 100)), pattern(100, 1));
+  t.ok(set(f, { mode: 0o640 }));
+  f.asked.splice(0);
+  t.same(await lab.end(vfs.read(f.handle, 0, 100)), pattern(100, 1));
+  t.same(f.asked, [], "in the mount");
+  await lab.end(vfs.drain());
+  t.ok((await lab.end(vfs.open(WHO, f.ino, flags()))).keepCache, "and in the kernel");
 });
 
 void test("a file whose attributes are being set is removed and moved after that", async (t) => {
