@@ -63,6 +63,8 @@ export interface StoreStats {
 const WIDTH = 8;
 /** Chunk files that stay open for readers. */
 const OPEN_MAX = 512;
+/** Ids are remembered by their remainder: another one with the same costs an fsync. */
+const GONE_IDS = 2 ** 20;
 
 export class ChunkStore {
   readonly #lock = new KeyedLock();
@@ -70,6 +72,8 @@ export class ChunkStore {
   readonly #reader = new ChunkReader((id) => this.#open(id), OPEN_MAX);
   readonly #unverified: Set<number>;
   readonly #syncs: SyncQueue;
+  /** By remainder: chunks that were fsynced and are gone, of which the journal may say after a power cut that they are here. */
+  readonly #gone = new Uint8Array(GONE_IDS);
   readonly #lostListeners: ((id: number, errno: Errno) => void)[] = [];
 
   private constructor(
@@ -248,7 +252,8 @@ export class ChunkStore {
     let file: WrittenFile | undefined;
     try {
       file = await disk.create(temp, [header, data]);
-      if (chunk.sync) await file.sync();
+      // What the journal calls fsynced is not verified after a power cut: so it must be, before it has that name again.
+      if (chunk.sync || this.#gone[id % GONE_IDS] === 1) await file.sync();
       await disk.rename(temp, layout.pathOf(id));
       return file;
     } catch (error) {
@@ -348,6 +353,7 @@ export class ChunkStore {
   }
 
   #forget(id: number, entry: Entry): void {
+    if (entry.synced) this.#gone[id % GONE_IDS] = 1;
     this.index.delete(id);
     this.#reader.forget(id);
     this.#syncs.forget(id);

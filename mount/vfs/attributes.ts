@@ -50,7 +50,6 @@ export class InodeAttributes {
     if (inode !== undefined && this.#setHere(inode, change)) return inodes.attributes(inode);
     const file = inode?.file;
     if (file === undefined) return this.#change(who, ino, change);
-    file.tellAttributes();
     if (change.size !== undefined) return this.#resize(who, file, change, change.size);
     if (!file.writer.isDirty) return this.#change(who, ino, change);
     return file.writer.exclusive(() => this.#change(who, ino, change));
@@ -67,7 +66,8 @@ export class InodeAttributes {
     const folder = isRegular(inode.attr) ? core.inodes.enclosing(inode) : undefined;
     if (folder === undefined || !isForetold(inode.view(), change)) return false;
     const isLater = file?.writer.isDirty === true;
-    if (isLater ? file.writer.isStoring : !this.#isAtRest(inode)) return false;
+    // Of what goes with a commit, whatever else is asked must be done before or after it.
+    if (!this.#isAtRest(inode) || (isLater && (file.writer.isStoring || core.busy.has(folder.ino)))) return false;
     const told = withChange(file?.told, change, core.nowAfter(inode.view().ctime), folder.ino);
     if (!isLater) {
       tellAttributes(core, inode, told);

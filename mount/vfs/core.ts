@@ -10,7 +10,9 @@ import { Busy } from "./busy.js";
 import { EarlyChanges } from "./early-changes.js";
 import { EntryCache } from "./entries.js";
 import type { Caller, KernelCache } from "./filesystem.js";
+import type { FileState } from "./file-state.js";
 import { InodeTable } from "./inodes.js";
+import { laterOf } from "./times.js";
 import { WriteErrors } from "./write-errors.js";
 import type { ChunkClient, MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
 
@@ -39,6 +41,9 @@ export const ROOT_INO = 1;
 /** Who asks when the mount asks for itself. */
 export const SELF: Cred = { uid: 0, gid: 0, groups: [], checked: true };
 
+/** Requests after which a file may be seen otherwise than through the folder that it was in. */
+const MOVE_NAMES: ReadonlySet<OpName> = new Set(["rename", "unlink", "rmdir"]);
+
 /** No kernel is attached: nobody caches anything. */
 const NO_KERNEL: KernelCache = {
   dropAttributes: () => Promise.resolve(),
@@ -56,6 +61,8 @@ export class Core {
   readonly inodes: InodeTable;
   readonly entries: EntryCache;
   readonly early: EarlyChanges;
+  /** Files that have something to store. */
+  readonly dirty = new Set<FileState>();
   kernel: KernelCache = NO_KERNEL;
 
   constructor(
@@ -79,6 +86,7 @@ export class Core {
     // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
     const ticket = this.answers.begin();
     try {
+      this.#tellBefore(op, args);
       const settled = this.early.settledFor(op, args);
       if (settled !== undefined) await settled;
       return use(await this.parts.meta.call(op, args, who), ticket);
@@ -87,15 +95,27 @@ export class Core {
     }
   }
 
+  /** Attributes of files whose data is not stored yet (all, or those) go to the metadata daemon now. Returns the files. */
+  tellAttributes(inos?: ReadonlySet<number>): number[] {
+    const files = [...this.dirty].filter(({ told, ino }) => told !== undefined && inos?.has(ino) !== false);
+    for (const file of files) file.tellAttributes();
+    return files.map(({ ino }) => ino);
+  }
+
+  #tellBefore<C extends OpName>(op: C, args: OpArgs<C>): void {
+    if (this.dirty.size === 0) return;
+    const { ino, fromIno, intoIno } = args as { readonly [F in "ino" | "fromIno" | "intoIno"]?: number };
+    if (MOVE_NAMES.has(op)) this.tellAttributes();
+    else if ((ino ?? fromIno ?? intoIno) !== undefined)
+      this.tellAttributes(new Set([ino ?? 0, fromIno ?? 0, intoIno ?? 0]));
+  }
+
   /**
    * Now. The clocks of a mount and of the daemon agree but for some milliseconds; times of one inode nevertheless never
    * go back.
    */
   nowAfter(...known: readonly (Time | undefined)[]): Time {
-    return known.reduce<Time>(
-      (now, time) => (time !== undefined && isAfter(time, now) ? time : now),
-      this.parts.meta.now(),
-    );
+    return known.reduce<Time>((now, time) => laterOf(time, now), this.parts.meta.now());
   }
 
   mustBeWritable(): void {
@@ -117,8 +137,4 @@ export function credOf(who: Caller): Cred {
 export function mustAttr(attr: Attr | undefined): Attr {
   if (attr === undefined) throw new FsError("EPROTO", "an answer lacks its attributes");
   return attr;
-}
-
-function isAfter(a: Time, b: Time): boolean {
-  return a.sec > b.sec || (a.sec === b.sec && a.nsec > b.nsec);
 }

@@ -66,6 +66,7 @@ export class FileData {
     if (!inode.wasEmptied || file.storedSize() === 0) return;
     const { truncSeq } = inode.attr;
     await this.#makeDurable(file);
+    inode.errors.tell(open);
     if (inode.attr.truncSeq === truncSeq) inode.wasEmptied = false;
   }
 
@@ -109,7 +110,10 @@ export class FileData {
     const { file } = open;
     const isSynced = await file.writer.sync();
     file.inode.errors.tell(open);
-    if (!isSynced) await this.#makeDurable(file);
+    if (isSynced) return;
+    await this.#makeDurable(file);
+    // It has waited for what was told as well.
+    file.inode.errors.tell(open);
   }
 
   #makeDurable(file: FileState): Promise<void> {

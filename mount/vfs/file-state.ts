@@ -15,8 +15,6 @@ export interface FileStateParts {
   readonly core: Core;
   readonly budget: Budget;
   readonly uploader: Uploader;
-  /** Files that have something to store. */
-  readonly dirty: Set<FileState>;
   readonly lostWrites: Counter;
 }
 
@@ -117,10 +115,10 @@ export class FileState implements FileWriterHost {
 
   dirtied(isDirty: boolean): void {
     if (isDirty) {
-      this.parts.dirty.add(this);
+      this.parts.core.dirty.add(this);
       return;
     }
-    this.parts.dirty.delete(this);
+    this.parts.core.dirty.delete(this);
     this.tellAttributes();
     this.parts.core.inodes.retire(this.inode);
   }

@@ -8,6 +8,7 @@ import type { Attributes } from "./filesystem.js";
 import { KnownNames } from "./known-names.js";
 import { isFolder } from "./modes.js";
 import type { MetaClient } from "./ports.js";
+import { laterOf } from "./times.js";
 import { shownWith } from "./told-attributes.js";
 import { WriteErrors } from "./write-errors.js";
 
@@ -78,7 +79,7 @@ export class Inode {
       ...attr,
       size: Math.max(attr.size, writer.endSince(attr.truncSeq)),
       mtime,
-      ctime: writer.mtime ?? attr.ctime,
+      ctime: laterOf(writer.mtime, attr.ctime),
     };
   }
 
@@ -87,6 +88,7 @@ export class Inode {
     const { version } = this.attr;
     this.attr = { ...attr, version: version + 1 };
     // What is known of the data is still right.
+    if (version === 0) return;
     if (this.pagesVersion === version) this.pagesVersion += 1;
     if (this.file?.slots.version === version) this.file.slots.version += 1;
   }

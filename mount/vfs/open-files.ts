@@ -43,7 +43,6 @@ export class OpenFiles {
     if (flags.write || flags.truncate) this.core.mustBeWritable();
     const file = this.core.inodes.get(ino)?.file;
     if (!flags.truncate || file === undefined) return this.#open(who, ino, flags);
-    file.tellAttributes();
     return file.gate.run(() => file.writer.exclusive(() => this.#open(who, ino, flags)));
   }
 

@@ -1,7 +1,6 @@
 import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
 import type { Core } from "./core.js";
-import type { FileState } from "./file-state.js";
 import { isFolder } from "./modes.js";
 import type { OpenFiles } from "./open-files.js";
 import { within } from "./waiting.js";
@@ -15,12 +14,10 @@ export class Recalls {
   constructor(
     private readonly core: Core,
     private readonly files: OpenFiles,
-    /** Files that have something to store. */
-    private readonly dirty: Iterable<FileState>,
   ) {}
 
   async recall(recall: Recall): Promise<OpenFile[]> {
-    const told = this.#tellAttributes();
+    const told = this.core.tellAttributes();
     const uncached = this.#confirmed([
       ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
       ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
@@ -34,7 +31,7 @@ export class Recalls {
   /** Nothing that is cached may be used any more. Resolves when that is so for the kernel too. */
   async uncached(): Promise<void> {
     const { core } = this;
-    this.#tellAttributes();
+    core.tellAttributes();
     core.answers.everythingChanged();
     core.inodes.invalidateAll();
     const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.names()];
@@ -72,13 +69,6 @@ export class Recalls {
     const { core } = this;
     for (const { errors, file } of core.inodes.all()) if (file !== undefined) errors.add("EIO");
     core.lostChanges.add("EIO");
-  }
-
-  /** Of files whose data is not stored yet. Returns them. */
-  #tellAttributes(): number[] {
-    const files = [...this.dirty].filter(({ told }) => told !== undefined);
-    for (const file of files) file.tellAttributes();
-    return files.map(({ ino }) => ino);
   }
 
   async #confirmed(waits: readonly Promise<void>[]): Promise<void> {

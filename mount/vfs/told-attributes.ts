@@ -74,11 +74,12 @@ export function requestFor(ino: number, told: ToldAttributes, { mtime }: { reado
 export function tellAttributes(core: Core, inode: Inode, told: ToldAttributes): void {
   const { answers, inodes, early } = core;
   const { ino } = inode;
+  const request = requestFor(ino, told, { mtime: inode.file?.writer.mtime === undefined });
   inode.changedHere(shownWith(inode.attr, told));
   answers.inodeForetold(ino);
   const ticket = answers.begin();
   early
-    .send("setattr", requestFor(ino, told, { mtime: true }), { who: SELF, now: told.at, dir: told.dir, ino, names: [] })
+    .send("setattr", request, { who: SELF, now: told.at, dir: told.dir, ino, names: [] })
     .then(
       ({ attr, cached }) => {
         if (attr !== undefined) inodes.absorb(attr, cached, ticket);
@@ -89,6 +90,7 @@ export function tellAttributes(core: Core, inode: Inode, told: ToldAttributes): 
         inode.errors.add("EIO");
         inodes.invalidate(ino);
         inode.attr = { ...inode.attr, version: 0 };
+        core.notify(core.kernel.dropAttributes(ino));
       },
     )
     .finally(() => answers.end(ticket));

@@ -8,7 +8,6 @@ import { Directories } from "./directories.js";
 import { ExtendedAttributes } from "./xattrs.js";
 import { Extents } from "./extents.js";
 import { FileData } from "./file-data.js";
-import type { FileState } from "./file-state.js";
 import type {
   Attributes,
   Caller,
@@ -38,7 +37,6 @@ import { Uploader } from "./writer/uploader.js";
 export class Vfs implements FileSystem, MetaEvents {
   readonly root: number;
   readonly #core: Core;
-  readonly #dirty = new Set<FileState>();
   readonly #uploader: Uploader;
   readonly #attributes: InodeAttributes;
   readonly #names: Namespace;
@@ -68,12 +66,12 @@ export class Vfs implements FileSystem, MetaEvents {
       cacheBytes: () => cache.bytes,
     });
     const { lostWrites } = metrics;
-    this.#files = new OpenFiles(core, { core, budget, uploader: this.#uploader, dirty: this.#dirty, lostWrites });
+    this.#files = new OpenFiles(core, { core, budget, uploader: this.#uploader, lostWrites });
     this.#data = new FileData({ core, files: this.#files, attributes: this.#attributes, reader, budget });
     this.#extents = new Extents({ core, files: this.#files, reader });
     this.#directories = new Directories(core);
     this.#xattrs = new ExtendedAttributes(core);
-    this.#recalls = new Recalls(core, this.#files, this.#dirty);
+    this.#recalls = new Recalls(core, this.#files);
     meta.listen(this);
   }
 
@@ -250,13 +248,13 @@ export class Vfs implements FileSystem, MetaEvents {
   }
 
   async drain(): Promise<void> {
-    await Promise.all([...this.#dirty].map((file) => file.writer.flush()));
+    await Promise.all([...this.#core.dirty].map((file) => file.writer.flush()));
     await this.#core.early.durable();
     this.#core.inodes.tellForgotten();
   }
 
   #storeAll(): void {
-    for (const file of this.#dirty) file.writer.start();
+    for (const file of this.#core.dirty) file.writer.start();
   }
 
   #onFile<T>(handle: number, work: () => Maybe<T>): Maybe<T> {

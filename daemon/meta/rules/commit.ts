@@ -1,4 +1,4 @@
-import type { Attr, Commit, CommitReply, SetAttr, SliceAt } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Commit, CommitReply, SliceAt } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Slice } from "../../../proto/gen/bigfs/v1/rows.js";
 import { fail } from "../../../proto/errno.js";
 import { LIMITS } from "../../../proto/limits.js";
@@ -41,13 +41,18 @@ export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   discardUnused(tx, ctx, inode, args.slices);
   changeUsage(tx, { bytes: size - inode.size });
   const written = putInode(tx, { ...withTimes(ctx, filled, args), hasUnsynced });
-  const attr = args.set === undefined ? attrOf(written) : setAlong(tx, ctx, args.set, args);
+  const attr = setAlong(tx, ctx, args, inode) ?? attrOf(written);
   return { attr, cached: false, chunks: placesOf(tx, [...named.keys()]), synced: false };
 }
 
-/** As if it had been asked for when it was told, but for the order of both. */
-function setAlong(tx: Tx, ctx: Context, set: SetAttr, { ino, setAt = ctx.now }: Commit): Attr | undefined {
+/**
+ * As if it had been asked for when it was told. When others have changed the file since, it was sent by itself as well,
+ * before they could: then nothing of it is due.
+ */
+function setAlong(tx: Tx, ctx: Context, { ino, set, setAt = ctx.now }: Commit, before: Inode): Attr | undefined {
+  if (set === undefined) return undefined;
   if (set.size !== undefined) fail("EINVAL", "a commit sets no size");
+  if (before.ctime !== undefined && compareTimes(before.ctime, setAt) > 0) return undefined;
   return setattr(tx, { ...ctx, now: earlierOf(setAt, ctx.now), isTold: true }, { ...set, ino }).attr;
 }
 

@@ -43,13 +43,18 @@ export interface SetattrRequest {
   readonly killPrivileges: boolean;
 }
 
+/** Seconds as near to these as can be stored (to the year 285,428,751), as filesystems do it. */
+function storable(sec: number): number {
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, sec));
+}
+
 export function parseSetattr(cursor: Cursor): SetattrRequest {
   const valid = cursor.u32();
   const has = (bit: number) => (valid & bit) !== 0;
   const handle = cursor.skip(4).u64();
   const size = cursor.u64();
-  const atimeSec = cursor.skip(8).i64();
-  const mtimeSec = cursor.i64();
+  const atimeSec = storable(cursor.skip(8).i64());
+  const mtimeSec = storable(cursor.i64());
   const atime = { sec: atimeSec, nsec: cursor.skip(8).u32() };
   const mtime = { sec: mtimeSec, nsec: cursor.u32() };
   const mode = cursor.skip(4).u32() & 0o7777;

@@ -317,7 +317,7 @@ export class FileWriter {
     const ends = slices.map(({ slot, slice }) => slot * this.#slotSize + (slice?.pos ?? 0) + (slice?.len ?? 0));
     const seq = jobs[0]?.seq ?? 0;
     const mtime = this.#mtime;
-    const { ino, told } = this.host;
+    const { ino } = this.host;
     const last = jobs.at(-1)?.id ?? 0;
     const request = {
       ino,
@@ -328,8 +328,6 @@ export class FileWriter {
       append: false,
       sync: jobs.some(({ id }) => id === this.#syncJob),
       ifVersion,
-      set: told && requestFor(ino, told, { mtime: mtime === undefined }),
-      setAt: told?.at,
     };
     const end = clock.monotonicMs() + ioDeadlineMs;
     const backoff = new Backoff(clock, reconnectMinMs, reconnectMaxMs);
@@ -338,8 +336,11 @@ export class FileWriter {
     if (signal.aborted) return;
     for (;;) {
       const ticket = core.answers.begin();
+      // Not there any more when it was sent by itself in the meantime.
+      const { told } = this.host;
+      const set = told && requestFor(ino, told, { mtime: mtime === undefined });
       try {
-        const reply = await meta.call("commit", request, SELF);
+        const reply = await meta.call("commit", { ...request, set, setAt: told?.at }, SELF);
         if (signal.aborted) return;
         this.host.committed(reply, slices, seq, ticket);
         if (this.#mtime === mtime) this.#mtime = undefined;

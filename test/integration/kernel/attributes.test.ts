@@ -24,6 +24,19 @@ test("times keep their nanoseconds, also before 1970 and after 2038", async (t) 
   }
 });
 
+test("times that cannot be stored become the nearest that can", async (t) => {
+  const [mnt] = await ownMount(t, { attrMs: 0 });
+  const path = join(mnt, "file");
+  await fs.writeFile(path, "");
+  for (const [asked, stored] of [
+    ["9007199254740993", "9007199254740991"],
+    ["-9007199254740995", "-9007199254740991"],
+  ] as const) {
+    await run("touch", ["-d", `@${asked}`, path]);
+    t.equal((await run("stat", ["-c", "%Y", path])).stdout.trim(), stored);
+  }
+});
+
 test("one time can be set, set to now, or left as it is", async (t) => {
   const [mnt] = await ownMount(t, { attrMs: 0 });
   const path = join(mnt, "file");

@@ -266,6 +266,30 @@ test("what is not a chunk goes to quarantine at the start, and nothing but unfin
   );
 });
 
+test("a chunk that was fsynced, removed and stored again is on disk before its name is", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  for (const leave of [() => store.remove([5]), () => store.quarantine(5, "for a test")]) {
+    await store.put(chunkOf(5, 100, { sync: true }));
+    await leave();
+    disk.log.length = 0;
+    await store.put(chunkOf(5, 100));
+    const order = ["fsync /data/tmp/0000000000000005.chunk", `rename ${layout.pathOf(5)}`];
+    t.same(
+      disk.log.filter((call) => order.includes(call)),
+      order,
+      "the journal may still call it fsynced after a power cut",
+    );
+    await store.remove([5]);
+  }
+  disk.log.length = 0;
+  await store.put(chunkOf(6, 100));
+  t.notOk(
+    disk.log.some((call) => call.startsWith("fsync")),
+    "a new one is not",
+  );
+});
+
 test("a synced put is on disk before its name is, so that no power cut can show the name without the bytes", async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk);

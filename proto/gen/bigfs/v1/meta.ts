@@ -472,7 +472,10 @@ export interface Commit {
   ifVersion?:
     | number
     | undefined;
-  /** Attributes of the file to be set afterwards, all but the size, as was told to whoever set them at `set_at`. */
+  /**
+   * Attributes of the file to be set afterwards, all but the size, as was told to whoever set them at `set_at`; nothing,
+   * when it was changed after that.
+   */
   set: SetAttr | undefined;
   setAt: Time | undefined;
 }

@@ -131,7 +131,8 @@ void test("the daemon is asked as ever", async (t) => {
   const privileged = await file({ mode: 0o4755 });
   await privileged.lab.write(privileged.mount, privileged.handle, 0, pattern(100, 1));
   t.notOk(set(privileged, { uid: 33 }), "what is left of privileges");
-  t.ok(set(privileged, { uid: 33, mode: 0o4755 }), "unless that is said");
+  await settle(300);
+  t.ok(set(privileged, { uid: 34, mode: 0o4755 }), "unless that is said");
 
   const sized = await file();
   await sized.lab.write(sized.mount, sized.handle, 0, pattern(100, 1));
@@ -285,5 +286,99 @@ void test("a daemon that is back hears of them before it serves others", async (
   t.same(f.asked, ["setattr"], "asked at once");
   await lab.end(uncached);
   await lab.end(mount.vfs.drain());
+  t.equal(stored(f).mode & 0o777, 0o640);
+});
+
+void test("what was written after the times were set counts, also when they are sent by themselves", async (t) => {
+  const f = await file();
+  const { lab, mount, dir } = f;
+  await lab.write(mount, f.handle, 0, pattern(100, 1));
+  t.ok(set(f, { mtime: MTIME }));
+  await lab.clock.advance(10);
+  await lab.write(mount, f.handle, 0, pattern(100, 2));
+  await lab.clock.advance(10);
+  const written = await shown(f);
+  t.ok(set(f, { mode: 0o640 }));
+  const before = await shown(f);
+  t.same(before.mtime, written.mtime);
+  t.notSame(before.ctime, written.ctime, "setting them is a change");
+  await lab.end(mount.vfs.recall({ number: 1, inodes: [{ ino: dir, data: false }], entries: [] }));
+  await lab.end(mount.vfs.flush(f.handle));
+  t.same([stored(f).mtime, stored(f).ctime], [before.mtime, before.ctime]);
+});
+
+void test("a commit that comes late sets nothing that others have set since", async (t) => {
+  const f = await file();
+  const { lab, mount, dir, ino } = f;
+  const other = lab.mount();
+  let isRefused = true;
+  mount.meta.before = (op) => {
+    if (op === "commit" && isRefused) throw new FsError("EAGAIN");
+  };
+  await lab.write(mount, f.handle, 0, pattern(100, 1));
+  t.ok(set(f, { mode: 0o640 }));
+  const flushed = mount.vfs.flush(f.handle);
+  await settle(50);
+  await lab.end(mount.vfs.recall({ number: 1, inodes: [{ ino: dir, data: false }], entries: [] }));
+  t.equal(stored(f).mode & 0o777, 0o640);
+  await lab.end(other.vfs.setattr(WHO, ino, { mode: 0o400 }));
+  isRefused = false;
+  await lab.end(flushed);
+  t.equal(stored(f).mode & 0o777, 0o400);
+});
+
+void test("before a file can be seen otherwise than through its folder, its attributes are set", async (t) => {
+  const into = { intoDir: 1, intoName: name("g"), noReplace: false, exchange: false };
+  const ways: Record<string, (f: File) => unknown> = {
+    rename: ({ mount, dir }) => mount.vfs.rename(WHO, { ...into, fromDir: dir, fromName: name("f") }),
+    link: ({ mount, ino }) => mount.vfs.link(WHO, ino, 1, name("g")),
+    unlink: ({ mount, dir }) => mount.vfs.unlink(WHO, dir, name("f")),
+  };
+  for (const [op, go] of Object.entries(ways)) {
+    const f = await file();
+    const { lab, mount } = f;
+    await lab.write(mount, f.handle, 0, pattern(100, 1));
+    t.ok(set(f, { mode: 0o640 }));
+    const gone = go(f);
+    t.notOk(set(f, { uid: 33 }), "meanwhile it is asked for");
+    await lab.end(gone as Promise<void>);
+    t.ok(f.asked.includes("setattr") && f.asked.indexOf("setattr") < f.asked.indexOf(op), op);
+    await lab.end(mount.vfs.flush(f.handle));
+    await lab.end(mount.vfs.drain());
+    t.match(stored(f), { mode: 0o100640, uid: 33 });
+  }
+});
+
+void test("an fsync that has waited for attributes tells that they were not set, and the kernel drops them", async (t) => {
+  const f = await file();
+  const { lab, mount } = f;
+  await lab.write(mount, f.handle, 0, pattern(100, 1));
+  await lab.end(mount.vfs.flush(f.handle));
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  mount.meta.before = async (op) => {
+    if (op !== "setattr") return;
+    await opened;
+    throw new FsError("EIO");
+  };
+  t.ok(set(f, { mode: 0o640 }));
+  const synced = lab.errno(() => mount.vfs.fsync(f.handle));
+  await settle(50);
+  mount.kernel.told.splice(0);
+  open();
+  t.equal(await synced, "EIO");
+  t.same(mount.kernel.told, [`attributes ${String(f.ino)}`]);
+});
+
+void test("attributes are not kept for a commit while others are on their way", async (t) => {
+  const f = await file();
+  const { lab, mount, dir } = f;
+  mount.meta.before = (op) => (op === "setattr" ? settle(200) : undefined);
+  t.ok(set(f, { mode: 0o604 }));
+  await lab.write(mount, f.handle, 0, pattern(100, 1));
+  t.notOk(set(f, { mode: 0o640 }));
+  await lab.end(mount.vfs.recall({ number: 1, inodes: [{ ino: dir, data: false }], entries: [] }));
+  await lab.end(mount.vfs.drain());
+  await settle(500);
   t.equal(stored(f).mode & 0o777, 0o640);
 });
