@@ -83,10 +83,10 @@ export class Core {
     who: Cred,
     use: (answer: OpResult<C>, ticket: Ticket) => T,
   ): Promise<T> {
+    this.#tellBefore(op, args);
     // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
     const ticket = this.answers.begin();
     try {
-      this.#tellBefore(op, args);
       const settled = this.early.settledFor(op, args);
       if (settled !== undefined) await settled;
       return use(await this.parts.meta.call(op, args, who), ticket);
