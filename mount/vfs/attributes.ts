@@ -5,7 +5,7 @@ import type { Ticket } from "./answers.js";
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 import { isRegular } from "./modes.js";
 import { isForetold, tellAttributes, withChange } from "./told-attributes.js";
 

@@ -7,7 +7,7 @@ import { S_IFDIR } from "./modes.js";
 import { type Core, SELF } from "./core.js";
 import type { Found, Listed } from "./filesystem.js";
 import { foundOf } from "./found.js";
-import type { Exclusivity } from "./inodes.js";
+import type { Exclusivity } from "./inode.js";
 import { NAMES_MAX } from "./known-names.js";
 import { Handles } from "./handles.js";
 import type { Hearer } from "./write-errors.js";

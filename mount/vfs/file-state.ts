@@ -3,7 +3,7 @@ import type { Errno } from "../../proto/errno.js";
 import type { Attr, CommitReply, SliceAt } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Ticket } from "./answers.js";
 import { type Core, mustAttr } from "./core.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 import { type ToldAttributes, tellAttributes } from "./told-attributes.js";
 import { SlotMap } from "./reader/slot-map.js";
 import { Mutex } from "./waiting.js";

@@ -1,6 +1,6 @@
 import type { Core } from "./core.js";
 import type { Found } from "./filesystem.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 
 /** What the kernel is told about a name that leads to the inode. */
 export function foundOf(core: Core, inode: Inode, isEntryKept: boolean): Found {

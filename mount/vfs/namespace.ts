@@ -8,7 +8,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isFolder, isRegular } from "./modes.
 import { type Core, SELF, credOf, mustAttr } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 import type { OpArgs, OpResult } from "./ports.js";
 
 export interface At {

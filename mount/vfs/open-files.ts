@@ -6,7 +6,7 @@ import { type Core, credOf, mustAttr } from "./core.js";
 import { FileState, type FileStateParts } from "./file-state.js";
 import type { Caller, Found, OpenFlags, Opened } from "./filesystem.js";
 import { Handles } from "./handles.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 import { foundOf } from "./found.js";
 import { ReadPattern } from "./reader/read-ahead.js";
 import type { Hearer } from "./write-errors.js";

@@ -7,7 +7,7 @@ import type { Attr, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { type Core, SELF } from "./core.js";
 import type { Change } from "./filesystem.js";
-import type { Inode } from "./inodes.js";
+import type { Inode } from "./inode.js";
 
 export interface ToldAttributes {
   readonly mode?: number;

@@ -1,5 +1,6 @@
 import { test, type Test } from "tap";
 import type { Link } from "../../../daemon/common/rpc/link.js";
+import { Commit } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeReply, StoredChunk } from "../../../proto/gen/bigfs/v1/node.js";
 import { FakeClock } from "../../helpers/fake-clock.js";
 import { MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
@@ -58,16 +59,10 @@ function stored(chunk: number, nodes: number[], pending: number[]): StoredChunk 
 
 function commit(client: RawClient, ino: number, chunk: number): number {
   const slice = { pos: 0, len: 100, chunk, off: 0, inline: Buffer.alloc(0) };
-  const rest = {
-    sizeAtLeast: 100,
-    mtime: undefined,
-    truncSeq: 0,
-    append: false,
-    sync: false,
-    set: undefined,
-    setAt: undefined,
-  };
-  return client.send({ $case: "commit", value: { ino, slices: [{ slot: 0, slice }], ...rest } });
+  return client.send({
+    $case: "commit",
+    value: Commit.create({ ino, slices: [{ slot: 0, slice }], sizeAtLeast: 100 }),
+  });
 }
 
 test("a commit waits until its chunk stands on M nodes, and fsync until it is on their disks", async (t) => {
@@ -102,15 +97,14 @@ test("the commit before an fsync tells whether that would wait for a disk", asyn
   const [a, b] = [await Node.join(t, harness, "a"), await Node.join(t, harness, "b")];
   const client = await harness.client();
   const ino = await client.create(1, "f");
-  const rest = { ino, sizeAtLeast: 0, mtime: undefined, truncSeq: 0, append: false, set: undefined, setAt: undefined };
   const inline = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const tiny = { ...rest, slices: [{ slot: 0, slice: inline }] };
+  const tiny = Commit.create({ ino, slices: [{ slot: 0, slice: inline }] });
   t.equal((await client.call("commit", { ...tiny, sync: false })).synced, false, "nobody asked");
   t.equal((await client.call("commit", { ...tiny, sync: true })).synced, true);
   const { first: chunk } = await client.call("alloc", { count: 1 });
   await a.ask({ $case: "register", value: { chunks: [stored(chunk, [a.id, b.id], [])] } });
   const slice = { pos: 0, len: 100, chunk, off: 0, inline: Buffer.alloc(0) };
-  const big = { ...rest, slices: [{ slot: 0, slice }] };
+  const big = Commit.create({ ino, slices: [{ slot: 0, slice }] });
   t.equal((await client.call("commit", { ...big, sync: true })).synced, false, "the chunk is on no disk");
   for (const node of [a, b]) await node.ask({ $case: "synced", value: { chunks: [chunk] } });
   t.equal((await client.answer(client.send({ $case: "fsync", value: { ino } }))).errno, "");
@@ -148,16 +142,7 @@ test("of a big file that is removed nothing stays behind", async (t) => {
       const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
       return { slot: part * 100 + i, slice };
     });
-    const rest = {
-      sizeAtLeast: 0,
-      mtime: undefined,
-      truncSeq: 0,
-      append: false,
-      sync: false,
-      set: undefined,
-      setAt: undefined,
-    };
-    await client.call("commit", { ino, slices, ...rest });
+    await client.call("commit", Commit.create({ ino, slices }));
   }
   await client.call("fsync", { ino });
   t.ok((await harness.keysOf("S")).length >= 500);

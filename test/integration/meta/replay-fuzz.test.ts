@@ -9,6 +9,7 @@ import { connectMeta } from "../../../mount/clients/meta-client.js";
 import type { MetaClient } from "../../../mount/vfs/ports.js";
 import { FsError } from "../../../proto/errno.js";
 import { KEY, MetaHarness, ROOT } from "../../helpers/meta-harness.js";
+import { Commit } from "../../../proto/gen/bigfs/v1/meta.js";
 
 interface Model {
   readonly ino: number;
@@ -119,16 +120,7 @@ class Worker {
   async #append(file: Model): Promise<void> {
     const text = `${this.tag}${this.done};`;
     const slice = { pos: 0, len: text.length, chunk: 0, off: 0, inline: Buffer.from(text) };
-    const common = {
-      sizeAtLeast: 0,
-      mtime: undefined,
-      truncSeq: 0,
-      append: true,
-      sync: false,
-      set: undefined,
-      setAt: undefined,
-    };
-    await this.meta.call("commit", { ino: file.ino, slices: [{ slot: 0, slice }], ...common }, ROOT);
+    await this.meta.call("commit", Commit.create({ ino: file.ino, slices: [{ slot: 0, slice }], append: true }), ROOT);
     file.bytes += text;
   }
 

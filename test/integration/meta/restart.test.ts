@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { MetaHarness, again, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
 import { FakeClock } from "../../helpers/fake-clock.js";
-import type { ServerFrame } from "../../../proto/gen/bigfs/v1/meta.js";
+import { Commit, type ServerFrame } from "../../../proto/gen/bigfs/v1/meta.js";
 
 /** A stream of the same session on the daemon that runs now; ids go on. */
 async function back(harness: MetaHarness, client: RawClient, attach: object = {}): Promise<RawClient> {
@@ -239,16 +239,7 @@ test("bytes in the metadata are like names: answered before they are durable, an
   await client.untilDurable();
   harness.gates.close("before commit");
   const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const value = {
-    ino,
-    slices: [{ slot: 0, slice }],
-    sizeAtLeast: 4,
-    mtime: undefined,
-    truncSeq: 0,
-    append: false,
-    set: undefined,
-    setAt: undefined,
-  };
+  const value = Commit.create({ ino, slices: [{ slot: 0, slice }], sizeAtLeast: 4 });
   const tiny = await client.ask("commit", { ...value, sync: false });
   t.ok(tiny.stamp !== undefined && tiny.stamp.batch > tiny.durable, "visible only");
   const synced = client.ask("commit", { ...value, sync: true });
@@ -272,16 +263,7 @@ test("a copy is answered when it is durable, because others may then change what
   const client = await harness.client();
   const [from, into] = [await client.create(1, "from"), await client.create(1, "into")];
   const slice = { pos: 0, len: 4, chunk: 0, off: 0, inline: Buffer.from("data") };
-  const rest = {
-    sizeAtLeast: 4,
-    mtime: undefined,
-    truncSeq: 0,
-    append: false,
-    sync: false,
-    set: undefined,
-    setAt: undefined,
-  };
-  await client.call("commit", { ino: from, slices: [{ slot: 0, slice }], ...rest });
+  await client.call("commit", Commit.create({ ino: from, slices: [{ slot: 0, slice }], sizeAtLeast: 4 }));
   await client.untilDurable();
   harness.gates.close("before commit");
   const copied = client.ask("copyrange", { fromIno: from, fromOff: 0, intoIno: into, intoOff: 0, len: 4 });

@@ -1,4 +1,4 @@
-import type { Cred } from "../../../../proto/gen/bigfs/v1/meta.js";
+import { Commit, type Cred } from "../../../../proto/gen/bigfs/v1/meta.js";
 import type { InodeRow, Slice, Time } from "../../../../proto/gen/bigfs/v1/rows.js";
 import { type Errno, FsError } from "../../../../proto/errno.js";
 import { LIMITS } from "../../../../proto/limits.js";
@@ -114,17 +114,7 @@ export class World {
   }
 
   commit(ino: number, args: Partial<OpArgs<"commit">>): OpResult<"commit"> {
-    const base = {
-      ino,
-      slices: [],
-      sizeAtLeast: 0,
-      mtime: undefined,
-      truncSeq: this.inode(ino).truncSeq,
-      append: false,
-      sync: false,
-      set: undefined,
-      setAt: undefined,
-    };
+    const base = Commit.create({ ino, truncSeq: this.inode(ino).truncSeq });
     return this.op("commit", { ...base, ...args });
   }
 

@@ -2,8 +2,7 @@ import { test } from "tap";
 import { attrOf } from "../../../../daemon/meta/rules/inodes.js";
 import { FsError } from "../../../../proto/errno.js";
 import type { Recall } from "../../../../proto/gen/bigfs/v1/meta.js";
-import { settle } from "../../../helpers/fake-clock.js";
-import { Lab, type Mount, WHO, flags, name, pattern } from "./lab.js";
+import { Lab, type Mount, WHO, flags, isWaiting, name, pattern } from "./lab.js";
 
 interface Exclusive {
   readonly lab: Lab;
@@ -38,16 +37,6 @@ function unlinked({ mount, dir }: Exclusive, text: string): boolean {
 async function renamed({ mount, dir }: Exclusive, from: string, into: string, more = {}): Promise<boolean> {
   const plain = { fromDir: dir, intoDir: dir, noReplace: false, exchange: false };
   return !(await isWaiting(mount.vfs.rename(WHO, { ...plain, fromName: name(from), intoName: name(into), ...more })));
-}
-
-async function isWaiting(work: unknown): Promise<boolean> {
-  let isOver = false;
-  Promise.resolve(work).then(
-    () => (isOver = true),
-    () => (isOver = true),
-  );
-  await settle(300);
-  return !isOver;
 }
 
 void test("in an exclusive folder a name is gone at once, and everything here shows it", async (t) => {

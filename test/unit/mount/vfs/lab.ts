@@ -182,3 +182,14 @@ export function runs(few: number): { numRuns: number; seed?: number } {
   const { BIGFS_RUNS: many, BIGFS_SEED: seed } = process.env;
   return { numRuns: many === undefined ? few : Number(many), ...(seed === undefined ? {} : { seed: Number(seed) }) };
 }
+
+/** Whether it does not end by itself. */
+export async function isWaiting(work: unknown): Promise<boolean> {
+  let isOver = false;
+  Promise.resolve(work).then(
+    () => (isOver = true),
+    () => (isOver = true),
+  );
+  await settle(300);
+  return !isOver;
+}

@@ -4,7 +4,7 @@ import { FsError } from "../../../../proto/errno.js";
 import type { Commit } from "../../../../proto/gen/bigfs/v1/meta.js";
 import type { Change } from "../../../../mount/vfs/filesystem.js";
 import { settle } from "../../../helpers/fake-clock.js";
-import { Lab, type Mount, WHO, flags, name, pattern } from "./lab.js";
+import { Lab, type Mount, WHO, flags, isWaiting, name, pattern } from "./lab.js";
 
 interface File {
   readonly lab: Lab;
@@ -46,16 +46,6 @@ function stored({ lab, ino }: File) {
   const row = lab.cluster.inode(ino);
   if (row === undefined) throw new Error("it is gone");
   return attrOf(row);
-}
-
-async function isWaiting(work: unknown): Promise<boolean> {
-  let isOver = false;
-  Promise.resolve(work).then(
-    () => (isOver = true),
-    () => (isOver = true),
-  );
-  await settle(300);
-  return !isOver;
 }
 
 const MTIME = { sec: 499_162_500, nsec: 7 };
