@@ -72,7 +72,7 @@ export class ChunkStore {
   readonly #reader = new ChunkReader((id) => this.#open(id), OPEN_MAX);
   readonly #unverified: Set<number>;
   readonly #syncs: SyncQueue;
-  /** By remainder: chunks that were fsynced and are gone, of which the journal may say after a power cut that they are here. */
+  /** By remainder: chunks that were fsynced and are gone; after a power cut the journal may still say that they are here. */
   readonly #gone = new Uint8Array(GONE_IDS);
   readonly #lostListeners: ((id: number, errno: Errno) => void)[] = [];
 

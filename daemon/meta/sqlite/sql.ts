@@ -1,6 +1,6 @@
 /**
- * Statements as text with hex literals: one call into SQLite for a whole large batch, instead of one for each row (measured:
- * 64 rows in 0.3 ms instead of 2.4 ms).
+ * Statements as text with hex literals: one call into SQLite for a whole large batch, instead of one for each row
+ * (measured: 64 rows in 0.3 ms instead of 2.4 ms).
  */
 import type { Batch } from "../metastore.js";
 import { SqlText } from "./sql-text.js";

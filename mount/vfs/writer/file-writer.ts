@@ -33,7 +33,7 @@ export interface FileWriterHost {
   readonly told: ToldAttributes | undefined;
   /** Size of the stored file. */
   storedSize(): number;
-  /** Slices became part of the file, and what was told of its attributes is so. Called before their bytes leave the writer. */
+  /** Slices became part of the file, and `told` was set with them. Called before their bytes leave the writer. */
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void;
   /** Everything that was not committed is lost. */
   failed(errno: Errno): void;
