@@ -51,11 +51,12 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   const registry = processRegistry();
   const space = new SpaceWatch({ log }, opts.data);
   await space.look();
+  const isLow = (): boolean => space.isLow;
   const executor = new Executor(
     { store, log },
     {
       ...(opts.cacheBytes === undefined ? {} : { cacheBytes: opts.cacheBytes }),
-      admit: onlyDeletionsWhen(() => space.isLow),
+      admit: onlyDeletionsWhen(isLow),
       later: (start) => void clock.after(GATHER_MS, start),
     },
   );
@@ -65,7 +66,7 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
-  const serving = new Serving({ executor, cluster, clock, log, registry, volume }, { deadlines, known });
+  const serving = new Serving({ executor, cluster, clock, log, registry, volume, isLow }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();

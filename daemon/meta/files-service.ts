@@ -1,6 +1,7 @@
 import { FsError } from "../../proto/errno.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
+import type { InodeIds } from "./ids.js";
 import { key } from "./keys.js";
 import { plain, type Call, type Outcome } from "./requests.js";
 import { mustInode } from "./rules/inodes.js";
@@ -8,18 +9,37 @@ import type { Session } from "./session.js";
 import { takeChunkRange } from "./rules/ranges.js";
 import { pruneUnsynced } from "./rules/unsynced.js";
 
+/** Inode ids that one request may get. */
+const INODES_MAX = 256;
+
 export interface FilesServiceParts {
   readonly executor: Executor;
   readonly cluster: Pick<Cluster, "map" | "capacity" | "ensureSynced">;
+  readonly ids: InodeIds;
+  /** Nothing new can be saved. */
+  readonly isLow: () => boolean;
 }
 
-/** Requests about chunks and space. */
+/** Requests about ids, chunks and space. */
 export class FilesService {
   constructor(private readonly parts: FilesServiceParts) {}
 
-  /** A range of chunk ids, on disk before it is given. */
+  /** A range of ids, on disk before it is given. */
   async alloc(call: Call): Promise<Outcome> {
+    if (call.op.$case !== "alloc") throw new Error(call.op.$case);
     if (call.session.readOnly) throw new FsError("EROFS");
+    return call.op.value.inodes ? this.#allocInodes(call.op.value.count) : this.#allocChunks(call);
+  }
+
+  async #allocInodes(max: number): Promise<Outcome> {
+    const { executor, ids, isLow } = this.parts;
+    if (isLow()) throw new FsError("ENOSPC", "the disk of the metadata is nearly full: only deletions are accepted");
+    const { first, count } = await ids.takeSome(Math.max(1, Math.min(max, INODES_MAX)));
+    executor.neverWritten(Array.from({ length: count }, (_, i) => key.inode(first + i)));
+    return plain({ $case: "alloc", value: { first, count, map: undefined } });
+  }
+
+  async #allocChunks(call: Call): Promise<Outcome> {
     const { executor, cluster } = this.parts;
     const { session } = call;
     const { value: range, batch } = await executor.execute(0, (tx) => {

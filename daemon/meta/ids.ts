@@ -16,21 +16,29 @@ export class InodeIds {
 
   /** Rejects FsError EIO when metadata cannot be saved any more. */
   async take(): Promise<number> {
+    return (await this.takeSome(1)).first;
+  }
+
+  /** Ids first..first+count-1: at least one, and at most `max`. Rejects like `take`. */
+  async takeSome(max: number): Promise<{ readonly first: number; readonly count: number }> {
     for (;;) {
       if (this.#end - this.#next < RANGE / 2 && this.#reserved === undefined) this.#filling ??= this.#fill();
-      const id = this.#pop();
-      if (id !== undefined) return id;
+      const taken = this.#pop(max);
+      if (taken.count > 0) return taken;
       await this.#filling;
     }
   }
 
-  #pop(): number | undefined {
+  #pop(max: number): { readonly first: number; readonly count: number } {
     if (this.#next >= this.#end && this.#reserved !== undefined) {
       this.#next = this.#reserved.first;
       this.#end = this.#reserved.end;
       this.#reserved = undefined;
     }
-    return this.#next < this.#end ? this.#next++ : undefined;
+    const first = this.#next;
+    const count = Math.max(0, Math.min(max, this.#end - first));
+    this.#next += count;
+    return { first, count };
   }
 
   async #fill(): Promise<void> {

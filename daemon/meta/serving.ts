@@ -32,6 +32,8 @@ export interface ServingParts {
   readonly log: Logger;
   readonly registry: Registry;
   readonly volume: Readonly<VolumeRow>;
+  /** Nothing new can be saved. */
+  readonly isLow: () => boolean;
 }
 
 export interface ServingOptions {
@@ -55,10 +57,12 @@ export class Serving {
   readonly leases: Leases;
   readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task };
   readonly #reaper: Reaper;
+  readonly #ids: InodeIds;
   readonly #parts: ServingParts;
 
   constructor(parts: ServingParts, opts: ServingOptions) {
     this.#parts = parts;
+    this.#ids = new InodeIds(parts);
     const { executor, cluster, clock, log, volume } = parts;
     const { deadlines, known } = opts;
     const opens = new Opens();
@@ -91,7 +95,7 @@ export class Serving {
       grants,
       reaper,
       sweepSoon,
-      ids: new InodeIds({ executor }),
+      ids: this.#ids,
     });
     const times = new OperationTimes(parts, "meta");
     const requests = new Requests({ ...shared, times }, this.#handlers(operations, grants, opens, deadlines));
@@ -148,9 +152,9 @@ export class Serving {
     opens: Opens,
     deadlines: Deadlines,
   ): Map<RequestCase, Handler> {
-    const { executor, cluster, clock, volume } = this.#parts;
+    const { executor, cluster, clock, volume, isLow } = this.#parts;
     const base = { isLive: (node: number) => cluster.isLive(node), isOpen: (ino: number) => opens.isOpen(ino), volume };
-    const files = new FilesService({ executor, cluster });
+    const files = new FilesService({ executor, cluster, ids: this.#ids, isLow });
     const commits = new CommitService({ executor, cluster, clock, operations, files }, deadlines);
     const listings = new ListingService({
       executor,

@@ -8,7 +8,7 @@ import { FsError } from "../../proto/errno.js";
 import type { Attached, ClientFrame, Cred, Recall, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
-import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../vfs/ports.js";
+import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, Told, VolumeInfo } from "../vfs/ports.js";
 import { within } from "../vfs/waiting.js";
 import { Closes } from "./closes.js";
 import { Lease } from "./lease.js";
@@ -133,9 +133,9 @@ class SessionClient implements MetaClient {
     return this.#state.kind === "live" && this.#requests.waiting === 0 && !this.#requests.isFull;
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>> {
+  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>> {
     if (this.#state.kind === "stopped") throw new FsError("EIO", "this mount is stopping");
-    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs(), toldAt);
+    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs(), told);
     this.#sendWaiting();
     const { value } = await answer;
     if (op === "alloc") this.#learn((value as OpResult<"alloc">).map);

@@ -1,6 +1,6 @@
 import { FsError, errnoFromWire } from "../../proto/errno.js";
 import type { ClientFrame, Cred, ServerFrame, Stamp } from "../../proto/gen/bigfs/v1/meta.js";
-import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Told } from "../vfs/ports.js";
 
 export type Op = NonNullable<ClientFrame["op"]>;
 export type Answer = NonNullable<ServerFrame["op"]>;
@@ -30,8 +30,8 @@ export interface Request {
   readonly cred: Cred | undefined;
   readonly startMs: number;
   readonly bytes: number;
-  /** Its effect was told before its answer, as made at this time. */
-  readonly toldAt: Time | undefined;
+  /** Its effect was told before its answer. */
+  readonly told: Told | undefined;
   /** 0: never sent in this session. */
   id: number;
   /** Who waits for the answer; undefined when it was told, or given up. */
@@ -106,12 +106,12 @@ export class Requests {
   }
 
   /** Waits to be sent. */
-  add(op: Op, cred: Cred | undefined, nowMs: number, toldAt?: Time): Promise<Answer> {
+  add(op: Op, cred: Cred | undefined, nowMs: number, told?: Told): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({
         op,
         cred,
-        toldAt,
+        told,
         startMs: nowMs,
         bytes: weightOf(op),
         id: 0,
@@ -175,8 +175,8 @@ export class Requests {
     // They stand in another order now: whoever waits for some waits for all.
     for (const waiter of this.#durableWaiters) waiter.until = this.#retainedCount;
     // The daemon must hear of what was told before it serves others.
-    for (const request of this.#waiting.filter(({ toldAt }) => toldAt !== undefined)) this.#opened(request);
-    this.#waiting = this.#waiting.filter(({ toldAt }) => toldAt === undefined);
+    for (const request of this.#waiting.filter(({ told }) => told !== undefined)) this.#opened(request);
+    this.#waiting = this.#waiting.filter(({ told }) => told === undefined);
     const again = this.#retained.map((request) => ({ request, replay: request.first?.stamp }));
     const unanswered = [...this.#open.values()].filter((request) => request.first === undefined);
     return [...again, ...unanswered.map((request) => ({ request, replay: toldStamp(request) }))];
@@ -187,7 +187,7 @@ export class Requests {
    * be the fate of changes that were answered.
    */
   fence(durable: number): boolean {
-    const told = [...this.#open.values(), ...this.#waiting].filter(({ toldAt }) => toldAt !== undefined);
+    const told = [...this.#open.values(), ...this.#waiting].filter(({ told }) => told !== undefined);
     const isLost = this.#retained.length > 0 || told.length > 0;
     const lost = new FsError("EIO", "the metadata daemon gave this session up");
     const again: Request[] = [];
@@ -197,7 +197,7 @@ export class Requests {
     }
     for (const request of again) request.id = 0;
     for (const { waiter } of told) waiter?.reject(lost);
-    this.#waiting = [...again, ...this.#waiting.filter(({ toldAt }) => toldAt === undefined)];
+    this.#waiting = [...again, ...this.#waiting.filter(({ told }) => told === undefined)];
     this.#forgetOpen(lost);
     this.#nextId = 1;
     this.#stream++;
@@ -277,8 +277,8 @@ export class Requests {
 }
 
 /** What a request says of itself that was told before it was answered. */
-export function toldStamp({ toldAt }: Request): Stamp | undefined {
-  return toldAt && { now: toldAt, inos: [], order: 0, batch: 0 };
+export function toldStamp({ told }: Request): Stamp | undefined {
+  return told && { now: told.at, inos: told.ino === undefined ? [] : [told.ino], order: 0, batch: 0 };
 }
 
 function isQuestion(op: Op): boolean {

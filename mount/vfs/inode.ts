@@ -20,7 +20,7 @@ export class Inode {
   shownUntilMs = 0;
   /** References that the kernel holds. */
   lookups = 0;
-  /** Changes of a folder that were told and are not answered: what is known of it until then is known here alone. */
+  /** Changes of names about it that were told and are not answered: what is known until then is known here alone. */
   told = 0;
   /** Regular files that are open or have data that is not stored. */
   file: FileState | undefined;

@@ -134,10 +134,14 @@ export class InodeTable {
     if (inode.cachedIn === this.#epoch) inode.enclosed = exclusive;
   }
 
-  /** Nobody else can see before the daemon has done it what is done to this name of that inode. */
+  /** Nobody else can see before the daemon has done it what is done to names of this folder. */
+  isHeld(folder: Inode): boolean {
+    return folder.exclusive !== undefined && this.isCached(folder);
+  }
+
+  /** The same of what is done to this name of that inode. */
   isExclusive(folder: Inode, inode: Inode): boolean {
-    const isHeld = folder.exclusive !== undefined && inode.enclosed === folder.exclusive;
-    return isHeld && this.isCached(folder) && this.isCached(inode);
+    return this.isHeld(folder) && inode.enclosed === folder.exclusive && this.isCached(inode);
   }
 
   /** The folder through which alone others could see the inode, and not before the daemon has done what is told of it. */
@@ -147,20 +151,36 @@ export class InodeTable {
     return this.isExclusive(folder, inode) ? folder : undefined;
   }
 
-  /** An own change of names that is not answered yet was made at this time, which makes so many versions of the folder. */
-  changedAt(folder: Inode, now: Time, versions: number): void {
-    folder.attr = { ...folder.attr, mtime: now, ctime: now, version: folder.attr.version + versions };
+  /**
+   * An own change of names that is not answered yet was made at this time, which makes so many versions of the folder,
+   * and so many folders more in it.
+   */
+  changedAt(folder: Inode, now: Time, { versions, folders = 0 }: { versions: number; folders?: number }): void {
+    const { nlink, version } = folder.attr;
+    folder.attr = { ...folder.attr, nlink: nlink + folders, mtime: now, ctime: now, version: version + versions };
     this.parts.answers.inodeForetold(folder.ino);
   }
 
-  /** Until `release` the folder stays in the table. */
-  keep(folder: Inode): void {
-    folder.told += 1;
+  /**
+   * An inode that is not answered yet, with a reference for the kernel: these attributes are shown without asking until
+   * they are or the lease is over, but the kernel must not keep them.
+   */
+  madeHere(attr: Attr): Inode {
+    const { clock, meta } = this.parts;
+    const inode = this.add(attr);
+    inode.shownUntilMs = clock.monotonicMs() + meta.leaseLeftMs();
+    this.hold(inode);
+    return inode;
   }
 
-  release(folder: Inode): void {
-    folder.told -= 1;
-    this.retire(folder);
+  /** Until `release` the inode stays in the table. */
+  keep(inode: Inode): void {
+    inode.told += 1;
+  }
+
+  release(inode: Inode): void {
+    inode.told -= 1;
+    this.retire(inode);
   }
 
   /** The same of what a name led to that has another name now. */

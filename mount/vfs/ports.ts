@@ -10,6 +10,14 @@ export type OpName = Exclude<Op["$case"] & Answer["$case"], "attach">;
 export type OpArgs<C extends Op["$case"]> = Extract<Op, { $case: C }>["value"];
 export type OpResult<C extends OpName> = Extract<Answer, { $case: C }>["value"];
 
+/** What is told of a request before its answer. */
+export interface Told {
+  /** When it was done. */
+  readonly at: Time;
+  /** The inode that it makes. */
+  readonly ino?: number;
+}
+
 export interface VolumeInfo {
   readonly volume: string;
   readonly chunkSize: number;
@@ -49,10 +57,10 @@ export interface MetaClient {
   /** A request would be sent at once: the daemon is there, and not too much is unanswered. */
   readonly isReady: boolean;
   /**
-   * Waits out a daemon that is away up to ioDeadline; rejects with FsError. `toldAt`: its effect is told before its
-   * answer, and was made at this time; a daemon that is restarted does it before it serves others.
+   * Waits out a daemon that is away up to ioDeadline; rejects with FsError. `told`: its effect is told before its
+   * answer; a daemon that is restarted does it before it serves others.
    */
-  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>>;
+  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>>;
   /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */
   tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void;
   /** Resolves when everything that this client was told has happened is on disk. Waits as long as `call` does. */

@@ -22,7 +22,8 @@ import type {
   WriteFlags,
 } from "./filesystem.js";
 import { vfsMetrics } from "./metrics.js";
-import { Namespace, type Move } from "./namespace.js";
+import type { Move } from "./name-effects.js";
+import { Namespace } from "./namespace.js";
 import { OpenFiles } from "./open-files.js";
 import { ChunkCache } from "./reader/chunk-cache.js";
 import { Reader } from "./reader/reader.js";
@@ -95,6 +96,7 @@ export class Vfs implements FileSystem, MetaEvents {
 
   fenced(isLost: boolean): void {
     this.#uploader.ids.burn();
+    this.#names.burnIds();
     this.#recalls.fenced(isLost);
   }
 

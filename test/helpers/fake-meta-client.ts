@@ -15,7 +15,7 @@ import { takeChunkRange } from "../../daemon/meta/rules/ranges.js";
 import { unsyncedOf } from "../../daemon/meta/rules/unsynced.js";
 import { createVolume } from "../../daemon/meta/rules/volume.js";
 import type { Tx } from "../../daemon/meta/tx.js";
-import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../../mount/vfs/ports.js";
+import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, Told, VolumeInfo } from "../../mount/vfs/ports.js";
 import type { Chance } from "./chance.js";
 import { FakeChunkClient, type FakeNodes } from "./fake-chunk-client.js";
 import { type FakeClock, settle } from "./fake-clock.js";
@@ -86,8 +86,10 @@ export class FakeCluster {
     return this.rows.get(key.inode(ino));
   }
 
-  freshIno(): number {
-    return this.#nextIno++;
+  /** The first of so many. */
+  freshInos(count: number): number {
+    this.#nextIno += count;
+    return this.#nextIno - count;
   }
 
   isOpen(ino: number): boolean {
@@ -166,11 +168,11 @@ export class FakeMetaClient implements MetaClient {
     return this.cluster.parts.clock.now();
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, toldAt?: Time): Promise<OpResult<C>> {
+  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>> {
     this.calls.set(op, (this.calls.get(op) ?? 0) + 1);
     await this.before(op, args);
     await this.#late();
-    const { result, changed } = this.#execute(op, args, who, toldAt);
+    const { result, changed } = this.#execute(op, args, who, told);
     await Promise.all(this.cluster.sessions.map((other) => other.#recall(this, changed)));
     await this.after(op, args);
     await this.#late();
@@ -211,13 +213,13 @@ export class FakeMetaClient implements MetaClient {
     op: OpName,
     args: unknown,
     who: Cred,
-    now?: Time,
+    told?: Told,
   ): { result: unknown; changed: ReadonlyMap<LeaseKey, boolean> } {
     const { rows } = this.cluster;
     const nothing: ReadonlyMap<LeaseKey, boolean> = new Map();
     if (op === "slots")
       args = { ...(args as OpArgs<"slots">), count: this.#shortened((args as OpArgs<"slots">).count) };
-    if (op === "alloc") return { result: this.#alloc((args as OpArgs<"alloc">).count), changed: nothing };
+    if (op === "alloc") return { result: this.#alloc(args as OpArgs<"alloc">), changed: nothing };
     if (op === "statfs") return { result: { capacity: 1, free: 1, inodes: 1 }, changed: nothing };
     if (op === "readdir") return { result: this.#readdir(args as OpArgs<"readdir">, who), changed: nothing };
     if (op === "fsync") {
@@ -229,7 +231,7 @@ export class FakeMetaClient implements MetaClient {
     const result = rows.run((tx) => {
       watch = new Watch(tx);
       const rule = OPERATIONS[op as RuleName] as (tx: Tx, ctx: Context, args: unknown) => object;
-      return rule(watch, { ...this.#context(who), ...(now === undefined ? {} : { now, isTold: true }) }, args);
+      return rule(watch, { ...this.#context(who, told) }, args);
     });
     const changed = watch?.changed() ?? nothing;
     this.#note(op, result, args);
@@ -298,7 +300,8 @@ export class FakeMetaClient implements MetaClient {
     return this.cluster.parts.chance.happens(0.2) ? 1 : count;
   }
 
-  #alloc(count: number): OpResult<"alloc"> {
+  #alloc({ count, inodes }: OpArgs<"alloc">): OpResult<"alloc"> {
+    if (inodes) return { first: this.cluster.freshInos(count), count, map: undefined };
     if (this.#range.left < count) {
       const row = this.cluster.rows.run((tx) => takeChunkRange(tx, this.session));
       this.#range = { first: row.first, left: row.count };
@@ -308,14 +311,15 @@ export class FakeMetaClient implements MetaClient {
     return { first, count, map: this.map };
   }
 
-  #context(who: Cred): Context {
+  #context(who: Cred, told?: Told): Context {
     const { cluster, session } = this;
     return {
       who,
-      now: cluster.parts.clock.now(),
+      now: told?.at ?? cluster.parts.clock.now(),
+      isTold: told !== undefined,
       session,
       readOnly: false,
-      freshIno: () => cluster.freshIno(),
+      freshIno: () => told?.ino ?? cluster.freshInos(1),
       isOpen: (ino) => cluster.isOpen(ino),
       isLive: (node) => !cluster.down.has(node),
       volume: cluster.volume,

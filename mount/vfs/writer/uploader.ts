@@ -5,10 +5,12 @@ import { FsError, errnoOf } from "../../../proto/errno.js";
 import type { ChunkClient, MetaClient } from "../ports.js";
 import { Backoff, OVER, Semaphore, asError, within } from "../waiting.js";
 import { Blame } from "./blame.js";
-import { ChunkIds } from "./chunk-ids.js";
+import { Ids } from "../ids.js";
 
 /** Chunks on their way to the nodes, of all files together. */
 const UPLOADS_MAX = 8;
+
+const CHUNK_IDS = { inodes: false, perRequest: 64, low: 16 };
 
 export interface UploaderParts {
   readonly meta: MetaClient;
@@ -20,11 +22,11 @@ export interface UploaderParts {
 
 /** Stores bytes as chunks. */
 export class Uploader {
-  readonly ids: ChunkIds;
+  readonly ids: Ids;
   readonly #lanes = new Semaphore(UPLOADS_MAX);
 
   constructor(private readonly parts: UploaderParts) {
-    this.ids = new ChunkIds(parts.meta);
+    this.ids = new Ids(parts.meta, CHUNK_IDS);
   }
 
   /**

@@ -76,7 +76,7 @@ export interface ClientFrame {
     | { $case: "commit"; value: Commit }
     | { $case: "fallocate"; value: Fallocate }
     | { $case: "copyrange"; value: CopyRange }
-    | { $case: "alloc"; value: AllocChunks }
+    | { $case: "alloc"; value: Alloc }
     | { $case: "fsync"; value: Fsync }
     | { $case: "recalled"; value: Recalled }
     | { $case: "renew"; value: Renew }
@@ -505,11 +505,17 @@ export interface CopyRange {
   len: number;
 }
 
-export interface AllocChunks {
+/** Asks for ids that were never used. */
+export interface Alloc {
   count: number;
+  /**
+   * Of inodes, for Stamp.inos of what will be made and told of before the answer (see DirEntry.exclusive). Refused with
+   * ENOSPC when nothing new can be saved. Otherwise of chunks.
+   */
+  inodes: boolean;
 }
 
-/** Chunk ids first..first+count-1, and the map to place them by. */
+/** Ids first..first+count-1 (fewer than were asked for, perhaps); those of chunks with the map to place them by. */
 export interface AllocReply {
   first: number;
   count: number;
@@ -901,7 +907,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         CopyRange.encode(message.op.value, writer.uint32(234).fork()).join();
         break;
       case "alloc":
-        AllocChunks.encode(message.op.value, writer.uint32(242).fork()).join();
+        Alloc.encode(message.op.value, writer.uint32(242).fork()).join();
         break;
       case "fsync":
         Fsync.encode(message.op.value, writer.uint32(250).fork()).join();
@@ -1154,7 +1160,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
               break;
             }
 
-            message.op = { $case: "alloc", value: AllocChunks.decode(reader, reader.uint32()) };
+            message.op = { $case: "alloc", value: Alloc.decode(reader, reader.uint32()) };
             continue;
           }
           case 31: {
@@ -1361,7 +1367,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       }
       case "alloc": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
-          message.op = { $case: "alloc", value: AllocChunks.fromPartial(object.op.value) };
+          message.op = { $case: "alloc", value: Alloc.fromPartial(object.op.value) };
         }
         break;
       }
@@ -5824,19 +5830,22 @@ export const CopyRange: MessageFns<CopyRange> = {
   },
 };
 
-function createBaseAllocChunks(): AllocChunks {
-  return { count: 0 };
+function createBaseAlloc(): Alloc {
+  return { count: 0, inodes: false };
 }
 
-export const AllocChunks: MessageFns<AllocChunks> = {
-  encode(message: AllocChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const Alloc: MessageFns<Alloc> = {
+  encode(message: Alloc, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.count !== 0) {
       writer.uint32(8).uint32(message.count);
+    }
+    if (message.inodes !== false) {
+      writer.uint32(16).bool(message.inodes);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): AllocChunks {
+  decode(input: BinaryReader | Uint8Array, length?: number): Alloc {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -5845,7 +5854,7 @@ export const AllocChunks: MessageFns<AllocChunks> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAllocChunks();
+      const message = createBaseAlloc();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -5855,6 +5864,14 @@ export const AllocChunks: MessageFns<AllocChunks> = {
             }
 
             message.count = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.inodes = reader.bool();
             continue;
           }
         }
@@ -5869,12 +5886,13 @@ export const AllocChunks: MessageFns<AllocChunks> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<AllocChunks>, I>>(base?: I): AllocChunks {
-    return AllocChunks.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<Alloc>, I>>(base?: I): Alloc {
+    return Alloc.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<AllocChunks>, I>>(object: I): AllocChunks {
-    const message = createBaseAllocChunks();
+  fromPartial<I extends Exact<DeepPartial<Alloc>, I>>(object: I): Alloc {
+    const message = createBaseAlloc();
     message.count = object.count ?? 0;
+    message.inodes = object.inodes ?? false;
     return message;
   },
 };

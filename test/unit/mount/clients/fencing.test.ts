@@ -44,15 +44,15 @@ test("the session is fenced when that is known, before any answer of the new one
 });
 
 test("of what was sent to the session that was, only what was told is lost without a word from who asked", async (t) => {
-  for (const toldAt of [undefined, { sec: 77, nsec: 5 }]) {
+  for (const told of [undefined, { at: { sec: 77, nsec: 5 } }]) {
     const { meta, client, events } = await connected(t);
-    const sent = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, toldAt);
+    const sent = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, told);
     await meta.some("unlink");
     meta.attach = () => ({ session: 12 });
     meta.cut();
     await t.rejects(sent, { name: "FsError", errno: "EIO" });
     while (events.log.length === 0) await turns(1);
-    t.same(events.log, [toldAt === undefined ? "fenced" : "fenced, changes lost"]);
+    t.same(events.log, [told === undefined ? "fenced" : "fenced, changes lost"]);
   }
 });
 
@@ -60,7 +60,7 @@ test("what was told while the daemon was away is not repeated in another session
   const clock = new FakeClock();
   const { meta, client, events } = await connected(t, { clock });
   await dies(clock, meta);
-  const told = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, { sec: 77, nsec: 5 });
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, { at: { sec: 77, nsec: 5 } });
   const fails = t.rejects(told, { name: "FsError", errno: "EIO" });
   const asked = mkdir(client, "asked");
   meta.attach = () => ({ session: 12 });

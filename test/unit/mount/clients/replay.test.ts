@@ -259,7 +259,7 @@ test("a change that was told before its answer says when, also when it is sent a
   const { meta, client } = await connected(t);
   meta.attach = () => ({ session: 11, resumed: true });
   const at = { sec: 77, nsec: 5 };
-  const told = client.call("unlink", { dir: 1, name: Buffer.from("told") }, ROOT, at);
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("told") }, ROOT, { at });
   const asked = client.call("unlink", { dir: 1, name: Buffer.from("asked") }, ROOT);
   const stamps = (frames: readonly ClientFrame[]) => frames.map(({ again, replay }) => [again, replay?.now]);
   t.same(stamps(await meta.some("unlink", 2)), [
@@ -280,7 +280,7 @@ test("what is told while the daemon is away, or because it is back, is heard the
   const { meta, client, events } = await connected(t);
   meta.attach = () => ({ session: 11, resumed: true });
   const at = { sec: 77, nsec: 5 };
-  const unlink = (name: string) => client.call("unlink", { dir: 1, name: Buffer.from(name) }, ROOT, at);
+  const unlink = (name: string) => client.call("unlink", { dir: 1, name: Buffer.from(name) }, ROOT, { at });
   const mine: Promise<unknown>[] = [];
   events.dropped = () => {
     mine.push(unlink("because"));

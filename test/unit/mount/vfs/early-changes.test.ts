@@ -20,6 +20,7 @@ async function exclusive(files = 3): Promise<Exclusive> {
   const { vfs } = mount;
   const dir = (await lab.end(vfs.mkdir(WHO, 1, name("dir"), 0o755, 0))).attr?.ino ?? 0;
   for (let i = 0; i < files; i++) await lab.end(vfs.mknod(WHO, dir, name(`f${i}`), 0o644, 0, 0));
+  await lab.end(vfs.drain());
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => (open = resolve));
   mount.meta.before = (op) => (op === "unlink" || op === "rename" ? opened : undefined);

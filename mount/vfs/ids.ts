@@ -1,26 +1,39 @@
-import type { MetaClient } from "../ports.js";
-import { SELF } from "../core.js";
+import type { MetaClient } from "./ports.js";
+import { SELF } from "./core.js";
 
-/** Ids asked for at a time, and how many are left when the next are asked for. */
-const IDS_PER_REQUEST = 64;
-const IDS_LOW = 16;
+export interface IdsOptions {
+  readonly inodes: boolean;
+  /** Asked for at a time. */
+  readonly perRequest: number;
+  /** So many are left when the next are asked for. */
+  readonly low: number;
+}
 
-/** Chunk ids that the metadata daemon gave to this session; each is handed out once. */
-export class ChunkIds {
+/** Ids of chunks or inodes that the metadata daemon gave to this session; each is handed out once. */
+export class Ids {
   #ids: number[] = [];
   #request: Promise<void> | undefined;
   /** Raised when the session ended: an answer of the old one is void. */
   #life = 0;
 
-  constructor(private readonly meta: MetaClient) {}
+  constructor(
+    private readonly meta: MetaClient,
+    private readonly opts: IdsOptions,
+  ) {}
 
   async next(): Promise<number> {
     for (;;) {
-      const id = this.#ids.shift();
-      if (this.#ids.length < IDS_LOW) this.#ask().catch(() => {});
+      const id = this.take();
       if (id !== undefined) return id;
       await this.#ask();
     }
+  }
+
+  /** Undefined: there is none at hand; more are on their way. */
+  take(): number | undefined {
+    const id = this.#ids.shift();
+    if (this.#ids.length < this.opts.low) this.#ask().catch(() => {});
+    return id;
   }
 
   /** They belonged to a session that is no more. */
@@ -33,7 +46,8 @@ export class ChunkIds {
   #ask(): Promise<void> {
     if (this.#request !== undefined) return this.#request;
     const life = this.#life;
-    const request = this.meta.call("alloc", { count: IDS_PER_REQUEST }, SELF).then(
+    const { inodes, perRequest } = this.opts;
+    const request = this.meta.call("alloc", { count: perRequest, inodes }, SELF).then(
       ({ first, count }) => {
         if (life !== this.#life) return;
         this.#request = undefined;
