@@ -84,15 +84,21 @@ export class Core {
     use: (answer: OpResult<C>, ticket: Ticket) => T,
   ): Promise<T> {
     this.#tellBefore(op, args);
-    // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
-    const ticket = this.answers.begin();
+    const settled = this.early.settledFor(op, args);
+    if (settled !== undefined) await settled;
+    const ticket = this.begin();
     try {
-      const settled = this.early.settledFor(op, args);
-      if (settled !== undefined) await settled;
       return use(await this.parts.meta.call(op, args, who), ticket);
     } finally {
       this.answers.end(ticket);
     }
+  }
+
+  /** For the answer to a request that is sent now. */
+  begin(): Ticket {
+    const ticket = this.answers.begin();
+    this.early.foretell(ticket);
+    return ticket;
   }
 
   /** Attributes of files whose data is not stored yet (all, or those) go to the metadata daemon now. Returns the files. */

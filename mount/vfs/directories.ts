@@ -243,13 +243,12 @@ export class Directories {
   }
 
   async #fetch(ino: number, after: number, withAttributes: boolean): Promise<Page> {
-    const { early, inodes, answers, parts } = this.core;
+    const { early, inodes, parts } = this.core;
     const limit = after <= DOT_DOT ? FIRST_PAGE : LIMITS.entriesPerPage;
     const args = { dir: ino, after, limit, withAttrs: withAttributes };
-    // Before waiting: what is told meanwhile is sent first, and may nevertheless be carried out later.
-    const ticket = answers.begin();
+    await early.settledFor("readdir", args);
+    const ticket = this.core.begin();
     try {
-      await early.settledFor("readdir", args);
       const isWatched = this.#isWatched(ino);
       const reply = await parts.meta.call("readdir", args, SELF);
       const folder = inodes.get(ino);

@@ -1,7 +1,7 @@
 import type { Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Name } from "../../proto/name.js";
-import { entryKey } from "./answers.js";
+import { type Ticket, entryKey } from "./answers.js";
 import type { MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
 
 type Named = { readonly [F in "ino" | "dir" | "fromIno" | "intoIno"]?: unknown };
@@ -84,6 +84,12 @@ export class EarlyChanges {
   /** The same, of what a request may see. */
   settledFor<C extends OpName>(op: C, args: OpArgs<C>): Promise<void> | undefined {
     return this.#unanswered.size === 0 ? undefined : this.settled(inodesOf(op, args));
+  }
+
+  /** What is told and not answered may be carried out after what is sent now, whose answer then does not show it. */
+  foretell(ticket: Ticket): void {
+    for (const ino of this.#byInode.keys()) ticket.foretell(ino);
+    for (const name of this.#names) ticket.spoilEntry(name);
   }
 
   /** Everything before it is on disk. */
