@@ -112,6 +112,42 @@ test("what was told and never answered comes before what others asked for, when 
   t.equal((await made).errno, "", "the name is free by then");
 });
 
+test("what was told to be made is made once, with the inode and at the time that were told", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const owner = await harness.client();
+  const { ino: dir } = await folder(owner, "d");
+  const { first, count } = await owner.call("alloc", { count: 1000, inodes: true });
+  t.equal(count, 256);
+  const told = (ino: number) => ({ replay: { ...STAMP, inos: [ino] } });
+  const make = (client: RawClient, name: string, more: object) =>
+    client.answer(client.send(client.make(dir, name, { mode: 0o040755 }), more));
+  const frame = await make(owner, "a", told(first));
+  t.match(resultOf("make", frame), { attr: { ino: first, btime: NOW, mtime: NOW }, cached: true, exclusive: true });
+  t.same(frame.stamp?.inos, [first]);
+  t.equal((await make(owner, "b", told(first))).errno, "EIO", "an id is used once");
+  t.equal((await make(owner, "a", told(first + 1))).errno, "EEXIST");
+  const after = (await owner.call("getattr", { ino: dir })).attr;
+  t.match(after, { nlink: 3, mtime: NOW });
+  t.notOk((await owner.create(dir, "own")) < first + count, "the daemon's own ids are others");
+  await owner.untilDurable();
+  const { nextId } = owner;
+  const unheard = make(owner, "c", told(first + 2));
+  unheard.catch(() => {});
+  await harness.kill();
+  await harness.start();
+  const back = await harness.client(false);
+  back.nextId = nextId + 1;
+  await back.attach({ session: owner.session });
+  const again = back.answer(
+    back.send(back.make(dir, "c", { mode: 0o040755 }), { id: nextId, again: true, ...told(first + 2) }),
+  );
+  t.match(resultOf("make", await again), { attr: { ino: first + 2, mtime: NOW } });
+  back.send({ $case: "renew", value: { replayDone: true } });
+  t.same((await back.names(dir)).sort(), ["a", "c", "own"]);
+  const next = await back.call("alloc", { count: 1, inodes: true });
+  t.ok(next.count === 1 && next.first >= first + count, "what is left of a range is never given again");
+});
+
 test("sessions that wait for each other's folders, or for one that is silent, come back on new streams at once", async (t) => {
   // Time stands still: nobody's lease ends.
   const harness = await MetaHarness.start(t, { clock: new FakeClock() });
