@@ -65,7 +65,7 @@ void test("in an exclusive folder what is made is there at once, as the daemon m
       t.same([found?.attrMs, found?.entryMs], [0, 0], "the kernel must not keep what is not answered");
       t.same((await vfs.getattr(WHO, attr?.ino ?? 0)).attr, attr);
     }
-    t.same(await vfs.readlink(WHO, all[5]?.attr?.ino ?? 0), target);
+    t.same(vfs.readlink(WHO, all[5]?.attr?.ino ?? 0), target);
     const folder = (await vfs.getattr(WHO, at)).attr;
     t.equal(folder.nlink, at === dir ? 6 : 4);
     t.same(folder.mtime, all[0]?.attr?.mtime);
@@ -248,3 +248,54 @@ void test("a folder shows all of them in whatever order they are answered", asyn
   t.same((await vfs.getattr(WHO, dir)).attr, attrOf(lab.cluster.inode(dir)!));
   t.same(shown, attrOf(lab.cluster.inode(dir)!), "as it was foretold");
 });
+
+void test("an answer that came before what was told while it waited does not hide that", async (t) => {
+  const p = await place();
+  const { lab, mount, dir } = p;
+  const { vfs, meta } = mount;
+  p.open();
+  const file = told(vfs.mknod(WHO, dir, name("file"), 0o644, 0, 0))?.attr?.ino ?? 0;
+  await lab.end(vfs.drain());
+  const { open, before } = gates();
+  meta.before = (op, args) => before((args as { name?: Buffer }).name?.toString() ?? op);
+  t.ok(made(p, "first told"));
+  const linked = vfs.link(WHO, file, dir, name("link"));
+  await settle(20);
+  t.ok(made(p, "told meanwhile"));
+  for (const next of ["first told", "link", "told meanwhile"]) {
+    open(next);
+    await settle(100);
+  }
+  meta.before = () => {};
+  await lab.end(linked);
+  t.same((await lab.end(vfs.getattr(WHO, dir))).attr, attrOf(lab.cluster.inode(dir)!));
+});
+
+void test("what may not be cached is asked for when it is answered, and everything when the lease is over", async (t) => {
+  const p = await place();
+  const { lab, mount, dir } = p;
+  const { vfs, meta } = mount;
+  const ino = made(p, "new") ?? 0;
+  meta.uncached = true;
+  p.open();
+  await lab.end(vfs.drain());
+  t.ok(vfs.getattr(WHO, ino) instanceof Promise);
+  meta.uncached = false;
+  const other = await place();
+  const { vfs: late } = other.mount;
+  t.ok(made(other, "in time"));
+  other.mount.meta.leaseMs = 0;
+  t.notOk(made(other, "too late"));
+  t.ok(late.lookup(WHO, dir, name("in time")) instanceof Promise);
+  other.open();
+  await other.lab.end(late.drain());
+});
+
+/** Requests that wait, by their names, until they are let go. */
+function gates(): { open: (what: string) => void; before: (what: string) => Promise<void> } {
+  const waiting = new Map<string, () => void>();
+  return {
+    open: (what) => waiting.get(what)?.(),
+    before: (what) => new Promise((resolve) => waiting.set(what, resolve)),
+  };
+}
