@@ -27,6 +27,8 @@ export const LIMITS = {
   linkMax: 65000,
   /** Bytes of a file: offsets stay exact numbers. */
   fileSizeMax: 2 ** 52,
+  /** Clocks of a mount and of the metadata daemon that differ by so little count as one; it is what a greeting may take. */
+  clockSlackMs: 100,
 } as const;
 
 if (LIMITS.messageMax < LIMITS.chunkSizeMax + 65536) throw new Error("a chunk must fit a message");

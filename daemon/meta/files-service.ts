@@ -24,22 +24,20 @@ export interface FilesServiceParts {
 export class FilesService {
   constructor(private readonly parts: FilesServiceParts) {}
 
-  /** A range of ids, on disk before it is given. */
-  async alloc(call: Call): Promise<Outcome> {
-    if (call.op.$case !== "alloc") throw new Error(call.op.$case);
+  /** A range of inode ids. */
+  async inodes(call: Call): Promise<Outcome> {
+    if (call.op.$case !== "inodes") throw new Error(call.op.$case);
     if (call.session.readOnly) throw new FsError("EROFS");
-    return call.op.value.inodes ? this.#allocInodes(call.op.value.count) : this.#allocChunks(call);
-  }
-
-  async #allocInodes(max: number): Promise<Outcome> {
     const { executor, ids, isLow } = this.parts;
     if (isLow()) throw new FsError("ENOSPC", "the disk of the metadata is nearly full: only deletions are accepted");
-    const { first, count } = await ids.takeSome(Math.max(1, Math.min(max, INODES_MAX)));
+    const { first, count } = await ids.takeSome(Math.max(1, Math.min(call.op.value.count, INODES_MAX)));
     executor.neverWritten(Array.from({ length: count }, (_, i) => key.inode(first + i)));
-    return plain({ $case: "alloc", value: { first, count, map: undefined } });
+    return plain({ $case: "inodes", value: { first, count } });
   }
 
-  async #allocChunks(call: Call): Promise<Outcome> {
+  /** A range of chunk ids, on disk before it is given. */
+  async alloc(call: Call): Promise<Outcome> {
+    if (call.session.readOnly) throw new FsError("EROFS");
     const { executor, cluster } = this.parts;
     const { session } = call;
     const { value: range, batch } = await executor.execute(0, (tx) => {

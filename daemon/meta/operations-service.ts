@@ -23,6 +23,7 @@ import type { Recalls } from "./recalls.js";
 import { credOf, type Call, type Outcome, type RequestOp } from "./requests.js";
 import type { Context } from "./rules/context.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
+import { volumeOf } from "./rules/volume.js";
 import type { Tx } from "./tx.js";
 
 export interface OperationsParts {
@@ -108,7 +109,7 @@ export class OperationsService {
     const freshIno = () => {
       const ino = fixed.inos[used++];
       if (ino === undefined) throw new Error(`${op.$case} wants more inode ids than it was given`);
-      if (frame.replay !== undefined && seen.get(key.inode(ino)) !== undefined) throw new FsError("EIO", "id in use");
+      if (frame.replay !== undefined) mustBeFree(seen, ino);
       return ino;
     };
     const rule = OPERATIONS[op.$case as RuleName] as unknown as AnyRule;
@@ -196,6 +197,12 @@ export class OperationsService {
       volume,
     };
   }
+}
+
+/** An inode id that a client wants to use was given to it, and was not used. EIO: whatever is wrong, it must not cost a file. */
+function mustBeFree(tx: Tx, ino: number): void {
+  if (ino >= volumeOf(tx).nextIno) throw new FsError("EIO", `inode id ${ino} was never given`);
+  if (tx.get(key.inode(ino)) !== undefined) throw new FsError("EIO", `inode id ${ino} is in use`);
 }
 
 /**

@@ -166,6 +166,7 @@ export class Serving {
     handlers.set("commit", (call) => commits.handle(call));
     handlers.set("readdir", (call) => listings.handle(call));
     handlers.set("alloc", (call) => files.alloc(call));
+    handlers.set("inodes", (call) => files.inodes(call));
     handlers.set("fsync", (call) => files.fsync(call));
     handlers.set("statfs", () => files.statfs());
     return handlers;

@@ -23,6 +23,7 @@ const READS: ReadonlySet<Op["$case"]> = new Set([
   "getxattrs",
   "slots",
   "alloc",
+  "inodes",
 ]);
 
 export interface Request {

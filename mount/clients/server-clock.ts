@@ -1,8 +1,7 @@
 import type { Clock } from "../../daemon/common/clock.js";
+import { LIMITS } from "../../proto/limits.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 
-/** A difference up to this is what the greeting took on its way. */
-const GREETING_MS = 100;
 /** Two clocks that are kept by different crystals, in parts of one. */
 const DRIFT = 0.0002;
 
@@ -29,7 +28,7 @@ export class ServerClock {
     const sinceMs = this.clock.monotonicMs() - this.#atMs;
     const thereMs = this.#wallMs + sinceMs;
     const differenceMs = Math.abs(here.sec * 1000 + here.nsec / 1e6 - thereMs);
-    if (differenceMs <= GREETING_MS + sinceMs * DRIFT) return here;
+    if (differenceMs <= LIMITS.clockSlackMs + sinceMs * DRIFT) return here;
     return { sec: Math.floor(thereMs / 1000), nsec: Math.floor((thereMs % 1000) * 1e6) };
   }
 }

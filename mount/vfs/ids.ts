@@ -2,7 +2,8 @@ import type { MetaClient } from "./ports.js";
 import { SELF } from "./core.js";
 
 export interface IdsOptions {
-  readonly inodes: boolean;
+  /** The request that gives them. */
+  readonly from: "alloc" | "inodes";
   /** Asked for at a time. */
   readonly perRequest: number;
   /** So many are left when the next are asked for. */
@@ -46,8 +47,8 @@ export class Ids {
   #ask(): Promise<void> {
     if (this.#request !== undefined) return this.#request;
     const life = this.#life;
-    const { inodes, perRequest } = this.opts;
-    const request = this.meta.call("alloc", { count: perRequest, inodes }, SELF).then(
+    const { from, perRequest } = this.opts;
+    const request = this.meta.call(from, { count: perRequest }, SELF).then(
       ({ first, count }) => {
         if (life !== this.#life) return;
         this.#request = undefined;

@@ -8,6 +8,8 @@ import { WriteErrors } from "./write-errors.js";
 /** That this session has a folder exclusively: another one each time that it learns so. */
 export interface Exclusivity {
   readonly folder: Inode;
+  /** The session has made the folder, and nobody else has looked at it since. */
+  readonly isMaker: boolean;
 }
 
 /** An inode that the kernel knows, that is open or has data that is not stored, or that is cached (idle). */

@@ -118,10 +118,10 @@ export class InodeTable {
   }
 
   /** What an answer that was just taken in tells of an inode and the folder that it was found in. */
-  learnExclusive(inode: Inode, dir: number, isExclusive: boolean, ticket: Ticket): void {
+  learnExclusive(inode: Inode, dir: number, isExclusive: boolean, ticket: Ticket, isMaker = false): void {
     if (!isExclusive || inode.cachedIn !== this.#epoch || !ticket.isFreshInode(inode.ino)) return;
     if (!isFolder(inode.attr)) this.enclose(inode, this.exclusiveOf(dir));
-    else inode.exclusive ??= { folder: inode };
+    else inode.exclusive ??= { folder: inode, isMaker };
   }
 
   /** Undefined: this session has not the folder exclusively. */

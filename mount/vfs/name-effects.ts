@@ -46,7 +46,7 @@ export function learnMade(
   inodes.named(at.dir, at.name, true);
   const inode = inodes.add(attr);
   inodes.absorb(attr, reply.cached, ticket);
-  inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
+  inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket, isFolder(attr));
   if (isFolder(attr)) inodes.listed(inode, []);
   const isKept = entries.putOwn(at, attr.ino, reply.entryCached, ticket);
   answers.inodeChanged(attr.ino);

@@ -18,7 +18,7 @@ import { newAttr } from "./new-attr.js";
 import type { OpArgs, OpResult } from "./ports.js";
 
 /** A burst of makes shall not wait for ids; what is left when the session ends is never used. */
-const INODE_IDS = { inodes: true, perRequest: 256, low: 128 };
+const INODE_IDS = { from: "inodes", perRequest: 256, low: 128 } as const;
 
 type ToldOp = "make" | "unlink" | "rename";
 
@@ -29,13 +29,17 @@ export class ToldNames {
     this.ids = new Ids(core.parts.meta, INODE_IDS);
   }
 
-  /** Undefined: the metadata daemon must be asked. */
+  /**
+   * Only in a folder that nobody else has seen: a name may be a lock, and then it must not be that of a session which is
+   * cut off without knowing it. Undefined: the metadata daemon must be asked.
+   */
   make(who: Caller, args: Make, at: At): Found | undefined {
     const { core } = this;
     const { inodes, entries, early } = core;
     const { dir, name } = at;
     const folder = inodes.get(dir);
-    if (folder === undefined || !early.isReady || !inodes.isHeld(folder) || early.isAbout(dir, name)) return undefined;
+    if (folder?.exclusive?.isMaker !== true || !inodes.isHeld(folder)) return undefined;
+    if (!early.isReady || early.isAbout(dir, name)) return undefined;
     if (entries.get(dir, name) !== 0 && !isAbsent(core, at)) return undefined;
     const ino = this.ids.take();
     if (ino === undefined) return undefined;
@@ -141,6 +145,7 @@ export class ToldNames {
           for (const changed of [folder, inode]) {
             inodes.invalidate(changed.ino);
             changed.attr = { ...changed.attr, version: 0 };
+            core.notify(core.kernel.dropAttributes(changed.ino));
           }
         },
       )

@@ -219,7 +219,11 @@ export class FakeMetaClient implements MetaClient {
     const nothing: ReadonlyMap<LeaseKey, boolean> = new Map();
     if (op === "slots")
       args = { ...(args as OpArgs<"slots">), count: this.#shortened((args as OpArgs<"slots">).count) };
-    if (op === "alloc") return { result: this.#alloc(args as OpArgs<"alloc">), changed: nothing };
+    if (op === "alloc") return { result: this.#alloc((args as OpArgs<"alloc">).count), changed: nothing };
+    if (op === "inodes") {
+      const { count } = args as OpArgs<"inodes">;
+      return { result: { first: this.cluster.freshInos(count), count }, changed: nothing };
+    }
     if (op === "statfs") return { result: { capacity: 1, free: 1, inodes: 1 }, changed: nothing };
     if (op === "readdir") return { result: this.#readdir(args as OpArgs<"readdir">, who), changed: nothing };
     if (op === "fsync") {
@@ -300,8 +304,7 @@ export class FakeMetaClient implements MetaClient {
     return this.cluster.parts.chance.happens(0.2) ? 1 : count;
   }
 
-  #alloc({ count, inodes }: OpArgs<"alloc">): OpResult<"alloc"> {
-    if (inodes) return { first: this.cluster.freshInos(count), count, map: undefined };
+  #alloc(count: number): OpResult<"alloc"> {
     if (this.#range.left < count) {
       const row = this.cluster.rows.run((tx) => takeChunkRange(tx, this.session));
       this.#range = { first: row.first, left: row.count };

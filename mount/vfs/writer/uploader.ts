@@ -10,7 +10,7 @@ import { Ids } from "../ids.js";
 /** Chunks on their way to the nodes, of all files together. */
 const UPLOADS_MAX = 8;
 
-const CHUNK_IDS = { inodes: false, perRequest: 64, low: 16 };
+const CHUNK_IDS = { from: "alloc", perRequest: 64, low: 16 } as const;
 
 export interface UploaderParts {
   readonly meta: MetaClient;

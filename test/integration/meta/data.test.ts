@@ -70,7 +70,7 @@ test("a commit waits until its chunk stands on M nodes, and fsync until it is on
   const [a, b] = [await Node.join(t, harness, "a"), await Node.join(t, harness, "b")];
   const client = await harness.client();
   const ino = await client.create(1, "f");
-  const { first: chunk, map } = await client.call("alloc", { count: 1, inodes: false });
+  const { first: chunk, map } = await client.call("alloc", { count: 1 });
   t.equal(map?.nodes.length, 2);
   await a.ask({ $case: "register", value: { chunks: [stored(chunk, [a.id], [b.id])] } });
   const id = commit(client, ino, chunk);
@@ -101,7 +101,7 @@ test("the commit before an fsync tells whether that would wait for a disk", asyn
   const tiny = Commit.create({ ino, slices: [{ slot: 0, slice: inline }] });
   t.equal((await client.call("commit", { ...tiny, sync: false })).synced, false, "nobody asked");
   t.equal((await client.call("commit", { ...tiny, sync: true })).synced, true);
-  const { first: chunk } = await client.call("alloc", { count: 1, inodes: false });
+  const { first: chunk } = await client.call("alloc", { count: 1 });
   await a.ask({ $case: "register", value: { chunks: [stored(chunk, [a.id, b.id], [])] } });
   const slice = { pos: 0, len: 100, chunk, off: 0, inline: Buffer.alloc(0) };
   const big = Commit.create({ ino, slices: [{ slot: 0, slice }] });
@@ -117,7 +117,7 @@ test("a commit whose chunk never stands fails when the time is over, and can be 
   const [a, b] = [await Node.join(t, harness, "a"), await Node.join(t, harness, "b")];
   const client = await harness.client();
   const ino = await client.create(1, "f");
-  const { first: chunk } = await client.call("alloc", { count: 1, inodes: false });
+  const { first: chunk } = await client.call("alloc", { count: 1 });
   await a.ask({ $case: "register", value: { chunks: [stored(chunk, [a.id], [b.id])] } });
   const answer = client.answer(commit(client, ino, chunk));
   await client.call("renew", { replayDone: false });

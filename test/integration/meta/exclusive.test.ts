@@ -116,7 +116,7 @@ test("what was told to be made is made once, with the inode and at the time that
   const harness = await MetaHarness.start(t);
   const owner = await harness.client();
   const { ino: dir } = await folder(owner, "d");
-  const { first, count } = await owner.call("alloc", { count: 1000, inodes: true });
+  const { first, count } = await owner.call("inodes", { count: 1000 });
   t.equal(count, 256);
   const told = (ino: number) => ({ replay: { ...STAMP, inos: [ino] } });
   const make = (client: RawClient, name: string, more: object) =>
@@ -125,6 +125,7 @@ test("what was told to be made is made once, with the inode and at the time that
   t.match(resultOf("make", frame), { attr: { ino: first, btime: NOW, mtime: NOW }, cached: true, exclusive: true });
   t.same(frame.stamp?.inos, [first]);
   t.equal((await make(owner, "b", told(first))).errno, "EIO", "an id is used once");
+  t.equal((await make(owner, "b", told(2 ** 50))).errno, "EIO", "nor is one that was never given");
   t.equal((await make(owner, "a", told(first + 1))).errno, "EEXIST");
   const after = (await owner.call("getattr", { ino: dir })).attr;
   t.match(after, { nlink: 3, mtime: NOW });
@@ -144,7 +145,7 @@ test("what was told to be made is made once, with the inode and at the time that
   t.match(resultOf("make", await again), { attr: { ino: first + 2, mtime: NOW } });
   back.send({ $case: "renew", value: { replayDone: true } });
   t.same((await back.names(dir)).sort(), ["a", "c", "own"]);
-  const next = await back.call("alloc", { count: 1, inodes: true });
+  const next = await back.call("inodes", { count: 1 });
   t.ok(next.count === 1 && next.first >= first + count, "what is left of a range is never given again");
 });
 
@@ -183,4 +184,25 @@ test("times of a folder do not go back when what was told later is carried out f
     await owner.ask("unlink", { dir, name: Buffer.from(file) }, { replay });
   }
   t.equal((await owner.call("getattr", { ino: dir })).attr?.mtime?.sec, sec + 20);
+});
+
+test("times of a folder do not go back behind what a clock told that is a little ahead, and do behind one that is wrong", async (t) => {
+  const clock = new FakeClock();
+  const harness = await MetaHarness.start(t, { clock });
+  const owner = await harness.client();
+  const { ino: dir } = await folder(owner, "d");
+  const { first } = await owner.call("inodes", { count: 9 });
+  const { sec, nsec } = clock.now();
+  const mtimeAfter = async (name: string) => {
+    await owner.create(dir, name);
+    return (await owner.call("getattr", { ino: dir })).attr?.mtime;
+  };
+  const tell = async (name: string, now: { sec: number; nsec: number }, ino: number) => {
+    await owner.answer(owner.send(owner.make(dir, name), { replay: { now, inos: [ino], order: 0, batch: 0 } }));
+  };
+  const near = { sec, nsec: nsec + 90_000_000 };
+  await tell("told", near, first);
+  t.same(await mtimeAfter("asked"), near);
+  await tell("later", { sec: sec + 1, nsec }, first + 1);
+  t.same(await mtimeAfter("then"), { sec, nsec });
 });

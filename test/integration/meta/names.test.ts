@@ -72,7 +72,7 @@ test("a session that may only read changes nothing", async (t) => {
   const harness = await MetaHarness.start(t);
   const client = await harness.client({ readOnly: true });
   t.equal((await client.answer(client.send(client.make(1, "x")))).errno, "EROFS");
-  t.equal((await client.ask("alloc", { count: 1, inodes: false })).errno, "EROFS");
+  t.equal((await client.ask("alloc", { count: 1 })).errno, "EROFS");
   t.same(await client.names(1), []);
 });
 
@@ -80,7 +80,7 @@ test("ranges of chunk ids are on disk before they are given, and are never given
   const harness = await MetaHarness.start(t);
   const client = await harness.client();
   harness.gates.close("before commit");
-  const asked = client.send({ $case: "alloc", value: { count: 10, inodes: false } });
+  const asked = client.send({ $case: "alloc", value: { count: 10 } });
   await client.call("getattr", { ino: 1 });
   t.notOk(
     client.frames.some((frame) => frame.id === asked),
@@ -92,8 +92,8 @@ test("ranges of chunk ids are on disk before they are given, and are never given
   await harness.start();
   const other = await harness.client();
   const back = await harness.client({ session: client.session, replayDone: true });
-  const second = await back.call("alloc", { count: 10, inodes: false });
-  const third = await other.call("alloc", { count: 10, inodes: false });
+  const second = await back.call("alloc", { count: 10 });
+  const third = await other.call("alloc", { count: 10 });
   t.ok(first.first + first.count <= second.first, "later ids are higher");
   t.ok(second.first + second.count <= third.first);
 });

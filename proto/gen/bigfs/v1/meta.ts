@@ -76,7 +76,7 @@ export interface ClientFrame {
     | { $case: "commit"; value: Commit }
     | { $case: "fallocate"; value: Fallocate }
     | { $case: "copyrange"; value: CopyRange }
-    | { $case: "alloc"; value: Alloc }
+    | { $case: "alloc"; value: AllocChunks }
     | { $case: "fsync"; value: Fsync }
     | { $case: "recalled"; value: Recalled }
     | { $case: "renew"; value: Renew }
@@ -84,6 +84,7 @@ export interface ClientFrame {
     | { $case: "readlink"; value: ReadLink }
     | { $case: "forget"; value: Forget }
     | { $case: "access"; value: Access }
+    | { $case: "inodes"; value: AllocInodes }
     | undefined;
 }
 
@@ -127,6 +128,7 @@ export interface ServerFrame {
     | { $case: "access"; value: Done }
     | { $case: "map"; value: NodeMap }
     | { $case: "served"; value: Served }
+    | { $case: "inodes"; value: InodeRange }
     | undefined;
 }
 
@@ -505,21 +507,29 @@ export interface CopyRange {
   len: number;
 }
 
-/** Asks for ids that were never used. */
-export interface Alloc {
+export interface AllocChunks {
   count: number;
-  /**
-   * Of inodes, for Stamp.inos of what will be made and told of before the answer (see DirEntry.exclusive). Refused with
-   * ENOSPC when nothing new can be saved. Otherwise of chunks.
-   */
-  inodes: boolean;
 }
 
-/** Ids first..first+count-1 (fewer than were asked for, perhaps); those of chunks with the map to place them by. */
+/** Chunk ids first..first+count-1, and the map to place them by. */
 export interface AllocReply {
   first: number;
   count: number;
   map: NodeMap | undefined;
+}
+
+/**
+ * Asks for ids that were never used, for Stamp.inos of what will be made and told of before the answer (see
+ * DirEntry.exclusive). ENOSPC when nothing new can be saved.
+ */
+export interface AllocInodes {
+  count: number;
+}
+
+/** Inode ids first..first+count-1: at least one, perhaps fewer than were asked for. */
+export interface InodeRange {
+  first: number;
+  count: number;
 }
 
 /** Answered when every chunk of the file is synced on M nodes and its metadata is on disk. */
@@ -907,7 +917,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         CopyRange.encode(message.op.value, writer.uint32(234).fork()).join();
         break;
       case "alloc":
-        Alloc.encode(message.op.value, writer.uint32(242).fork()).join();
+        AllocChunks.encode(message.op.value, writer.uint32(242).fork()).join();
         break;
       case "fsync":
         Fsync.encode(message.op.value, writer.uint32(250).fork()).join();
@@ -929,6 +939,9 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         break;
       case "access":
         Access.encode(message.op.value, writer.uint32(298).fork()).join();
+        break;
+      case "inodes":
+        AllocInodes.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
     }
     return writer;
@@ -1160,7 +1173,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
               break;
             }
 
-            message.op = { $case: "alloc", value: Alloc.decode(reader, reader.uint32()) };
+            message.op = { $case: "alloc", value: AllocChunks.decode(reader, reader.uint32()) };
             continue;
           }
           case 31: {
@@ -1217,6 +1230,14 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             }
 
             message.op = { $case: "access", value: Access.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "inodes", value: AllocInodes.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1367,7 +1388,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       }
       case "alloc": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
-          message.op = { $case: "alloc", value: Alloc.fromPartial(object.op.value) };
+          message.op = { $case: "alloc", value: AllocChunks.fromPartial(object.op.value) };
         }
         break;
       }
@@ -1410,6 +1431,12 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "access": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "access", value: Access.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "inodes": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "inodes", value: AllocInodes.fromPartial(object.op.value) };
         }
         break;
       }
@@ -1526,6 +1553,9 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "served":
         Served.encode(message.op.value, writer.uint32(314).fork()).join();
+        break;
+      case "inodes":
+        InodeRange.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
     }
     return writer;
@@ -1816,6 +1846,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.op = { $case: "served", value: Served.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "inodes", value: InodeRange.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2010,6 +2048,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "served": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "served", value: Served.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "inodes": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "inodes", value: InodeRange.fromPartial(object.op.value) };
         }
         break;
       }
@@ -5830,22 +5874,19 @@ export const CopyRange: MessageFns<CopyRange> = {
   },
 };
 
-function createBaseAlloc(): Alloc {
-  return { count: 0, inodes: false };
+function createBaseAllocChunks(): AllocChunks {
+  return { count: 0 };
 }
 
-export const Alloc: MessageFns<Alloc> = {
-  encode(message: Alloc, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const AllocChunks: MessageFns<AllocChunks> = {
+  encode(message: AllocChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.count !== 0) {
       writer.uint32(8).uint32(message.count);
-    }
-    if (message.inodes !== false) {
-      writer.uint32(16).bool(message.inodes);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Alloc {
+  decode(input: BinaryReader | Uint8Array, length?: number): AllocChunks {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -5854,7 +5895,7 @@ export const Alloc: MessageFns<Alloc> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAlloc();
+      const message = createBaseAllocChunks();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -5864,14 +5905,6 @@ export const Alloc: MessageFns<Alloc> = {
             }
 
             message.count = reader.uint32();
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.inodes = reader.bool();
             continue;
           }
         }
@@ -5886,13 +5919,12 @@ export const Alloc: MessageFns<Alloc> = {
     }
   },
 
-  create<I extends Exact<DeepPartial<Alloc>, I>>(base?: I): Alloc {
-    return Alloc.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<AllocChunks>, I>>(base?: I): AllocChunks {
+    return AllocChunks.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Alloc>, I>>(object: I): Alloc {
-    const message = createBaseAlloc();
+  fromPartial<I extends Exact<DeepPartial<AllocChunks>, I>>(object: I): AllocChunks {
+    const message = createBaseAllocChunks();
     message.count = object.count ?? 0;
-    message.inodes = object.inodes ?? false;
     return message;
   },
 };
@@ -5972,6 +6004,128 @@ export const AllocReply: MessageFns<AllocReply> = {
     message.first = object.first ?? 0;
     message.count = object.count ?? 0;
     message.map = (object.map !== undefined && object.map !== null) ? NodeMap.fromPartial(object.map) : undefined;
+    return message;
+  },
+};
+
+function createBaseAllocInodes(): AllocInodes {
+  return { count: 0 };
+}
+
+export const AllocInodes: MessageFns<AllocInodes> = {
+  encode(message: AllocInodes, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AllocInodes {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAllocInodes();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AllocInodes>, I>>(base?: I): AllocInodes {
+    return AllocInodes.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AllocInodes>, I>>(object: I): AllocInodes {
+    const message = createBaseAllocInodes();
+    message.count = object.count ?? 0;
+    return message;
+  },
+};
+
+function createBaseInodeRange(): InodeRange {
+  return { first: 0, count: 0 };
+}
+
+export const InodeRange: MessageFns<InodeRange> = {
+  encode(message: InodeRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(8).uint64(message.first);
+    }
+    if (message.count !== 0) {
+      writer.uint32(16).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InodeRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInodeRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<InodeRange>, I>>(base?: I): InodeRange {
+    return InodeRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InodeRange>, I>>(object: I): InodeRange {
+    const message = createBaseInodeRange();
+    message.first = object.first ?? 0;
+    message.count = object.count ?? 0;
     return message;
   },
 };

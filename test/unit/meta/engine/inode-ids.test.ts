@@ -41,8 +41,8 @@ test("when nothing new can be saved no ids are given for what would be told befo
   const { executor, ids } = await started();
   let isLow = true;
   const files = new FilesService({ executor, ids, cluster: {} as Cluster, isLow: () => isLow });
-  const call = { session: { readOnly: false }, op: { $case: "alloc", value: { count: 9, inodes: true } } } as Call;
-  await rejects(t, files.alloc(call), "ENOSPC");
+  const call = { session: { readOnly: false }, op: { $case: "inodes", value: { count: 9 } } } as Call;
+  await rejects(t, files.inodes(call), "ENOSPC");
   isLow = false;
-  t.match((await files.alloc(call)).answer(), { op: { $case: "alloc", value: { count: 9 } } });
+  t.match((await files.inodes(call)).answer(), { op: { $case: "inodes", value: { count: 9 } } });
 });

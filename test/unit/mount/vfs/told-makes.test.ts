@@ -162,6 +162,12 @@ void test("what is there, may be seen by others, or cannot be sent, is asked for
   t.notOk(await isAsked(own, "x"));
   await lab.end(vfs.uncached());
   t.ok(await isAsked(own, "y"), "after a reconnect nothing is exclusive until that is told again");
+  await lab.end(vfs.mknod(WHO, own, name("file"), 0o644, 0, 0));
+  const listing = await lab.end(vfs.opendir(WHO, own));
+  await lab.end(vfs.readdir(listing.handle, 0, true, () => true));
+  t.ok(await isAsked(own, "lock"), "others may have seen it, to whom the name may be a lock");
+  t.notOk(vfs.unlink(WHO, own, name("file")) instanceof Promise, "though it is this mount's alone");
+  await lab.end(vfs.drain());
 });
 
 void test("of many at once the rest waits", async (t) => {
@@ -183,7 +189,7 @@ void test("without inode ids, which a daemon gives that can save something, it i
   const { vfs, meta } = mount;
   p.open();
   meta.before = (op) => {
-    if (op === "alloc") throw new FsError("ENOSPC", "only deletions");
+    if (op === "inodes") throw new FsError("ENOSPC", "only deletions");
   };
   vfs.fenced(false);
   await lab.end(vfs.lookup(WHO, 1, name("dir")));
@@ -211,7 +217,9 @@ void test("what the daemon did not make after all is told to who syncs a folder,
     if (op === "make") throw new FsError("EIO", "given up");
   };
   const ino = made(p, "lost") ?? 0;
+  t.ok((await vfs.getattr(WHO, dir)).attrMs > 0);
   t.equal(await lab.errno(() => vfs.fsyncdir(handle)), "EIO");
+  t.ok(mount.kernel.told.includes(`attributes ${dir}`), "nor in the kernel");
   meta.before = () => {};
   t.equal((await lab.end(vfs.lookup(WHO, dir, name("lost")))).attr, undefined);
   t.equal(await lab.errno(() => vfs.getattr(WHO, ino)), "ESTALE");
