@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Http2Server } from "node:http2";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ServerCredentials, type Server, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Logger } from "pino";
@@ -33,12 +34,14 @@ type ServerStream = ServerDuplexStream<Buffer, Buffer>;
 export class RpcServer {
   readonly #server: Server;
   readonly #http2 = new Set<Http2Server>();
+  readonly #sockets = new Set<Socket>();
   readonly #links = new Set<{ close(reason: FsError): void }>();
   #bindError: NodeJS.ErrnoException | undefined;
 
   constructor(private readonly opts: RpcServerOptions) {
     this.#server = createServer((http2) => {
       this.#http2.add(http2);
+      http2.on("connection", (socket: Socket) => this.#connected(socket));
       http2.on("error", (error: NodeJS.ErrnoException) => (this.#bindError = error));
     });
   }
@@ -71,7 +74,14 @@ export class RpcServer {
     for (const link of this.#links) link.close(new FsError("EIO", "the daemon is stopping"));
     const closed = [...this.#http2].filter((http2) => http2.listening).map((http2) => once(http2, "close"));
     this.#server.forceShutdown();
+    // A connection whose other side never says anything is no session yet.
+    for (const socket of this.#sockets) socket.destroy();
     await Promise.all(closed);
+  }
+
+  #connected(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
   }
 
   #greet<Req, Rep>(kind: StreamKind<Req, Rep>, stream: ServerStream, accept: (link: Link<Rep, Req>) => void): void {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { test, type Test } from "tap";
 import { dial } from "../../../daemon/common/rpc/client.js";
@@ -33,6 +34,23 @@ test("random bytes and HTTP/1 requests on the port end their connection and noth
   link.send(frame(1));
   t.equal((await links.messages(1))[0]?.id, 1);
   await mustAnswer(t, address);
+});
+
+// Without end only the keepalive would notice, after 8 s.
+test("a daemon stops although somebody says nothing, or has just come", { timeout: 6_000 }, async (t) => {
+  const { address, server } = await serve(t, echo);
+  const [host = "", port = ""] = address.split(":");
+  const silent = connectTcp(Number(port), host);
+  t.teardown(() => silent.destroy());
+  silent.on("error", () => {});
+  await once(silent, "connect");
+  await mustAnswer(t, address);
+  const late = connectTcp(Number(port), host);
+  t.teardown(() => late.destroy());
+  late.on("error", () => {});
+  await once(late, "connect");
+  await server.stop();
+  await t.rejects(dial(SESSION, address, DIAL));
 });
 
 /** The same method, but what is sent are the bytes themselves. */
