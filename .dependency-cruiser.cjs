@@ -38,6 +38,12 @@ module.exports = {
       to: { path: "^mount/(clients|vfs)/", pathNot: "^mount/vfs/filesystem.ts$" },
     },
     {
+      name: "files know the port only",
+      severity: "error",
+      from: { path: "^mount/files/" },
+      to: { path: "^mount/", pathNot: "^mount/(files/|vfs/filesystem.ts$)" },
+    },
+    {
       name: "pure modules import no Node API",
       severity: "error",
       from: { path: "^(daemon/meta/rules/|daemon/common/(overlay|placement)\\.ts|mount/kernel/codec/)" },

@@ -1,10 +1,18 @@
 #!/usr/bin/env node
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
+import * as cat from "./commands/cat.js";
 import * as down from "./commands/down.js";
+import * as get from "./commands/get.js";
+import * as ls from "./commands/ls.js";
 import * as meta from "./commands/meta.js";
+import * as mkdir from "./commands/mkdir.js";
 import * as mount from "./commands/mount.js";
+import * as mv from "./commands/mv.js";
 import * as node from "./commands/node.js";
+import * as put from "./commands/put.js";
+import * as rm from "./commands/rm.js";
+import * as stat from "./commands/stat.js";
 import * as status from "./commands/status.js";
 import * as store from "./commands/store.js";
 import * as umount from "./commands/umount.js";
@@ -38,6 +46,14 @@ await yargs(hideBin(process.argv))
   .command(umount.command, umount.describe, umount.builder, run(umount.handler))
   .command(status.command, status.describe, status.builder, run(status.handler))
   .command(node.command, node.describe, node.builder, run(node.handler))
+  .command(ls.command, ls.describe, ls.builder, run(ls.handler))
+  .command(stat.command, stat.describe, stat.builder, run(stat.handler))
+  .command(cat.command, cat.describe, cat.builder, run(cat.handler))
+  .command(put.command, put.describe, put.builder, run(put.handler))
+  .command(get.command, get.describe, get.builder, run(get.handler))
+  .command(mkdir.command, mkdir.describe, mkdir.builder, run(mkdir.handler))
+  .command(mv.command, mv.describe, mv.builder, run(mv.handler))
+  .command(rm.command, rm.describe, rm.builder, run(rm.handler))
   .demandCommand(1, "give a command")
   .strict()
   .wrap(Math.min(120, process.stdout.columns ?? 100))

@@ -2,7 +2,7 @@ import { errnoOf, fail } from "../../proto/errno.js";
 import type { AttrReply, SetAttr } from "../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { Ticket } from "./answers.js";
-import { type Core, SELF, credOf, mustAttr } from "./core.js";
+import { type Core, SELF, mustAttr } from "./core.js";
 import type { FileState } from "./file-state.js";
 import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
 import type { Inode } from "./inode.js";
@@ -56,7 +56,7 @@ export class InodeAttributes {
   }
 
   access(who: Caller, ino: number, mask: number): Promise<void> {
-    return this.core.ask("access", { ino, mask }, credOf(who), () => undefined);
+    return this.core.ask("access", { ino, mask }, this.core.credOf(who), () => undefined);
   }
 
   /** Nobody else can see it before the metadata daemon knows: it need not be asked now. False: it must be. */
@@ -80,13 +80,13 @@ export class InodeAttributes {
 
   /** Nothing else is asked or told of it, whose answer would not show what is told now. */
   #isAtRest({ ino }: Inode): boolean {
-    const { early, busy } = this.core;
-    return early.isReady && !early.isAboutInode(ino) && !busy.has(ino);
+    const { early, busy, isForeseeable } = this.core;
+    return isForeseeable && !early.isAboutInode(ino) && !busy.has(ino);
   }
 
   #change(who: Caller, ino: number, change: Change): Promise<Attributes> {
     const { core } = this;
-    return core.ask("setattr", requestOf(ino, change), credOf(who), (reply, ticket) => {
+    return core.ask("setattr", requestOf(ino, change), core.credOf(who), (reply, ticket) => {
       const inode = core.inodes.get(ino);
       if (inode !== undefined && change.size === 0 && inode.attr.size > 0) inode.wasEmptied = true;
       if (change.mtime !== undefined) inode?.file?.writer.forgetMtime();
@@ -106,7 +106,7 @@ export class InodeAttributes {
     return file.gate.run(async () => {
       if (size > file.storedSize() && file.writer.isDirty) await this.#store(file);
       return file.writer.exclusive(() =>
-        core.ask("setattr", requestOf(file.ino, change), credOf(who), (reply, ticket) => {
+        core.ask("setattr", requestOf(file.ino, change), core.credOf(who), (reply, ticket) => {
           const attr = mustAttr(reply.attr);
           cutTo(file, size, attr.truncSeq);
           file.reshaped(attr);

@@ -32,6 +32,11 @@ export interface VfsOptions {
   /** Bytes written but not stored; writers wait beyond it. */
   readonly dirtyBytes: number;
   readonly readOnly: boolean;
+  /**
+   * Who checks permissions: a kernel, before it asks (it alone knows the groups of each process), or the rules of the
+   * metadata daemon, by what the caller says of himself.
+   */
+  readonly permissions: "kernel" | "rules";
   readonly deadlines: Deadlines;
 }
 
@@ -124,6 +129,15 @@ export class Core {
     return known.reduce<Time>((now, time) => laterOf(time, now), this.parts.meta.now());
   }
 
+  credOf({ uid, gid, groups = [] }: Caller): Cred {
+    return { uid, gid, groups: [...groups], checked: this.opts.permissions === "kernel" };
+  }
+
+  /** What comes of a change is known without asking, also whether it is allowed. */
+  get isForeseeable(): boolean {
+    return this.opts.permissions === "kernel" && this.early.isReady;
+  }
+
   mustBeWritable(): void {
     if (this.opts.readOnly) fail("EROFS");
   }
@@ -132,11 +146,6 @@ export class Core {
   notify(done: Promise<void>): void {
     done.catch((error: unknown) => this.parts.log.debug({ err: error }, "the kernel did not take a notification"));
   }
-}
-
-/** The kernel has checked permissions (it alone knows supplementary groups). */
-export function credOf(who: Caller): Cred {
-  return { uid: who.uid, gid: who.gid, groups: [], checked: true };
 }
 
 /** Attributes that an answer must have. */

@@ -9,6 +9,8 @@ export type Maybe<T> = T | Promise<T>;
 export interface Caller {
   readonly uid: number;
   readonly gid: number;
+  /** Supplementary ones, where no kernel checks permissions. */
+  readonly groups?: readonly number[];
   readonly pid: number;
 }
 

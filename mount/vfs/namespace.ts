@@ -4,7 +4,7 @@ import { LIMITS } from "../../proto/limits.js";
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isRegular } from "./modes.js";
-import { type Core, SELF, credOf } from "./core.js";
+import { type Core, SELF } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
 import { type At, type Move, isAbsent, learnMade, removed } from "./name-effects.js";
@@ -38,7 +38,7 @@ export class Namespace {
       // What was told to be made may be kept by the kernel when the answer says so.
       return foundOf(core, inode, core.inodes.isCached(inode));
     }
-    return core.ask("lookup", { dir, name: nameBytes(name) }, credOf(who), (reply, ticket) => {
+    return core.ask("lookup", { dir, name: nameBytes(name) }, core.credOf(who), (reply, ticket) => {
       const attr = existing(reply);
       const isKept = core.entries.put({ dir, name }, attr?.ino ?? 0, reply.entryCached, ticket);
       if (attr === undefined) return notFound(core, isKept);
@@ -68,7 +68,7 @@ export class Namespace {
   readlink(who: Caller, ino: number): Maybe<Buffer> {
     const inode = this.core.inodes.get(ino);
     if (inode?.target !== undefined) return inode.target;
-    return this.core.ask("readlink", { ino }, credOf(who), ({ target }) => {
+    return this.core.ask("readlink", { ino }, this.core.credOf(who), ({ target }) => {
       if (inode !== undefined) inode.target = target;
       return target;
     });
@@ -79,7 +79,7 @@ export class Namespace {
     core.mustBeWritable();
     const args = { ino, dir: at.dir, name: nameBytes(at.name) };
     return this.#making(at, (take) =>
-      core.ask("link", args, credOf(who), (reply, ticket) => {
+      core.ask("link", args, core.credOf(who), (reply, ticket) => {
         take(reply.changed, ticket);
         return this.#arrived(at, reply, ticket);
       }),
@@ -92,7 +92,7 @@ export class Namespace {
     if (this.#told.unlink(who, at)) return undefined;
     const args = { dir: at.dir, name: nameBytes(at.name) };
     return this.#dropping([at], (take) =>
-      core.ask("unlink", args, credOf(who), ({ changed }, ticket) => {
+      core.ask("unlink", args, core.credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
         removed(core, at, ticket);
       }),
@@ -104,7 +104,7 @@ export class Namespace {
     core.mustBeWritable();
     const args = { dir: at.dir, name: nameBytes(at.name) };
     return this.#dropping([at], (take) =>
-      core.ask("rmdir", args, credOf(who), ({ changed }, ticket) => {
+      core.ask("rmdir", args, core.credOf(who), ({ changed }, ticket) => {
         take(changed, ticket);
         removed(core, at, ticket);
       }),
@@ -132,7 +132,7 @@ export class Namespace {
     let voided: readonly number[] | undefined;
     await this.#changing(
       (take) =>
-        core.ask("rename", args, credOf(who), ({ changed, moved, fromCached, intoCached }, ticket) => {
+        core.ask("rename", args, core.credOf(who), ({ changed, moved, fromCached, intoCached }, ticket) => {
           take(changed, ticket);
           if (!exchange) core.inodes.named(fromDir, fromName, false, ticket);
           core.inodes.named(intoDir, intoName, true);
@@ -199,7 +199,7 @@ export class Namespace {
     const told = this.#told.make(who, request, at);
     if (told !== undefined) return told;
     return this.#making(at, (take) =>
-      core.ask("make", request, credOf(who), (reply, ticket) => {
+      core.ask("make", request, core.credOf(who), (reply, ticket) => {
         take(reply.changed, ticket);
         const found = this.#arrived(at, reply, ticket);
         const inode = core.inodes.get(found.attr?.ino ?? 0);

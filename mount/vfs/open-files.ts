@@ -2,7 +2,7 @@ import type { Attr, OpenFile, OpenReply } from "../../proto/gen/bigfs/v1/meta.js
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
 import { cutTo } from "./attributes.js";
-import { type Core, credOf, mustAttr } from "./core.js";
+import { type Core, mustAttr } from "./core.js";
 import { FileState, type FileStateParts } from "./file-state.js";
 import type { Caller, Found, OpenFlags, Opened } from "./filesystem.js";
 import { Handles } from "./handles.js";
@@ -68,7 +68,7 @@ export class OpenFiles {
       access: accessOf(flags),
     };
     try {
-      return await core.ask("make", request, credOf(who), (reply, ticket) => {
+      return await core.ask("make", request, core.credOf(who), (reply, ticket) => {
         const attr = mustAttr(reply.attr);
         if (!core.inodes.absorbChanged(reply.changed, ticket).has(at.dir)) core.inodes.invalidate(at.dir);
         core.inodes.named(at.dir, at.name, true);
@@ -117,7 +117,7 @@ export class OpenFiles {
   #open(who: Caller, ino: number, flags: OpenFlags): Promise<Opened> {
     const { core } = this;
     const request = { ino, access: accessOf(flags), truncate: flags.truncate };
-    return core.ask("open", request, credOf(who), (reply, ticket) => {
+    return core.ask("open", request, core.credOf(who), (reply, ticket) => {
       const attr = mustAttr(reply.attr);
       const inode = core.inodes.add(attr);
       const opened = this.#admit(inode, attr, flags, ticket);

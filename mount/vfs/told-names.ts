@@ -7,7 +7,7 @@ import { type Name, nameBytes } from "../../proto/name.js";
 import type { Make } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Ticket } from "./answers.js";
-import { type Core, credOf } from "./core.js";
+import type { Core } from "./core.js";
 import type { Caller, Found } from "./filesystem.js";
 import { foundOf } from "./found.js";
 import { Ids } from "./ids.js";
@@ -39,7 +39,7 @@ export class ToldNames {
     const { dir, name } = at;
     const folder = inodes.get(dir);
     if (folder?.exclusive?.isMaker !== true || !inodes.isHeld(folder)) return undefined;
-    if (!early.isReady || early.isAbout(dir, name)) return undefined;
+    if (!core.isForeseeable || early.isAbout(dir, name)) return undefined;
     if (entries.get(dir, name) !== 0 && !isAbsent(core, at)) return undefined;
     const ino = this.ids.take();
     if (ino === undefined) return undefined;
@@ -64,7 +64,7 @@ export class ToldNames {
     const { dir, name } = at;
     const folder = inodes.get(dir);
     const inode = inodes.get(entries.get(dir, name) ?? 0);
-    if (folder === undefined || inode === undefined || !early.isReady) return false;
+    if (folder === undefined || inode === undefined || !core.isForeseeable) return false;
     // What is open, or has data to store, lives on; with other names it is not known by this one alone.
     const isLast = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
     if (!isLast || !inodes.isExclusive(folder, inode)) return false;
@@ -85,7 +85,7 @@ export class ToldNames {
     const { inodes, entries, early } = core;
     const folder = inodes.get(dir);
     const inode = inodes.get(entries.get(dir, fromName) ?? 0);
-    if (folder === undefined || inode === undefined || dir !== intoDir || exchange || !early.isReady) return false;
+    if (folder === undefined || inode === undefined || dir !== intoDir || exchange || !core.isForeseeable) return false;
     // Data to store would change the inode meanwhile; with other names it is not known by this one alone.
     const isPlain = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
     if (!isPlain || core.busy.has(inode.ino) || !inodes.isExclusive(folder, inode)) return false;
@@ -131,7 +131,7 @@ export class ToldNames {
     const ticket = core.answers.begin();
     for (const changed of [folder, inode]) inodes.keep(changed);
     early
-      .send(op, args, { who: credOf(who), now, dir, ino: inode.ino, names })
+      .send(op, args, { who: core.credOf(who), now, dir, ino: inode.ino, names })
       .then(
         (reply) => {
           // A later change of our own is not in these attributes.

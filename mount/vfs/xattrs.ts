@@ -1,7 +1,7 @@
 import { fail } from "../../proto/errno.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import { type Name, nameBytes, nameOf } from "../../proto/name.js";
-import { type Core, SELF, credOf } from "./core.js";
+import { type Core, SELF } from "./core.js";
 import type { Caller, Maybe } from "./filesystem.js";
 
 /** Extended attributes, kept together with the attributes of the inode. */
@@ -35,12 +35,12 @@ export class ExtendedAttributes {
 
   set(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Promise<void> {
     const args = { ino, name: nameBytes(name), value: Buffer.from(value), flags };
-    return this.#change(ino, () => this.core.ask("setxattr", args, credOf(who), () => undefined));
+    return this.#change(ino, () => this.core.ask("setxattr", args, this.core.credOf(who), () => undefined));
   }
 
   remove(who: Caller, ino: number, name: Name): Promise<void> {
     const args = { ino, name: nameBytes(name) };
-    return this.#change(ino, () => this.core.ask("removexattr", args, credOf(who), () => undefined));
+    return this.#change(ino, () => this.core.ask("removexattr", args, this.core.credOf(who), () => undefined));
   }
 
   async #change(ino: number, work: () => Promise<void>): Promise<void> {

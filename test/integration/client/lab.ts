@@ -29,6 +29,8 @@ export interface Client {
   readonly fs: Vfs;
   readonly meta: MetaClient;
   stop(): Promise<void>;
+  /** Another client of the same kind. */
+  again(): Promise<Client>;
 }
 
 /** A metadata daemon and storage daemons in this process, and clients without a kernel. */
@@ -80,7 +82,7 @@ export class Lab {
     return store;
   }
 
-  async client(): Promise<Client> {
+  async client({ permissions = "kernel" }: { permissions?: "kernel" | "rules" } = {}): Promise<Client> {
     const { deadlines } = this;
     const common = { key: KEY, deadlines, clock: systemClock, log: this.#log };
     const meta = await connectMeta({ ...common, address: this.meta.listen, name: "lab", readOnly: false });
@@ -88,7 +90,7 @@ export class Lab {
     const registry = new Registry();
     const fs = new Vfs(
       { meta, chunks, clock: systemClock, log: this.#log, registry },
-      { cacheBytes: 4 * MIB, idleInodes: 100, dirtyBytes: 4 * MIB, readOnly: false, deadlines },
+      { cacheBytes: 4 * MIB, idleInodes: 100, dirtyBytes: 4 * MIB, readOnly: false, permissions, deadlines },
     );
     let stopped: Promise<void> | undefined;
     const stop = () =>
@@ -97,7 +99,7 @@ export class Lab {
         await chunks.stop();
       })());
     this.t.teardown(stop);
-    return { fs, meta, stop };
+    return { fs, meta, stop, again: () => this.client({ permissions }) };
   }
 }
 

@@ -92,7 +92,7 @@ export class Lab {
     const { cacheBytes = 1 << 20, idleInodes = 0, dirtyBytes = 1 << 20, readOnly = false } = opts;
     const deadlines = { ...DEADLINES, ...opts.deadlines };
     const parts = { meta, chunks, clock: this.clock, log: pino({ level: "silent" }), registry };
-    const vfs = new Vfs(parts, { cacheBytes, idleInodes, dirtyBytes, readOnly, deadlines });
+    const vfs = new Vfs(parts, { cacheBytes, idleInodes, dirtyBytes, readOnly, permissions: "kernel", deadlines });
     const kernel = new FakeKernel();
     vfs.attach(kernel);
     return { vfs, kernel, meta, chunks, registry };

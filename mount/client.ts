@@ -1,0 +1,88 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { Clock } from "../daemon/common/clock.js";
+import type { Deadlines } from "../daemon/common/deadlines.js";
+import { StartupError } from "../daemon/common/running.js";
+import { FsError } from "../proto/errno.js";
+import { connectMeta } from "./clients/meta-client.js";
+import { StoreClients } from "./clients/store-clients.js";
+import type { MetaClient } from "./vfs/ports.js";
+import { Vfs } from "./vfs/vfs.js";
+
+const CACHE_BYTES = 64 * 1024 * 1024;
+const DIRTY_BYTES = 64 * 1024 * 1024;
+const IDLE_INODES = 20_000;
+
+export interface ClientOptions {
+  /** HOST:PORT of the metadata daemon. */
+  readonly meta: string;
+  readonly key: Buffer;
+  /** For people: who this is. */
+  readonly name: string;
+  readonly permissions: "kernel" | "rules";
+  readonly readOnly: boolean;
+  /** Bytes of chunk data kept for reading; default 64 MiB. */
+  readonly cacheBytes?: number;
+  /** Bytes of written data that are not stored yet; writers wait beyond it; default 64 MiB. */
+  readonly dirtyBytes?: number;
+  /** Reads chunk files of storage daemons on this machine itself; default true. */
+  readonly shortCircuit?: boolean;
+  readonly deadlines: Deadlines;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly registry: Registry;
+}
+
+/** A session with a cluster, as a filesystem. */
+export interface Client {
+  readonly fs: Vfs;
+  readonly meta: MetaClient;
+  /** What was answered must have been drained before. */
+  stop(): Promise<void>;
+}
+
+/** StartupError when the metadata daemon cannot be reached, or has another key. */
+export async function openClient(opts: ClientOptions): Promise<Client> {
+  const { key, deadlines, clock, log, registry, readOnly, permissions, shortCircuit = true } = opts;
+  const meta = await connect(opts);
+  const { volume } = meta.volume;
+  const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit });
+  const sizes = {
+    idleInodes: IDLE_INODES,
+    cacheBytes: opts.cacheBytes ?? CACHE_BYTES,
+    dirtyBytes: opts.dirtyBytes ?? DIRTY_BYTES,
+  };
+  const fs = new Vfs({ meta, chunks, clock, log, registry }, { ...sizes, readOnly, permissions, deadlines });
+  const stop = async (): Promise<void> => {
+    try {
+      await chunks.stop();
+    } finally {
+      await meta.stop();
+    }
+  };
+  return { fs, meta, stop };
+}
+
+async function connect(opts: ClientOptions): Promise<MetaClient> {
+  const { meta: address, key, name, readOnly, deadlines, clock, log } = opts;
+  try {
+    return await connectMeta({ address, key, name, readOnly, deadlines, clock, log });
+  } catch (error) {
+    throw error instanceof FsError ? cannotConnect(address, error) : error;
+  }
+}
+
+function cannotConnect(address: string, cause: FsError): StartupError {
+  if (cause.errno === "EACCES") {
+    return new StartupError(`the metadata daemon at ${address} has another cluster key`, {
+      hint: "give the key file of that cluster with --key FILE (or BIGFS_KEY)",
+      cause,
+    });
+  }
+  if (cause.errno === "EPROTO")
+    return new StartupError(cause.detail, { hint: "check the address given with --meta", cause });
+  return new StartupError(`the metadata daemon at ${address} cannot be reached: ${cause.detail || cause.errno}`, {
+    hint: "start it ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT",
+    cause,
+  });
+}

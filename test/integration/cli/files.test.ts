@@ -1,0 +1,96 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type Test } from "tap";
+import { Files } from "../../../mount/files/files.js";
+import { pattern } from "../../unit/mount/vfs/lab.js";
+import { bigfsd } from "../../helpers/cluster.js";
+import { packageRoot } from "../../helpers/package-root.js";
+import { KEY, Lab } from "../client/lab.js";
+
+interface Place {
+  readonly lab: Lab;
+  readonly dir: string;
+  /** Runs a command on the cluster. */
+  readonly run: typeof bigfsd;
+  readonly args: readonly string[];
+}
+
+async function place(t: Test): Promise<Place> {
+  const lab = await Lab.start(t);
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-cli-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const args = ["--meta", lab.meta.listen, "--key", key];
+  return { lab, dir, args, run: (command) => bigfsd([...command, ...args]) };
+}
+
+test("files are put, shown, got, moved and removed without a mount", async (t) => {
+  const { dir, run } = await place(t);
+  const local = join(dir, "local.bin");
+  await writeFile(local, pattern(300_000, 1), { mode: 0o644 });
+  t.match(await run(["mkdir", "-p", "/a/b"]), { code: 0, stdout: "" });
+  const put = await run(["put", local, "/a/b/"]);
+  t.match(put, { code: 0, stderr: /^1 files, 293 KiB, / });
+  t.equal((await run(["ls", "/a/b"])).stdout, "local.bin\n");
+  t.match((await run(["ls", "-l", "/a/b/local.bin"])).stdout, /^-rw-r--r-- +1 +\d+ +\d+ +300000 .* local.bin\n$/);
+  t.match(JSON.parse((await run(["stat", "--json", "a/b/local.bin"])).stdout), {
+    ...{ path: "/a/b/local.bin", type: "file", mode: "0644", size: 300_000, links: 1 },
+  });
+  const cat = await run(["cat", "/a/b/local.bin", "/a/b/local.bin"]);
+  t.equal(cat.stdout, Buffer.concat([pattern(300_000, 1), pattern(300_000, 1)]).toString());
+  t.equal((await run(["mv", "/a/b/local.bin", "/a"])).code, 0);
+  t.match(await run(["mv", "-n", "/a/local.bin", "/a/b"]), { code: 0 });
+  t.equal((await run(["get", "/a/b/local.bin", join(dir, "back")])).code, 0);
+  t.ok((await readFile(join(dir, "back"))).equals(await readFile(local)));
+  t.match(await run(["rm", "/a"]), { code: 1, stderr: /\/a: it is a folder; -r removes it/ });
+  t.equal((await run(["rm", "-r", "/a"])).code, 0);
+  t.same(await run(["ls", "-R"]), { code: 0, stdout: "/:\n\n", stderr: "" });
+});
+
+test("what goes wrong is said with its path, and the rest is done", async (t) => {
+  const { dir, run, args, lab } = await place(t);
+  const local = join(dir, "f");
+  await writeFile(local, "text");
+  t.match(await run(["put", local, join(dir, "missing"), "/"]), { code: 1, stderr: /missing: ENOENT/ });
+  t.equal((await run(["cat", "/f"])).stdout, "text");
+  t.match(await run(["cat", "/f", "/none", "/f"]), { code: 1, stdout: "texttext", stderr: /\/none does not exist/ });
+  t.match(await run(["put", dir, "/"]), { code: 1, stderr: /it is a folder/ });
+  t.match(await run(["get", "/", dir]), { code: 1, stderr: /it has no name of its own/ });
+  t.match(await run(["put", local]), { code: 2, stderr: /LOCAL\.\. PATH/ });
+  t.match(await run(["ls", "-e", "/\\q"]), { code: 1, stderr: /is no escape/ });
+  const odd = join(dir, "odd\n\u001b[2Jname");
+  await writeFile(odd, "odd");
+  t.equal((await run(["put", odd, "/"])).code, 0);
+  const shown = (await run(["ls"])).stdout;
+  t.equal(shown, "f\nodd\\n\\x1b[2Jname\n");
+  t.equal((await run(["cat", "-e", "/odd\\n\\x1b[2Jname"])).stdout, "odd");
+  const wrong = join(dir, "wrong.key");
+  await writeFile(wrong, `${Buffer.alloc(32, 9).toString("hex")}\n`, { mode: 0o600 });
+  const [, meta = ""] = args;
+  t.match(await bigfsd(["ls", "--meta", meta, "--key", wrong]), { code: 4, stderr: /another cluster key/ });
+  await lab.meta.stop();
+  t.match(await run(["ls"]), { code: 3, stderr: /cannot be reached/ });
+});
+
+test("interrupted by Ctrl-C a copy leaves nothing and ends with 130", async (t) => {
+  const { dir, args, lab } = await place(t);
+  const local = join(dir, "large");
+  await writeFile(local, "");
+  // The storage daemons are in this process: it cannot be over before this process has looked.
+  await truncate(local, 2 ** 30);
+  const { fs } = await lab.client({ permissions: "rules" });
+  const files = new Files(fs, { uid: 0, gid: 0, pid: 1 });
+  const names = async () => (await files.list(fs.root)).map(({ name }) => name as string);
+  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+  const child = spawn(process.execPath, [bin, "put", local, "/", ...args], { stdio: "ignore" });
+  const ended = once(child, "exit");
+  while ((await names()).length === 0) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await names(), [/^\.bigfs-put-/]);
+  child.kill("SIGINT");
+  t.same(await ended, [130, null]);
+  t.same(await names(), []);
+});

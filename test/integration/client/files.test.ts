@@ -1,0 +1,212 @@
+import {
+  appendFile,
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type Test } from "tap";
+import { Files, type Node } from "../../../mount/files/files.js";
+import { localPath } from "../../../mount/files/local-path.js";
+import { parsePath } from "../../../mount/files/path.js";
+import { type TransferOptions, getFile, putFile } from "../../../mount/files/transfer.js";
+import { getTree, putTree, removeTree } from "../../../mount/files/trees.js";
+import { pattern } from "../../unit/mount/vfs/lab.js";
+import { type Client, Lab } from "./lab.js";
+
+const MIB = 1024 * 1024;
+
+interface Place {
+  readonly files: Files;
+  readonly client: Client;
+  readonly dir: string;
+  readonly at: (path: string) => ReturnType<Files["place"]>;
+  readonly names: (path?: string) => Promise<string[]>;
+}
+
+async function place(t: Test): Promise<Place> {
+  const lab = await Lab.start(t);
+  const client = await lab.client({ permissions: "rules" });
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-files-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const files = new Files(client.fs, { uid: 0, gid: 0, pid: 1 });
+  const names = async (path = "/") => {
+    const { ino } = await files.stat(parsePath(path));
+    return (await files.list(ino)).map(({ name }) => name as string).sort();
+  };
+  return { files, client, dir, names, at: (path) => files.place(parsePath(path)) };
+}
+
+function options(more: Partial<TransferOptions> = {}): TransferOptions {
+  return { preserve: false, signal: new AbortController().signal, copied: () => {}, ...more };
+}
+
+async function content({ files }: Place, path: string): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of files.read(await files.stat(parsePath(path)))) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
+}
+
+test("a file that is put is there with its content and mode, and replaces what was there", async (t) => {
+  const p = await place(t);
+  const local = join(p.dir, "f");
+  for (const size of [0, 1, 5000, 3 * MIB + 17]) {
+    const data = pattern(size, size + 1);
+    await writeFile(local, data, { mode: 0o640 });
+    let copied = 0;
+    await putFile(p.files, localPath(local), await p.at("/f"), options({ copied: (more) => (copied += more) }));
+    t.equal(copied, size);
+    t.ok((await content(p, "/f")).equals(data));
+    const got = join(p.dir, "got");
+    await getFile(p.files, await p.files.stat(parsePath("f")), localPath(got), options());
+    t.ok((await readFile(got)).equals(data));
+    t.equal((await p.files.stat(parsePath("f"))).attr.mode & 0o777, 0o640);
+  }
+  t.same(await p.names(), ["f"], "and nothing else");
+  t.same((await readdir(p.dir)).sort(), ["f", "got"]);
+  await p.files.mkdirs(parsePath("/d"), 0o755);
+  await t.rejects(putFile(p.files, localPath(local), await p.at("/d"), options()), {
+    name: "FsError",
+    errno: "EISDIR",
+  });
+  await t.rejects(putFile(p.files, localPath(p.dir), await p.at("/x"), options()), {
+    name: "FsError",
+    errno: "EINVAL",
+  });
+});
+
+test("what was killed is continued, what is interrupted or changes leaves nothing", async (t) => {
+  const p = await place(t);
+  const local = join(p.dir, "big");
+  await writeFile(local, pattern(4 * MIB, 1));
+  const abort = new AbortController();
+  const stopped = (change: () => unknown) => {
+    let pieces = 0;
+    return options({ signal: abort.signal, copied: () => ++pieces === 3 && change() });
+  };
+  await t.rejects(
+    putFile(
+      p.files,
+      localPath(local),
+      await p.at("/big"),
+      stopped(() => abort.abort()),
+    ),
+  );
+  t.same(await p.names(), []);
+  const changed = options({ copied: () => void appendFile(local, "x") });
+  await t.rejects(putFile(p.files, localPath(local), await p.at("/big"), changed), {
+    name: "FsError",
+    errno: "EAGAIN",
+  });
+  t.same(await p.names(), []);
+  // Killed: its connection ends, and it cleans nothing up.
+  const other = await p.client.again();
+  const dying = new Files(other.fs, p.files.who);
+  const never = new Promise<void>(() => {});
+  let reached: () => void = () => {};
+  const half = new Promise<void>((resolve) => (reached = resolve));
+  const write = other.fs.write.bind(other.fs);
+  other.fs.write = (handle, off, data) => {
+    if (off < 2 * MIB) return write(handle, off, data);
+    reached();
+    return never.then(() => 0);
+  };
+  void putFile(dying, localPath(local), await dying.place(parsePath("/big")), options());
+  await half;
+  await other.fs.drain();
+  await other.stop();
+  const [part = ""] = await p.names();
+  t.match(part, /^\.bigfs-put-/);
+  const pieces: number[] = [];
+  await putFile(p.files, localPath(local), await p.at("/big"), options({ copied: (more) => pieces.push(more) }));
+  t.equal(pieces[0], 2 * MIB, "what was there is not copied again");
+  t.same(await p.names(), ["big"]);
+  t.ok((await content(p, "/big")).equals(await readFile(local)));
+});
+
+test("a tree comes back as it was, with names of any bytes, and is removed as a whole", async (t) => {
+  const p = await place(t);
+  const tree = join(p.dir, "tree");
+  await mkdir(join(tree, "sub", "empty"), { recursive: true });
+  for (let i = 0; i < 40; i++) await writeFile(join(tree, "sub", `f${i}`), pattern(i * 777, i));
+  await writeFile(Buffer.concat([Buffer.from(`${tree}/odd `), Buffer.from([0xff, 0x0a, 0x5c])]), "odd");
+  await symlink("sub/f1", join(tree, "link"));
+  await chmod(join(tree, "sub", "f2"), 0o4711);
+  await utimes(join(tree, "sub", "f3"), 1000, 2000.5);
+  await utimes(join(tree, "sub"), 3000, 4000);
+  const failures: string[] = [];
+  const opts = { ...options({ preserve: true }), done: () => {}, failed: (path: string) => failures.push(path) };
+  t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), opts), 0);
+  t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), opts), 0, "and once more over it");
+  const back = join(p.dir, "back");
+  t.equal(await getTree(p.files, await p.files.stat(parsePath("/t")), localPath(back), opts), 0);
+  t.same(failures, []);
+  const look = async (root: string) => {
+    const found = await readdir(root, { recursive: true, encoding: "latin1" });
+    return found.sort();
+  };
+  const [before, after] = [await look(tree), await look(back)];
+  t.same(after, before);
+  for (const name of ["sub", "sub/f2", "sub/f3", "sub/f39", "sub/empty"]) {
+    const [a, b] = [await lstat(join(tree, name)), await lstat(join(back, name))];
+    t.same([b.mode, b.size], [a.mode, a.size], name);
+    t.ok(Math.abs(b.mtimeMs - a.mtimeMs) < 0.002, `${b.mtimeMs} and ${a.mtimeMs} are the same microsecond`);
+    if (a.isFile()) t.ok((await readFile(join(tree, name))).equals(await readFile(join(back, name))));
+  }
+  const at = await p.at("/t");
+  await t.rejects(p.files.remove(at, true), { name: "FsError", errno: "ENOTEMPTY" });
+  const removed: string[] = [];
+  t.equal(
+    await removeTree(p.files, { ...at, node: at.node as Node }, "/t", { ...opts, done: (path) => removed.push(path) }),
+    0,
+  );
+  t.equal(removed.length, before.length + 1);
+  t.same(await p.names(), []);
+});
+
+test("paths lead over links, and stop where the caller may not pass", async (t) => {
+  const p = await place(t);
+  const { files, client } = p;
+  const { fs, who } = files;
+  const deep = await files.mkdirs(parsePath("/a/b/c"), 0o755);
+  const link = async (dir: number, name: string, target: string) =>
+    void (await fs.symlink(who, dir, name as never, Buffer.from(target)));
+  const a = (await files.stat(parsePath("a"))).ino;
+  await link(a, "up", "../a/b");
+  await link(a, "root", "/a/b/");
+  await link(a, "loop", "loop");
+  await link(a, "new", "b/made");
+  t.equal((await files.stat(parsePath("/a/up/c"))).ino, deep.ino);
+  t.equal((await files.stat(parsePath("a/root/../root/c/./../c"))).ino, deep.ino);
+  t.equal((await files.stat(parsePath("/a/b/c/../../.."))).ino, fs.root);
+  await t.rejects(files.stat(parsePath("/a/loop/x")), { name: "FsError", errno: "ELOOP" });
+  await t.rejects(files.stat(parsePath("/a/x/y")), { name: "FsError", errno: "ENOENT", message: /\/a\/x\/y/ });
+  t.match(await files.target(parsePath("/a/new")), { name: "made", node: undefined });
+  const local = join(p.dir, "f");
+  await writeFile(local, "text");
+  await putFile(files, localPath(local), await p.at("/a/b/c/secret"), options());
+  await t.rejects(files.stat(parsePath("/a/b/c/secret/x")), { name: "FsError", errno: "ENOTDIR" });
+  await fs.setattr(who, deep.ino, { mode: 0o700 });
+  const user = new Files((await client.again()).fs, { uid: 1000, gid: 1000, groups: [7], pid: 1 });
+  await t.rejects(user.stat(parsePath("/a/b/c/secret")), { name: "FsError", errno: "EACCES" });
+  await t.rejects(user.list(deep.ino), { name: "FsError", errno: "EACCES" });
+  const refused = putFile(user, localPath(local), await user.place(parsePath("/a/mine")), options());
+  await t.rejects(refused, { name: "FsError", errno: "EACCES" });
+  await fs.setattr(who, a, { mode: 0o2775, gid: 7 });
+  const group = new Files((await client.again()).fs, user.who);
+  await putFile(group, localPath(local), await group.place(parsePath("/a/mine")), options());
+  t.match((await group.stat(parsePath("/a/mine"))).attr, { uid: 1000, gid: 7 });
+  const removing = async () => group.remove(await group.place(parsePath("/a/b/c/secret")), false);
+  await t.rejects(removing(), {
+    name: "FsError",
+    errno: "EACCES",
+  });
+});
