@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type Test } from "tap";
@@ -49,6 +49,25 @@ test("files are put, shown, got, moved and removed without a mount", async (t) =
   t.match(await run(["rm", "/a"]), { code: 1, stderr: /\/a: it is a folder; -r removes it/ });
   t.equal((await run(["rm", "-r", "/a"])).code, 0);
   t.same(await run(["ls", "-R"]), { code: 0, stdout: "/:\n\n", stderr: "" });
+});
+
+test("a folder goes into one that is there, and its content where it is told, as often as one likes", async (t) => {
+  const { dir, run } = await place(t);
+  const tree = join(dir, "tree");
+  await mkdir(join(tree, "sub"), { recursive: true });
+  await writeFile(join(tree, "sub", "f"), "text");
+  t.equal((await run(["put", "-r", tree, "/"])).code, 0);
+  t.equal((await run(["ls", "/tree/sub"])).stdout, "f\n");
+  for (const into of ["/copy", "/copy", "/"]) t.equal((await run(["put", "-r", `${tree}/`, into])).code, 0);
+  t.equal((await run(["ls", "-R", "/copy"])).stdout, "/copy:\nsub\n\n/copy/sub:\nf\n\n");
+  t.equal((await run(["ls"])).stdout, "copy\nsub\ntree\n");
+  t.match(await run(["put", "-r", tree, tree, "/none"]), { code: 1, stderr: /\/none is no folder/ });
+  const back = join(dir, "back");
+  for (let i = 0; i < 2; i++) t.equal((await run(["get", "-r", "/copy/", back])).code, 0);
+  t.same(await readdir(back), ["sub"]);
+  t.equal((await run(["get", "-r", "/copy", back])).code, 0);
+  t.same((await readdir(back)).sort(), ["copy", "sub"]);
+  t.equal(await readFile(join(back, "copy", "sub", "f"), "utf8"), "text");
 });
 
 test("what goes wrong is said with its path, and the rest is done", async (t) => {
