@@ -1,6 +1,19 @@
+import type { Argv } from "yargs";
 import type { TransferOptions } from "../../mount/files/transfer.js";
 import { systemClock } from "../common/clock.js";
 import { formatSize } from "../common/sizes.js";
+
+/** Options of commands that copy. */
+export function withCopying<T>(yargs: Argv<T>) {
+  return yargs
+    .option("recursive", { alias: "r", type: "boolean", default: false, describe: "folders with all that is in them" })
+    .option("preserve", {
+      alias: "p",
+      type: "boolean",
+      default: false,
+      describe: "times, mode and (for root) owner too",
+    });
+}
 
 /** How often a terminal is told. */
 const SHOWN_MS = 200;

@@ -9,21 +9,14 @@ import { fail } from "../../../proto/errno.js";
 import { nameOf } from "../../../proto/name.js";
 import { UsageError } from "../exit.js";
 import { complain, forEach, withFiles, withVolume } from "../files-session.js";
-import { withTransfer } from "../progress.js";
+import { withCopying, withTransfer } from "../progress.js";
 
 export const command = "put <paths..>";
 export const describe = "copy local files into the cluster";
 
 export function builder(yargs: Argv) {
-  return withFiles(yargs)
+  return withCopying(withFiles(yargs))
     .positional("paths", { type: "string", array: true, demandOption: true, describe: "LOCAL.. PATH" })
-    .option("recursive", { alias: "r", type: "boolean", default: false, describe: "folders with all that is in them" })
-    .option("preserve", {
-      alias: "p",
-      type: "boolean",
-      default: false,
-      describe: "times, mode and (for root) owner too",
-    })
     .example("$0 put report.pdf /docs/ --data ./cluster", "one file into a folder")
     .example("$0 put -rp ./photos / --data ./cluster", "a folder with all that is in it: /photos")
     .example("$0 put -rp ./photos/ /album --data ./cluster", "what is in it; again after an interruption");
