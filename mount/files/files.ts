@@ -14,8 +14,8 @@ const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFLNK = 0o120000;
 
-export const R = 4;
-export const X = 1;
+const R = 4;
+const X = 1;
 
 /** What a name leads to. */
 export interface Node {

@@ -1,6 +1,6 @@
 /** Copies one file into a volume or out of it: whole under its final name, or not there. */
 import { createHash } from "node:crypto";
-import type { BigIntStats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, chmod, chown, lstat, open, rename, rm, utimes } from "node:fs/promises";
 import { FsError, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
@@ -85,7 +85,8 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
     const { attr } = await fs.getattr(who, node.ino, handle);
     const name = nameOf(Buffer.from(`.bigfs-get-${digest([localName(local), attr.ino, attr.version, attr.size])}`));
     const part = beside(local, name);
-    const target = await open(part, "a+", 0o600).then((made) => made.close().then(() => open(part, "r+")));
+    // Not through a link that somebody else may have put there.
+    const target = await open(part, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
     let isOpen = true;
     try {
       const reader = { read: async (at: number, length: number) => fs.read(handle, at, length) };
