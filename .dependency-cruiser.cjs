@@ -38,6 +38,15 @@ module.exports = {
       to: { path: "^mount/(clients|vfs)/", pathNot: "^mount/vfs/filesystem.ts$" },
     },
     {
+      name: "native knows the port, and of the kernel binding what is about mount points",
+      severity: "error",
+      from: { path: "^mount/native/" },
+      to: {
+        path: "^mount/",
+        pathNot: "^mount/(native/|vfs/filesystem.ts$|kernel/(mount|mountinfo|mountpoint|session|unmount)\\.ts$)",
+      },
+    },
+    {
       name: "files know the port only",
       severity: "error",
       from: { path: "^mount/files/" },
@@ -49,6 +58,7 @@ module.exports = {
       from: { path: "^(daemon/meta/rules/|daemon/common/(overlay|placement)\\.ts|mount/kernel/codec/)" },
       to: { dependencyTypes: ["core"] },
     },
+    library("fuse-native", "mount/native/"),
     library("sqlite3", "daemon/meta/sqlite/"),
     library("@grpc/grpc-js", "daemon/common/rpc/"),
   ],

@@ -27,6 +27,8 @@ export interface ClientOptions {
   readonly dirtyBytes?: number;
   /** Reads chunk files of storage daemons on this machine itself; default true. */
   readonly shortCircuit?: boolean;
+  /** Storage daemons of this zone are asked first; default: the host's name. */
+  readonly zone?: string;
   readonly deadlines: Deadlines;
   readonly log: Logger;
   readonly clock: Clock;
@@ -46,7 +48,8 @@ export async function openClient(opts: ClientOptions): Promise<Client> {
   const { key, deadlines, clock, log, registry, readOnly, permissions, shortCircuit = true } = opts;
   const meta = await connect(opts);
   const { volume } = meta.volume;
-  const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit });
+  const zone = opts.zone === undefined ? {} : { zone: opts.zone };
+  const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit, ...zone });
   const sizes = {
     idleInodes: IDLE_INODES,
     cacheBytes: opts.cacheBytes ?? CACHE_BYTES,

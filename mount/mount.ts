@@ -4,8 +4,12 @@ import { serveHttp, type HttpServer } from "../daemon/common/http.js";
 import { OperationTimes, processRegistry } from "../daemon/common/metrics.js";
 import type { Running } from "../daemon/common/running.js";
 import { openClient } from "./client.js";
+import { chooseDriver } from "./driver.js";
+import { loadAddon } from "./kernel/addon.js";
 import { mountKernel, type KernelMount } from "./kernel/mount.js";
 import { prepareMountpoint } from "./kernel/mountpoint.js";
+import { loadFuseNative } from "./native/binding.js";
+import { mountNative } from "./native/mount.js";
 import type { MountOptions } from "./options.js";
 import type { MetaClient } from "./vfs/ports.js";
 
@@ -15,6 +19,8 @@ import type { MetaClient } from "./vfs/ports.js";
  */
 export async function startMount(opts: MountOptions): Promise<Running> {
   const { clock, log, readOnly, allowOther } = opts;
+  const { driver, warning } = chooseDriver(opts.driver, { own: loadAddon, "fuse-native": loadFuseNative });
+  if (warning !== undefined) log.warn({ driver }, warning);
   collectForBigMessages();
   const mountpoint = await prepareMountpoint(opts.mountpoint, { log, clock });
   const registry = processRegistry();
@@ -35,9 +41,10 @@ export async function startMount(opts: MountOptions): Promise<Running> {
     const times = new OperationTimes({ clock, log, registry }, "mount");
     const onOperation = (op: string, seconds: number, errno: string | undefined) =>
       times.note(op, seconds * 1000, errno);
-    const kernel = await mountKernel(fs, { mountpoint, allowOther, readOnly, log, clock, onOperation });
-    log.info({ mountpoint, volume, http: http?.listen }, "mounted");
-    return new RunningMount(mountpoint, kernel, release);
+    const common = { mountpoint, allowOther, readOnly, log, clock, onOperation };
+    const kernel = await (driver === "own" ? mountKernel(fs, common) : mountNative(fs, { ...common, registry }));
+    log.info({ mountpoint, volume, driver, http: http?.listen }, "mounted");
+    return new RunningMount(mountpoint, warning, kernel, release);
   } catch (error) {
     await release().catch((reason: unknown) => log.error({ err: reason }, "not everything was released"));
     throw error;
@@ -49,6 +56,7 @@ class RunningMount implements Running {
 
   constructor(
     readonly listen: string,
+    readonly warning: string | undefined,
     private readonly kernel: KernelMount,
     release: () => Promise<void>,
   ) {

@@ -1,69 +1,89 @@
 #!/usr/bin/env node
-import yargs from "yargs";
+import yargs, { type Argv } from "yargs";
 import { hideBin } from "yargs/helpers";
-import * as cat from "./commands/cat.js";
-import * as down from "./commands/down.js";
-import * as get from "./commands/get.js";
-import * as ls from "./commands/ls.js";
-import * as meta from "./commands/meta.js";
-import * as mkdir from "./commands/mkdir.js";
-import * as mount from "./commands/mount.js";
-import * as mv from "./commands/mv.js";
-import * as node from "./commands/node.js";
-import * as put from "./commands/put.js";
-import * as rm from "./commands/rm.js";
-import * as stat from "./commands/stat.js";
-import * as status from "./commands/status.js";
-import * as store from "./commands/store.js";
-import * as umount from "./commands/umount.js";
-import * as up from "./commands/up.js";
+import { type Command, type CommandModule, commandOf } from "./command.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "./exit.js";
 import { packageVersion } from "./version.js";
 
-/** Runs a command and ends the process with its code. */
-function run<A>(handler: (args: A) => Promise<number>): (args: A) => Promise<void> {
-  return async (args) => {
-    let code: number;
-    try {
-      code = await handler(args);
-    } catch (error) {
-      process.stderr.write(`bigfsd: ${explain(error)}\n`);
-      code = exitCodeOf(error);
-    }
-    // Output to a pipe may still be on its way.
-    process.stdout.write("", () => process.exit(code));
+/** What is needed for each command is loaded for it alone; for the help, all of it. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: module(() => import("./commands/up.js")),
+  down: module(() => import("./commands/down.js")),
+  meta: module(() => import("./commands/meta.js")),
+  store: module(() => import("./commands/store.js")),
+  mount: module(() => import("./commands/mount.js")),
+  umount: module(() => import("./commands/umount.js")),
+  status: async () => (await import("./admin/status.js")).status,
+  node: async () => (await import("./admin/node.js")).node,
+  session: async () => (await import("./admin/session.js")).session,
+  config: async () => (await import("./admin/config.js")).config,
+  volume: async () => (await import("./admin/volume.js")).volume,
+  key: async () => (await import("./admin/key.js")).key,
+  doctor: async () => (await import("./commands/doctor.js")).doctor,
+  debug: async () => (await import("./commands/debug.js")).debug,
+  schema: async () => (await import("./admin/schema.js")).schema,
+  ls: onFiles("ls"),
+  tree: onFiles("tree"),
+  stat: onFiles("stat"),
+  info: onFiles("info"),
+  du: onFiles("du"),
+  cat: onFiles("cat"),
+  put: onFiles("put"),
+  get: onFiles("get"),
+  mkdir: onFiles("mkdir"),
+  mv: onFiles("mv"),
+  rm: onFiles("rm"),
+  shell: module(() => import("./commands/shell.js")),
+  bench: module(() => import("./commands/bench.js")),
+};
+
+function module<A>(load: () => Promise<CommandModule<A>>): () => Promise<Command> {
+  return async () => commandOf(await load());
+}
+
+function onFiles(name: string): () => Promise<Command> {
+  return async () => {
+    const [{ FILE_COMMANDS }, { ownSession }] = await Promise.all([
+      import("./files/commands.js"),
+      import("./files/session.js"),
+    ]);
+    const found = FILE_COMMANDS.find((command) => command.name === name);
+    if (found === undefined) throw new Error(`no command ${name}`);
+    return { addTo: (cli, end) => found.addTo(cli, ownSession(end)) };
   };
 }
 
-await yargs(hideBin(process.argv))
+/** Runs a command and ends the process with its code. */
+async function end(work: () => Promise<number>): Promise<void> {
+  let code: number;
+  try {
+    code = await work();
+  } catch (error) {
+    process.stderr.write(`bigfsd: ${explain(error)}\n`);
+    code = exitCodeOf(error);
+  }
+  // Output to a pipe may still be on its way.
+  process.stdout.write("", () => process.exit(code));
+}
+
+const args = hideBin(process.argv);
+const [first = ""] = args;
+const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+let cli: Argv = yargs(args)
   .scriptName("bigfsd")
-  .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder")
-  .command(up.command, up.describe, up.builder, run(up.handler))
-  .command(down.command, down.describe, down.builder, run(down.handler))
-  .command(meta.command, meta.describe, meta.builder, run(meta.handler))
-  .command(store.command, store.describe, store.builder, run(store.handler))
-  .command(mount.command, mount.describe, mount.builder, run(mount.handler))
-  .command(umount.command, umount.describe, umount.builder, run(umount.handler))
-  .command(status.command, status.describe, status.builder, run(status.handler))
-  .command(node.command, node.describe, node.builder, run(node.handler))
-  .command(ls.command, ls.describe, ls.builder, run(ls.handler))
-  .command(stat.command, stat.describe, stat.builder, run(stat.handler))
-  .command(cat.command, cat.describe, cat.builder, run(cat.handler))
-  .command(put.command, put.describe, put.builder, run(put.handler))
-  .command(get.command, get.describe, get.builder, run(get.handler))
-  .command(mkdir.command, mkdir.describe, mkdir.builder, run(mkdir.handler))
-  .command(mv.command, mv.describe, mv.builder, run(mv.handler))
-  .command(rm.command, rm.describe, rm.builder, run(rm.handler))
+  .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder");
+for (const load of only === undefined ? Object.values(COMMANDS) : [only]) cli = (await load()).addTo(cli, end);
+await cli
+  .completion("completion", "print a script that completes commands in bash and zsh")
   .demandCommand(1, "give a command")
   .strict()
+  .strictCommands()
   .wrap(Math.min(120, process.stdout.columns ?? 100))
   .version(packageVersion())
-  .fail((message, error, parser) => {
+  .fail((message: string | null, error: Error | undefined) => {
     // yargs gives either a message (misuse) or an error that a builder threw.
-    if (error !== undefined && !(error instanceof UsageError) && message === undefined) throw error;
-    process.stderr.write(
-      `bigfsd: ${message ?? error.message}\nTry '${parser.help === undefined ? "bigfsd" : "bigfsd"} --help'.\n`,
-    );
+    if (error !== undefined && !(error instanceof UsageError) && message === null) throw error;
+    process.stderr.write(`bigfsd: ${message ?? error?.message ?? ""}\nTry 'bigfsd --help'.\n`);
     process.exit(EXIT.misuse);
   })
   .parseAsync();

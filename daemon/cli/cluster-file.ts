@@ -1,30 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { writeDurably } from "../common/durable.js";
 import { startTimeOf } from "../common/process.js";
 import { StartupError } from "../common/running.js";
+import type { ClusterFile, Member } from "./cluster-schema.js";
 
-/** A process of a one-machine cluster. */
-const member = z.strictObject({
-  role: z.enum(["meta", "store", "mount"]),
-  name: z.string(),
-  pid: z.number().int().positive(),
-  /** Start time from /proc: with the pid it names one process for good. */
-  started: z.string(),
-  /** HOST:PORT; of a mount: its mount point. */
-  listen: z.string(),
-  data: z.string(),
-});
-
-const cluster = z.strictObject({
-  volume: z.string(),
-  meta: z.string(),
-  processes: z.array(member),
-});
-
-export type Member = z.infer<typeof member>;
-export type ClusterFile = z.infer<typeof cluster>;
+export type { ClusterFile, Member };
 
 export function clusterPath(data: string): string {
   return join(data, "cluster.json");
@@ -44,6 +25,7 @@ export async function readCluster(data: string): Promise<ClusterFile | undefined
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new StartupError(`cannot read ${path}: ${(error as Error).message}`, { hint: "check the folder's owner" });
   }
+  const { cluster } = await import("./cluster-schema.js");
   try {
     return cluster.parse(JSON.parse(text));
   } catch (error) {

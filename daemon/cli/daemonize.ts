@@ -1,8 +1,9 @@
+import { execFile } from "node:child_process";
 import { writeSync } from "node:fs";
 import type { Logger } from "pino";
 import { FsError } from "../../proto/errno.js";
 import { StartupError, type Running } from "../common/running.js";
-import { EXIT, exitCodeOf, explain } from "./exit.js";
+import { EXIT, UsageError, exitCodeOf, explain } from "./exit.js";
 import { READY_ENV, READY_FD, type ReadyLine } from "./spawn.js";
 
 /**
@@ -18,15 +19,20 @@ export async function runDaemon(log: Logger, start: () => Promise<Running>): Pro
     running = await start();
   } catch (error) {
     tellReady(readyError(error));
-    log.fatal({ err: error }, "did not start");
+    // A mistake on the command line is for who typed it, not for the log.
+    if (!(error instanceof UsageError)) log.fatal({ err: error }, "did not start");
     if (process.env[READY_ENV] === undefined) process.stderr.write(`bigfsd: ${explain(error)}\n`);
     return exitCodeOf(error);
   }
-  tellReady({ listen: running.listen });
-  log.info({ listen: running.listen, pid: process.pid }, "started");
+  const { listen, warning } = running;
+  tellReady(warning === undefined ? { listen } : { listen, warning });
+  if (warning !== undefined && process.env[READY_ENV] === undefined) process.stderr.write(`bigfsd: ${warning}\n`);
+  tellSystemd(log);
+  log.info({ listen, pid: process.pid }, "started");
   const why = await Promise.race([told, running.ended]);
   if (why instanceof Error) {
     log.fatal({ err: why }, "stopped by an error");
+    if (why instanceof StartupError) process.stderr.write(`bigfsd: ${explain(why)}\n`);
     await running.stop().catch((error: unknown) => log.error({ err: error }, "did not stop cleanly"));
     return EXIT.failed;
   }
@@ -64,4 +70,12 @@ function tellReady(line: ReadyLine): void {
     // Whoever started this daemon has gone; the daemon goes on.
     if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
   }
+}
+
+/** A unit of Type=notify counts as started from now on, so that what comes after it finds the folder mounted, say. */
+function tellSystemd(log: Logger): void {
+  if ((process.env["NOTIFY_SOCKET"] ?? "") === "") return;
+  execFile("systemd-notify", ["--ready"], (error) => {
+    if (error !== null) log.error({ err: error }, "systemd was not told that this daemon has started");
+  });
 }

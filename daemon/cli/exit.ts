@@ -6,7 +6,20 @@ export const EXIT = { done: 0, failed: 1, misuse: 2, unreachable: 3, notAllowed:
 
 /** The command line asks for something that makes no sense. */
 export class UsageError extends Error {
-  override readonly name = "UsageError";
+  override readonly name: string = "UsageError";
+}
+
+/** An option has a value that it cannot have. */
+export class OptionError extends UsageError {
+  override readonly name = "OptionError";
+  constructor(
+    readonly option: string,
+    readonly value: string | number,
+    /** What it can have. */
+    readonly why: string,
+  ) {
+    super(`--${option} ${value}: ${why}`);
+  }
 }
 
 /** What went wrong, in words, with the way out when there is one. */

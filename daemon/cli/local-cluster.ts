@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { FsError } from "../../proto/errno.js";
 import { systemClock, type Clock } from "../common/clock.js";
 import { StartupError } from "../common/running.js";
-import { fetchStatus } from "./admin.js";
+import { fetchStatus } from "./admin/ask.js";
 import { isAlive, keyPath, writeCluster, type ClusterFile, type Member } from "./cluster-file.js";
 import { readKey } from "../common/key.js";
 import { spawnDaemon } from "./spawn.js";

@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
 import type { Argv } from "yargs";
+import { parseAddress } from "../common/address.js";
 import { DEADLINES, checkDeadlines, type Deadlines } from "../common/deadlines.js";
 import { readKey } from "../common/key.js";
 import { parseSize } from "../common/sizes.js";
 import { keyPath, readCluster } from "./cluster-file.js";
-import { UsageError } from "./exit.js";
+import { variableOf } from "./config-file.js";
+import { OptionError, UsageError, explain } from "./exit.js";
 
 /** Options of everything that talks to a metadata daemon. */
 export function withCluster<T>(yargs: Argv<T>) {
@@ -51,12 +53,22 @@ export async function clusterAddress(args: {
         : `no cluster was started in ${data}: run 'bigfsd up --data ${data} --mount DIR', or give --meta HOST:PORT`,
     );
   }
-  return { meta, key: await clusterKey(args.key, data) };
+  return { meta: metaAddress(meta), key: await clusterKey(args.key, data) };
 }
 
-/** The cluster key: from --key, BIGFS_KEY, or the folder of an `up`. */
+/** HOST:PORT of a metadata daemon, checked. */
+export function metaAddress(text: string): string {
+  try {
+    parseAddress(text);
+    return text;
+  } catch (error) {
+    throw new OptionError("meta", text, explain(error));
+  }
+}
+
+/** The cluster key: from --key, the folder of an `up`, or BIGFS_KEY. */
 export async function clusterKey(option: string | undefined, data: string | undefined): Promise<Buffer> {
-  const file = option ?? environment("BIGFS_KEY") ?? (data === undefined ? undefined : keyPath(data));
+  const file = option ?? (data === undefined ? environment("BIGFS_KEY") : keyPath(data));
   if (file === undefined) throw new UsageError("no cluster key: give --key FILE (or BIGFS_KEY)");
   return readKey(resolve(file));
 }
@@ -67,8 +79,8 @@ export function deadlinesWith(changes: readonly string[]): Deadlines {
   for (const change of changes) {
     const [name = "", value = ""] = change.split("=", 2);
     const ms = Number(value);
-    if (!Object.hasOwn(deadlines, name)) throw new UsageError(`--deadline ${change}: there is no deadline '${name}'`);
-    if (!/^\d+$/.test(value) || ms < 1) throw new UsageError(`--deadline ${change}: give whole milliseconds, NAME=MS`);
+    if (!Object.hasOwn(deadlines, name)) throw new OptionError("deadline", change, `there is no deadline '${name}'`);
+    if (!/^\d+$/.test(value) || ms < 1) throw new OptionError("deadline", change, "give whole milliseconds, NAME=MS");
     deadlines[name as keyof Deadlines] = ms;
   }
   try {
@@ -84,8 +96,16 @@ export function sizeOption(name: string, text: string): number {
   try {
     return parseSize(text);
   } catch (error) {
-    throw new UsageError(`--${name} ${text}: ${(error as Error).message}`);
+    throw new OptionError(name, text, (error as Error).message);
   }
+}
+
+/** An option that must be given, be it in the configuration file or the environment. */
+export function required(name: string, value: string | undefined): string {
+  if (value !== undefined && value !== "") return value;
+  throw new UsageError(
+    `${name} is missing: give it on the command line, in the --config file or as ${variableOf(name)}`,
+  );
 }
 
 /** A variable of the environment; an empty one counts as not set. */

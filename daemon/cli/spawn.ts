@@ -14,7 +14,7 @@ export const READY_FD = 3;
 export const READY_ENV = "BIGFS_READY";
 
 const readySchema = z.union([
-  z.strictObject({ listen: z.string() }),
+  z.strictObject({ listen: z.string(), warning: z.string().optional() }),
   z.strictObject({ error: z.string(), hint: z.string(), errno: z.string() }),
 ]);
 export type ReadyLine = z.infer<typeof readySchema>;
@@ -27,7 +27,7 @@ export interface Spawned {
 
 /**
  * Starts `bigfsd ARGS` as a process of its own that outlives this one, its output appended to `logFile`, and waits until
- * it has started. Rejects with the StartupError that the daemon told.
+ * it has started. A warning of the daemon goes to standard error. Rejects with the StartupError that it told.
  */
 export async function spawnDaemon(args: readonly string[], logFile: string): Promise<Spawned> {
   await mkdir(dirname(logFile), { recursive: true });
@@ -37,7 +37,7 @@ export async function spawnDaemon(args: readonly string[], logFile: string): Pro
     child = spawn(process.execPath, [fileURLToPath(new URL("./bin.js", import.meta.url)), ...args], {
       detached: true,
       stdio: ["ignore", log.fd, log.fd, "pipe"],
-      env: { ...process.env, [READY_ENV]: "1" },
+      env: { ...withoutOptions(process.env), [READY_ENV]: "1" },
       cwd: "/",
     });
   } finally {
@@ -52,12 +52,18 @@ export async function spawnDaemon(args: readonly string[], logFile: string): Pro
     const cause = ready.errno === "" ? undefined : new FsError(errnoFromWire(ready.errno), ready.error);
     throw new StartupError(ready.error, { hint: ready.hint, cause });
   }
+  if (ready.warning !== undefined) process.stderr.write(`bigfsd: ${ready.warning}\n`);
   const pid = child.pid;
   const started = pid === undefined ? undefined : startTimeOf(pid);
   if (pid === undefined || started === undefined) {
     throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended right after it had started`, { hint: `see ${logFile}` });
   }
   return { pid, started, listen: ready.listen };
+}
+
+/** What the variables BIGFS_... say is in the arguments already; a daemon shall not take what another one is meant to. */
+function withoutOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("BIGFS_")));
 }
 
 /** undefined: the daemon ended without a word. */

@@ -1,3 +1,4 @@
+import { SocketAddress, isIPv6 } from "node:net";
 import { fail } from "../../proto/errno.js";
 
 /** HOST:PORT, [V6]:PORT; EINVAL with what is wrong. */
@@ -17,4 +18,20 @@ export function parseListen(text: string): { host: string; port: number } {
 /** HOST:PORT as parseAddress reads it. */
 export function formatAddress({ host, port }: { host: string; port: number }): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Whether this host of an address is every address of a machine: to listen on, not to call. */
+export function isEverywhere(host: string): boolean {
+  return ["0.0.0.0", "::"].includes(canonical(host));
+}
+
+/** Whether this host of an address is always the machine that says it. */
+export function isLoopback(host: string): boolean {
+  const text = canonical(host).toLowerCase();
+  return text === "localhost" || text === "::1" || /^127\.[\d.]+$/.test(text);
+}
+
+/** IPv6 addresses have many spellings. */
+function canonical(host: string): string {
+  return isIPv6(host) ? new SocketAddress({ address: host, family: "ipv6" }).address : host;
 }

@@ -49,7 +49,7 @@ function machineDisk(mode: number): DurableDisk {
 }
 
 /** Fsyncs a file or a folder. */
-export async function syncPath(path: string): Promise<void> {
+export async function syncPath(path: string | Buffer): Promise<void> {
   const handle = await open(path, "r");
   try {
     await handle.sync();

@@ -34,8 +34,11 @@ export async function readKey(file: string): Promise<Buffer> {
   return Buffer.from(text, "hex");
 }
 
-/** Writes a new key (mode 0600) unless the file exists; half a key never stands under that name. */
-export async function createKey(file: string): Promise<void> {
+/**
+ * Writes a new key (mode 0600) unless the file exists, which is a StartupError with `mustBeNew`; half a key never stands
+ * under that name.
+ */
+export async function createKey(file: string, { mustBeNew = false } = {}): Promise<void> {
   const temp = `${file}.${process.pid}-${randomBytes(4).toString("hex")}`;
   try {
     const handle = await open(temp, "wx", 0o600);
@@ -48,6 +51,7 @@ export async function createKey(file: string): Promise<void> {
     await link(temp, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if (mustBeNew) throw new StartupError(`${file} exists already`, { hint: "name a new file; it was left as it is" });
   } finally {
     await rm(temp, { force: true });
   }

@@ -1,23 +1,31 @@
 import type { Logger } from "pino";
-import { FsError, errnoOf } from "../../proto/errno.js";
-import type { AdminReply, AdminRequest, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
-import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import { FsError, errnoOf, fail } from "../../proto/errno.js";
+import type { AdminReply, AdminRequest, SetVolume, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Clock } from "../common/clock.js";
 import type { Link } from "../common/rpc/link.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
+import type { Requests } from "./requests.js";
+import { explain } from "./rules/explain.js";
+import { setCopies } from "./rules/volume.js";
+import type { Service } from "./service.js";
 import type { Sessions } from "./sessions.js";
+import type { LiveVolume } from "./volume-start.js";
 
 export interface AdminParts {
+  readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status">;
+  readonly cluster: Pick<Cluster, "status" | "setNode" | "copiesChanged">;
   readonly log: Logger;
   readonly opens: Opens;
   readonly phases: Phases;
+  readonly requests: Pick<Requests, "rate">;
   readonly sessions: Sessions;
-  readonly volume: Readonly<VolumeRow>;
+  readonly service: Pick<Service, "copiesChanged">;
+  readonly volume: LiveVolume;
 }
 
 /** Answers administration. */
@@ -32,7 +40,7 @@ export class Admin {
   }
 
   async status(): Promise<StatusReply> {
-    const { executor, cluster, opens, phases, sessions, volume } = this.parts;
+    const { executor, clock, cluster, opens, phases, requests, sessions, volume } = this.parts;
     const { value: usage } = await executor.execute(0, (tx) => tx.get(key.usage));
     const { nodes, ...counts } = cluster.status();
     return {
@@ -45,20 +53,54 @@ export class Admin {
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
+      requestsPerSecond: requests.rate.perSecond,
       nodes: [...nodes],
       sessions: [...sessions.all()].map((session) => ({
         id: session.id,
         name: session.name,
         connected: session.connection !== undefined,
         openFiles: opens.countOf(session.id),
+        address: session.connection?.address ?? "",
+        readOnly: session.readOnly,
+        silentMs: Math.round(clock.monotonicMs() - session.heardMs),
       })),
     };
   }
 
+  async #do(op: NonNullable<AdminRequest["op"]>): Promise<NonNullable<AdminReply["op"]>> {
+    const { cluster, executor, sessions } = this.parts;
+    switch (op.$case) {
+      case "status":
+        return { $case: "status", value: await this.status() };
+      case "explain":
+        return { $case: "explain", value: (await executor.execute(0, (tx) => explain(tx, op.value))).value };
+      case "setNode":
+        return { $case: "setNode", value: await cluster.setNode(op.value) };
+      case "endSession": {
+        const session = sessions.get(op.value.session);
+        if (session === undefined) fail("ENOENT", `there is no session ${op.value.session}`);
+        await sessions.fence(session, "an administrator ended it");
+        return { $case: "endSession", value: {} };
+      }
+      case "setVolume":
+        await this.#setVolume(op.value);
+        return { $case: "setVolume", value: {} };
+    }
+  }
+
+  async #setVolume(change: SetVolume): Promise<void> {
+    const { cluster, executor, service, volume } = this.parts;
+    const { value, batch } = await executor.execute(0, (tx) => setCopies(tx, change));
+    await executor.whenDurable(batch);
+    Object.assign(volume, value);
+    cluster.copiesChanged();
+    service.copiesChanged(value);
+  }
+
   async #answer(link: Link<AdminReply, AdminRequest>, { id, op }: AdminRequest): Promise<void> {
     try {
-      if (op?.$case !== "status") throw new FsError("ENOSYS", "this daemon does not know that request");
-      link.send({ id, errno: "", detail: "", op: { $case: "status", value: await this.status() } });
+      if (op === undefined) throw new FsError("ENOSYS", "this daemon does not know that request; it may be older");
+      link.send({ id, errno: "", detail: "", op: await this.#do(op) });
     } catch (error) {
       const detail = error instanceof FsError ? error.detail : "internal error";
       link.send({ id, errno: errnoOf(error), detail, op: undefined });

@@ -1,15 +1,16 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { collectForManyRows } from "../common/engine.js";
 import { serveHttp, type HttpServer } from "../common/http.js";
+import { makeFolder } from "../common/data-folder.js";
 import { lockFolder } from "../common/lock-file.js";
 import { processRegistry } from "../common/metrics.js";
 import { ADMIN, NODE, SESSION } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
-import { StartupError, type Running } from "../common/running.js";
+import type { Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import { Cluster } from "./cluster/cluster.js";
+import { reachAs } from "./cluster/reach.js";
 import { Executor } from "./executor.js";
 import type { MetaOptions } from "./options.js";
 import { Serving } from "./serving.js";
@@ -62,7 +63,8 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   );
   const { volume, isNew } = await openVolume({ executor, clock }, opts.create);
   const known = await knownSessions(executor);
-  const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume });
+  const reach = reachAs({ key: opts.key, volume: volume.uuid, connectMs: deadlines.connectMs, clock });
+  const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume, reach });
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
@@ -131,17 +133,6 @@ class Undo {
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       await step().catch((error: unknown) => this.log.error({ err: error }, "did not stop cleanly"));
     }
-  }
-}
-
-async function makeFolder(dir: string): Promise<void> {
-  try {
-    await mkdir(dir, { recursive: true });
-  } catch (cause) {
-    throw new StartupError(`cannot make the data folder ${dir}: ${(cause as Error).message}`, {
-      hint: "name a folder that this user may write to",
-      cause,
-    });
   }
 }
 

@@ -3,6 +3,7 @@ import { FsError, errnoOf } from "../../proto/errno.js";
 import type { ClientFrame, Cred, Stamp } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
+import { Rate } from "../common/rate.js";
 import type { AnswerOp, Connection } from "./connection.js";
 import type { Executor } from "./executor.js";
 import type { Phases } from "./phases.js";
@@ -48,12 +49,14 @@ export function credOf(call: Call): Cred {
 
 /** From a request's arrival to its answer: when it runs, what its answer waits for. */
 export class Requests {
+  readonly rate: Rate;
   #early: Call[] = [];
 
   constructor(
     private readonly parts: RequestsParts,
     private readonly handlers: ReadonlyMap<RequestCase, Handler>,
   ) {
+    this.rate = new Rate(parts.clock);
     void parts.phases.served.then(() => this.#serveEarly());
   }
 
@@ -110,6 +113,7 @@ export class Requests {
   }
 
   #note({ op, startedMs }: Call, errno: string | undefined): void {
+    this.rate.note();
     this.parts.times.note(op.$case, this.parts.clock.monotonicMs() - startedMs, errno);
   }
 }

@@ -16,6 +16,7 @@ import type { Phases } from "./phases.js";
 import type { Reaper } from "./reaper.js";
 import type { Recalls } from "./recalls.js";
 import type { Requests } from "./requests.js";
+import type { Copies } from "./rules/volume.js";
 import type { Session } from "./session.js";
 import type { Sessions } from "./sessions.js";
 
@@ -78,6 +79,11 @@ export class Service {
   /** To be called with each new map. */
   mapChanged(map: NodeMap): void {
     this.#pushAll({ $case: "map", value: map });
+  }
+
+  /** To be called when there shall be another number of copies. */
+  copiesChanged(copies: Copies): void {
+    this.#pushAll({ $case: "copies", value: copies });
   }
 
   async #attach(connection: Connection, frame: ClientFrame, attach: Attach): Promise<void> {

@@ -1,5 +1,4 @@
 import type { Logger } from "pino";
-import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../common/clock.js";
 import type { Deadlines } from "../common/deadlines.js";
 import { OperationTimes, type Registry } from "../common/metrics.js";
@@ -24,6 +23,7 @@ import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
 import { Sessions, type KnownSessions } from "./sessions.js";
 import { Sweeper } from "./sweeper.js";
+import type { LiveVolume } from "./volume-start.js";
 
 export interface ServingParts {
   readonly executor: Executor;
@@ -31,7 +31,7 @@ export interface ServingParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly registry: Registry;
-  readonly volume: Readonly<VolumeRow>;
+  readonly volume: LiveVolume;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
 }
@@ -101,7 +101,7 @@ export class Serving {
     const requests = new Requests({ ...shared, times }, this.#handlers(operations, grants, opens, deadlines));
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
-    this.admin = new Admin(all);
+    this.admin = new Admin({ ...all, service: this.service });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),

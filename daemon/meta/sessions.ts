@@ -134,10 +134,11 @@ export class Sessions {
     };
     for (const id of recalls.overdue(leaseEndMs)) add(id, "it did not confirm a recall");
     if (nowMs - this.#startedMs > ioDeadlineMs) for (const id of phases.awaited) add(id, "its replay does not end");
-    await Promise.all([...late].map(([session, why]) => this.#fence(session, why)));
+    await Promise.all([...late].map(([session, why]) => this.fence(session, why)));
   }
 
-  #fence(session: Session, why: string): Promise<void> {
+  /** Ends it and tells its client so. */
+  fence(session: Session, why: string): Promise<void> {
     const over = this.end(session, why);
     session.connection?.close(new FsError("ESTALE", why));
     return over;

@@ -5,13 +5,16 @@ import { StartupError } from "../common/running.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { MetaOptions } from "./options.js";
-import { FORMAT_VERSION, createVolume } from "./rules/volume.js";
+import { type Copies, FORMAT_VERSION, createVolume } from "./rules/volume.js";
+
+/** The volume as all parts of the daemon see it; an administrator may change how many copies there are. */
+export type LiveVolume = Readonly<Omit<VolumeRow, keyof Copies>> & { -readonly [K in keyof Copies]: Copies[K] };
 
 /** The volume in the store; makes one when there is none. Durable when it resolves. */
 export async function openVolume(
   parts: { readonly executor: Executor; readonly clock: Clock },
   create: MetaOptions["create"],
-): Promise<{ readonly volume: Readonly<VolumeRow>; readonly isNew: boolean }> {
+): Promise<{ readonly volume: LiveVolume; readonly isNew: boolean }> {
   const { executor, clock } = parts;
   const made = { ...create, uuid: randomUUID(), now: clock.now(), uid: process.getuid?.() ?? 0 };
   const { value, batch } = await executor.execute(0, (tx) => {
@@ -26,5 +29,5 @@ export async function openVolume(
       { hint: "start it with the newer BigFS that wrote it" },
     );
   }
-  return value;
+  return { ...value, volume: { ...value.volume } };
 }

@@ -6,6 +6,7 @@ import { LIMITS } from "../../proto/limits.js";
 import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
 import { thisProcess } from "../common/process.js";
+import { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { Intake, Valve } from "./intake.js";
@@ -25,8 +26,9 @@ export interface ChunkServerParts {
 }
 
 export interface ChunkServerOptions {
-  /** Absolute path of the data folder. */
+  /** Absolute path of the data folder, and its uuid. */
   readonly folder: string;
+  readonly uuid: string;
   /** Bytes of the largest chunk; undefined: this node has not joined yet. */
   readonly chunkSize: () => number | undefined;
   /** A client that takes nothing for so long is hung up on. */
@@ -60,12 +62,18 @@ export class ChunkServer {
   readonly #nodes = new Intake(INTAKE_BYTES);
   readonly #reads = new Budget(READ_BYTES);
   readonly #running = new Set<Promise<void>>();
+  /** Bytes of chunks. */
+  readonly written: Rate;
+  readonly read: Rate;
   #isStopping = false;
 
   constructor(
     private readonly parts: ChunkServerParts,
     private readonly opts: ChunkServerOptions,
-  ) {}
+  ) {
+    this.written = new Rate(parts.clock);
+    this.read = new Rate(parts.clock);
+  }
 
   serve(link: ChunkLink): void {
     const chunks = link.peer.role === "store" ? this.#nodes : this.#clients;
@@ -110,7 +118,7 @@ export class ChunkServer {
       await this.parts.times.timed(nameOf(op), async () => {
         if (op.$case === "get") await this.#get(link, id, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
-        else if (op.$case === "locate") this.#answer(link, id, { process: thisProcess(), folder: this.opts.folder });
+        else if (op.$case === "locate") this.#answer(link, id, this.#whereabouts());
         else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
       });
     } catch (error) {
@@ -121,11 +129,17 @@ export class ChunkServer {
     }
   }
 
+  #whereabouts(): Partial<ChunkReply> {
+    const { folder, uuid } = this.opts;
+    return { process: thisProcess(), folder, uuid };
+  }
+
   /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
   async #put(put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
     const { store, puts, reports } = this.parts;
     const most = this.opts.chunkSize() ?? fail("EIO", "this node has not joined its volume yet");
     if (data.length > most) fail("EINVAL", `${data.length} bytes, a chunk has at most ${most}`);
+    this.written.note(data.length);
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
@@ -148,6 +162,7 @@ export class ChunkServer {
     await bounds.answers.run(bytes, async () => {
       if (bounds.isGone) return;
       const data = await this.#reads.run(bytes, () => store.get(get.chunk, get.off, get.len));
+      this.read.note(data.length);
       this.#answer(link, id, { len: data.length }, data);
       await this.#taken(link);
     });
@@ -164,7 +179,7 @@ export class ChunkServer {
   }
 
   #answer(link: ChunkLink, id: number, answer: Partial<ChunkReply>, payload: Buffer = Buffer.alloc(0)): void {
-    const nothing = { errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
+    const nothing = { errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "", uuid: "" };
     link.send({ header: { id, ...nothing, ...answer }, payload });
   }
 

@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { fail } from "../../proto/errno.js";
 import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
 import type { Cancel } from "../common/clock.js";
-import { parseListen } from "../common/address.js";
 import { checkDeadlines } from "../common/deadlines.js";
 import { collectForBigMessages } from "../common/engine.js";
 import { serveHttp } from "../common/http.js";
@@ -12,6 +11,7 @@ import { CHUNKS } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
 import { StartupError, type Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
+import { mustBeReachable } from "./advertise.js";
 import { ChunkServer } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
 import { nodeDisk } from "./disk.js";
@@ -25,8 +25,6 @@ import { Pushes } from "./pushes.js";
 import { Puts } from "./puts.js";
 import { Reports } from "./reports.js";
 import { exportStats } from "./store-metrics.js";
-
-const EVERYWHERE: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 
 /** Bytes of the disk that stay free unless told otherwise. */
 const RESERVE = 64 * 1024 * 1024;
@@ -51,14 +49,6 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
     await daemon.stop();
     throw error;
   }
-}
-
-/** Others are told one address. */
-function mustBeReachable({ listen, advertise }: StoreOptions): void {
-  if (advertise !== undefined || !EVERYWHERE.has(parseListen(listen).host)) return;
-  throw new StartupError(`${listen} is every address of this machine: others cannot reach a storage daemon by it`, {
-    hint: "say by which address they do: --advertise HOST:PORT",
-  });
 }
 
 async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
@@ -116,7 +106,7 @@ class StoreDaemon implements Running {
     const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
     this.#chunks = new ChunkServer(
       { ...parts, puts, times },
-      { folder: resolve(opts.data), chunkSize, stuckMs: deadlines.ioDeadlineMs },
+      { folder: resolve(opts.data), uuid: folder.identity.uuid, chunkSize, stuckMs: deadlines.ioDeadlineMs },
     );
     this.#sync = new Task(
       { clock, log, registry: this.#registry },
@@ -192,7 +182,10 @@ class StoreDaemon implements Running {
       cancel = this.opts.clock.after(ms, () => void beat());
       try {
         const { capacity, used, chunks, busy } = this.store.stats;
-        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load: loadOf(busy) } });
+        const { written, read } = this.#chunks;
+        const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
+        const load = loadOf({ disk: busy, ...rates });
+        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load } });
         await this.store.refreshSpace();
       } catch (error) {
         if (!signal.aborted) this.opts.log.warn({ err: error }, "a heartbeat failed");

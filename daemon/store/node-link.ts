@@ -7,7 +7,7 @@
  * - `#state` changes in `#become` alone.
  */
 import type { Logger } from "pino";
-import { FsError, errnoFromWire, errnoOf } from "../../proto/errno.js";
+import { FsError, errnoFromWire, errnoOf, type Errno } from "../../proto/errno.js";
 import type { Join, JoinOk, NodeFrame, NodeReply } from "../../proto/gen/bigfs/v1/node.js";
 import type { Clock } from "../common/clock.js";
 import type { Deadlines } from "../common/deadlines.js";
@@ -46,6 +46,14 @@ type State =
   | { readonly kind: "joining"; readonly link: Link<NodeFrame, NodeReply> }
   | { readonly kind: "joined"; readonly link: Link<NodeFrame, NodeReply> }
   | { readonly kind: "stopped" };
+
+/** What somebody has to act upon. */
+const REFUSALS: ReadonlySet<Errno> = new Set(["EACCES", "EPROTO", "EINVAL", "EADDRNOTAVAIL"]);
+const HINTS: Partial<Record<Errno, string>> = {
+  EACCES: "give the cluster's own key with --key FILE",
+  EADDRNOTAVAIL:
+    "say with --advertise HOST:PORT (without it: --listen) where the other machines reach it, and open the port in firewalls",
+};
 
 interface Request {
   readonly frame: NodeFrame;
@@ -237,14 +245,14 @@ export class NodeLink {
   #failed(error: unknown): boolean {
     const errno = errnoOf(error);
     const message = error instanceof Error ? error.message : String(error);
-    const isRefusal = errno === "EACCES" || errno === "EPROTO" || errno === "EINVAL";
+    const isRefusal = REFUSALS.has(errno);
     if (this.#isStopped()) return true;
     if (!isRefusal || this.#hasJoined) {
       const level = isRefusal ? "error" : "info";
       this.parts.log[level]({ meta: this.opts.meta, reason: message }, "cannot join the metadata daemon, trying on");
       return false;
     }
-    this.#refuse(refusal(this.opts.meta, errno === "EACCES", error));
+    this.#refuse(refusal(this.opts.meta, errno, error));
     this.#tell();
     return true;
   }
@@ -275,12 +283,10 @@ export class NodeLink {
   }
 }
 
-function refusal(meta: string, isKey: boolean, cause: unknown): StartupError {
+function refusal(meta: string, errno: Errno, cause: unknown): StartupError {
   const why = cause instanceof FsError && cause.detail !== "" ? cause.detail : String(cause);
-  return new StartupError(`the metadata daemon at ${meta} refuses this node: ${why}`, {
-    hint: isKey
-      ? "give the cluster's own key with --key FILE"
-      : "name the metadata daemon of the volume of this data folder with --meta, or an empty folder with --data",
-    cause,
-  });
+  const hint =
+    HINTS[errno] ??
+    "name the metadata daemon of the volume of this data folder with --meta, or an empty folder with --data";
+  return new StartupError(`the metadata daemon at ${meta} refuses this node: ${why}`, { hint, cause });
 }

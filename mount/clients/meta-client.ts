@@ -305,6 +305,7 @@ class SessionClient implements MetaClient {
   #pushed(link: SessionLink, { op }: ServerFrame): void {
     if (op?.$case === "map") this.#learn(op.value);
     else if (op?.$case === "recall") this.#recall(link, op.value);
+    else if (op?.$case === "copies") this.#volume = { ...this.volume, ...op.value };
   }
 
   #recall(link: SessionLink, recall: Recall): void {
@@ -352,7 +353,7 @@ class SessionClient implements MetaClient {
     const { session, volume, chunkSize, replicas, minReplicas, leaseMs, map } = attached;
     const isSame = this.#session === session;
     this.#session = session;
-    this.#volume ??= { volume, chunkSize, replicas, minReplicas };
+    this.#volume = { volume, chunkSize, replicas, minReplicas };
     this.#lease.begin(leaseMs === 0 ? this.opts.deadlines.leaseMs : leaseMs, isSame);
     this.#lease.echoed(frame.echoMs);
     this.#learn(map);

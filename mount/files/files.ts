@@ -73,7 +73,7 @@ export class Files {
     return (await this.#walk(path, true)).end;
   }
 
-  /** Everything in the folder. */
+  /** Everything in the folder, by name. */
   async list(dir: number): Promise<Entry[]> {
     await this.fs.access(this.who, dir, R);
     const { handle } = await this.fs.opendir(this.who, dir);
@@ -102,7 +102,8 @@ export class Files {
       await this.fs.releasedir(handle);
     }
     const others = await Promise.all(asked);
-    return [...known, ...others.filter((entry) => entry !== undefined)];
+    const all = [...known, ...others.filter((entry) => entry !== undefined)];
+    return all.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** What the name leads to; undefined: nothing. */

@@ -20,6 +20,11 @@ export function localName(path: LocalPath): Name {
   return nameOf(path.subarray(path.lastIndexOf(SLASH) + 1));
 }
 
+/** The folder that an absolute path lies in. */
+export function folderOf(path: LocalPath): LocalPath {
+  return path.subarray(0, Math.max(1, path.lastIndexOf(SLASH)));
+}
+
 /** Another name in the same folder. */
 export function beside(path: LocalPath, name: Name): LocalPath {
   return Buffer.concat([path.subarray(0, path.lastIndexOf(SLASH) + 1), nameBytes(name)]);

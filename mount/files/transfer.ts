@@ -1,12 +1,14 @@
 /** Copies one file into a volume or out of it: whole under its final name, or not there. */
 import { createHash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
-import { type FileHandle, chmod, chown, lstat, open, rename, rm, utimes } from "node:fs/promises";
-import { FsError, fail } from "../../proto/errno.js";
+import { type FileHandle, lstat, open, rename, rm } from "node:fs/promises";
+import { syncPath } from "../../daemon/common/durable.js";
+import { fileBuffer } from "../../daemon/common/file-buffer.js";
+import { FsError, errnoOf, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
-import { nameOf } from "../../proto/name.js";
-import { type LocalPath, beside, localName } from "./local-path.js";
+import { type Name, nameOf } from "../../proto/name.js";
+import { type LocalPath, beside, folderOf, localName } from "./local-path.js";
 import { type Files, type Node, type Place, isFolder } from "./files.js";
 
 /** Bytes of one read and write; also what is compared before an interrupted copy goes on. */
@@ -15,13 +17,30 @@ const PIECE = 1024 * 1024;
 export interface TransferOptions {
   /** Mode, owner and times too. */
   readonly preserve: boolean;
+  /** A file that is there with the same size and is not older is left as it is. */
+  readonly update: boolean;
   /** Ends it: what is not whole is removed. */
   readonly signal: AbortSignal;
+  /** A file with so many bytes is to be copied. */
+  readonly found: (bytes: number) => void;
   /** So many bytes more are copied (or were found copied). */
   readonly copied: (bytes: number) => void;
 }
 
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+
 const FLAGS = { append: false, truncate: false, sync: false };
+
+/** Times that a copy has kept differ by less: some systems keep them less exactly. */
+const SAME_MS = 1;
+
+/** Names of files that are not whole yet. */
+const PARTS = { put: ".bigfs-put-", get: ".bigfs-get-" } as const;
+
+export function isPart(kind: keyof typeof PARTS, name: string): boolean {
+  return name.startsWith(PARTS[kind]) && /^[0-9a-f]{24}$/.test(name.slice(PARTS[kind].length));
+}
 
 /**
  * Puts a local file there, durably. It gets its name when it is whole; until then it lies beside it under a name that the
@@ -34,19 +53,16 @@ export async function putFile(files: Files, local: LocalPath, place: Place, opts
   const source = await open(local, "r");
   try {
     const before = await sourceOf(source);
-    const name = nameOf(Buffer.from(`.bigfs-put-${digest([place.name, before.size, before.mtimeNs, before.ino])}`));
-    const flags = { ...FLAGS, read: true, write: true, exclusive: false };
-    const { handle, attr } = await fs.create(who, place.dir, name, 0o600, 0, flags);
-    const ino = attr?.ino ?? fail("EIO", "a new file has no attributes");
+    const size = Number(before.size);
+    opts.found(size);
+    if (opts.update && isThere(place.node?.attr, before)) return opts.copied(size);
+    const part = partName("put", [place.name, before.size, before.mtimeNs, before.ino]);
+    const reader = { read: (at: number, length: number) => readLocal(source, at, length) };
+    const { handle, ino, there } = await openPart(files, { dir: place.dir, name: part }, { reader, size });
     let isOpen = true;
     try {
-      const reader = { read: (at: number, length: number) => readLocal(source, at, length) };
-      const writer = {
-        read: async (at: number, length: number) => fs.read(handle, at, length),
-        write: async (at: number, data: Buffer) => void (await fs.write(handle, at, data)),
-        cut: async () => void (await fs.setattr(who, ino, { size: 0 }, handle)),
-      };
-      await copy(reader, writer, { size: Number(before.size), there: attr?.size ?? 0 }, opts);
+      const write = async (at: number, data: Buffer) => void (await fs.write(handle, at, data));
+      await copy(reader, write, { size, there }, opts);
       const after = await sourceOf(source);
       if (after.size !== before.size || after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs) {
         fail("EAGAIN", "it changed while it was copied");
@@ -59,18 +75,40 @@ export async function putFile(files: Files, local: LocalPath, place: Place, opts
       await fs.release(handle);
       fs.forget(ino, 1);
       opts.signal.throwIfAborted();
-      const into = { fromDir: place.dir, fromName: name, intoDir: place.dir, intoName: place.name };
-      await fs.rename(who, { ...into, noReplace: false, exchange: false });
+      await files.rename({ dir: place.dir, name: part }, place).catch(async (error: unknown) => {
+        // Another copy of the same file was faster; it wrote the same bytes into the same part.
+        const now = await files.child(place.dir, place.name);
+        if (errnoOf(error) !== "ENOENT" || now?.node.ino !== ino) throw error;
+      });
     } catch (error) {
       if (isOpen) {
         await Promise.resolve(fs.release(handle)).catch(() => {});
         fs.forget(ino, 1);
       }
-      await Promise.resolve(fs.unlink(who, place.dir, name)).catch(() => {});
+      await Promise.resolve(fs.unlink(who, place.dir, part)).catch(() => {});
       throw error;
     }
   } finally {
     await source.close();
+  }
+}
+
+/** Opens the part of a copy, with what an earlier try has left of it if its end is that of the source. */
+async function openPart(
+  { fs, who }: Files,
+  { dir, name }: { readonly dir: number; readonly name: Name },
+  { reader, size }: { readonly reader: Source; readonly size: number },
+): Promise<{ handle: number; ino: number; there: number }> {
+  for (;;) {
+    const flags = { ...FLAGS, read: true, write: true, exclusive: false };
+    const { handle, attr } = await fs.create(who, dir, name, 0o600, 0, flags);
+    const { ino, size: there } = attr ?? fail("EIO", "a new file has no attributes");
+    const own = { read: async (at: number, length: number) => fs.read(handle, at, length) };
+    if (await isBeginning(reader, own, { size, there })) return { handle, ino, there };
+    // Not cut: another copy of the same file may be in it, or have given it its name.
+    await fs.release(handle);
+    fs.forget(ino, 1);
+    await Promise.resolve(fs.unlink(who, dir, name)).catch(ignoreMissing);
   }
 }
 
@@ -79,32 +117,33 @@ export async function putFile(files: Files, local: LocalPath, place: Place, opts
  */
 export async function getFile(files: Files, node: Node, local: LocalPath, opts: TransferOptions): Promise<void> {
   const { fs, who } = files;
-  if (await isLocalFolder(local)) fail("EISDIR", `there is a folder already`);
+  const old = await lstat(local, { bigint: true }).catch(() => undefined);
+  if (old?.isDirectory() === true) fail("EISDIR", `there is a folder already`);
   const { handle } = await fs.open(who, node.ino, { ...FLAGS, read: true, write: false });
   try {
     const { attr } = await fs.getattr(who, node.ino, handle);
-    const name = nameOf(Buffer.from(`.bigfs-get-${digest([localName(local), attr.ino, attr.version, attr.size])}`));
-    const part = beside(local, name);
-    // Not through a link that somebody else may have put there.
-    const target = await open(part, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    opts.found(attr.size);
+    if (opts.update && old?.isFile() === true && isGot(old, attr)) return opts.copied(attr.size);
+    const part = beside(local, partName("get", [localName(local), attr.ino, attr.version, attr.size]));
+    const reader = { read: async (at: number, length: number) => fs.read(handle, at, length) };
+    const { target, there } = await openLocalPart(part, { reader, size: attr.size });
     let isOpen = true;
     try {
-      const reader = { read: async (at: number, length: number) => fs.read(handle, at, length) };
-      const writer = {
-        read: (at: number, length: number) => readLocal(target, at, length),
-        write: async (at: number, data: Buffer) => void (await target.write(data, 0, data.length, at)),
-        cut: () => target.truncate(0),
-      };
-      await copy(reader, writer, { size: attr.size, there: (await target.stat()).size }, opts);
+      const write = async (at: number, data: Buffer) => void (await target.write(data, 0, data.length, at));
+      await copy(reader, write, { size: attr.size, there }, opts);
       const after = (await fs.getattr(who, node.ino, handle)).attr;
       if (after.size !== attr.size || after.version !== attr.version) fail("EAGAIN", "it changed while it was copied");
+      await target.chmod(attr.mode & (opts.preserve ? 0o7777 : 0o777 & ~process.umask()));
+      if (opts.preserve) await preserveLocal(target, attr);
       await target.sync();
+      const { ino } = await target.stat();
       isOpen = false;
       await target.close();
-      await chmod(part, attr.mode & (opts.preserve ? 0o7777 : 0o777 & ~process.umask()));
-      if (opts.preserve) await preserveLocal(part, attr);
       opts.signal.throwIfAborted();
-      await rename(part, local);
+      await rename(part, local).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== "ENOENT" || (await lstat(local)).ino !== ino) throw error;
+      });
+      await syncPath(folderOf(local));
     } catch (error) {
       if (isOpen) await target.close().catch(() => {});
       await rm(part, { force: true });
@@ -115,44 +154,58 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
   }
 }
 
+async function openLocalPart(
+  part: LocalPath,
+  { reader, size }: { readonly reader: Source; readonly size: number },
+): Promise<{ target: FileHandle; there: number }> {
+  for (;;) {
+    // Not through a link that somebody else may have put there.
+    const target = await open(part, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const { size: there } = await target.stat();
+    const own = { read: (at: number, length: number) => readLocal(target, at, length) };
+    if (await isBeginning(reader, own, { size, there })) return { target, there };
+    await target.close();
+    await rm(part, { force: true });
+  }
+}
+
 interface Source {
   read(at: number, length: number): Promise<Buffer>;
 }
 
-interface Target extends Source {
-  write(at: number, data: Buffer): Promise<void>;
-  /** To nothing. */
-  cut(): Promise<void>;
-}
-
-/** Copies what is not there yet. What is there from an earlier try is kept if its end is the same. */
+/** Copies what is not there yet. */
 async function copy(
   source: Source,
-  target: Target,
+  write: (at: number, data: Buffer) => Promise<void>,
   { size, there }: { readonly size: number; readonly there: number },
   { signal, copied }: TransferOptions,
 ): Promise<void> {
-  let at = there > 0 && there <= size && (await isSame(source, target, there)) ? there : 0;
-  if (at === 0 && there > 0) await target.cut();
+  let at = there;
   copied(at);
   while (at < size) {
     signal.throwIfAborted();
     const data = await source.read(at, Math.min(PIECE, size - at));
     if (data.length === 0) fail("EAGAIN", "it became shorter while it was copied");
-    await target.write(at, data);
+    await write(at, data);
     at += data.length;
     copied(data.length);
   }
 }
 
-async function isSame(source: Source, target: Target, size: number): Promise<boolean> {
-  const length = Math.min(PIECE, size);
-  const [a, b] = [await source.read(size - length, length), await target.read(size - length, length)];
+/** Whether what is there is as long as the source at most and ends as it does there. */
+async function isBeginning(
+  source: Source,
+  part: Source,
+  { size, there }: { readonly size: number; readonly there: number },
+): Promise<boolean> {
+  if (there > size) return false;
+  const length = Math.min(PIECE, there);
+  const [a, b] = [await source.read(there - length, length), await part.read(there - length, length)];
   return a.equals(b);
 }
 
 async function readLocal(file: FileHandle, at: number, length: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
+  const { buffer, bytesRead } = await file.read(fileBuffer(length), 0, length, at);
   return buffer.subarray(0, bytesRead);
 }
 
@@ -162,11 +215,15 @@ async function sourceOf(file: FileHandle): Promise<BigIntStats> {
   return stat;
 }
 
-async function isLocalFolder(path: LocalPath): Promise<boolean> {
-  return lstat(path).then(
-    (stat) => stat.isDirectory(),
-    () => false,
-  );
+/** What `update` leaves: a copy of this local file. */
+function isThere(attr: Attr | undefined, source: BigIntStats): boolean {
+  if (attr === undefined || (attr.mode & S_IFMT) !== S_IFREG || BigInt(attr.size) !== source.size) return false;
+  return 1000 * secondsOf(attr.mtime) > Number(source.mtimeMs) - SAME_MS;
+}
+
+/** What `update` leaves: a copy of this file of the volume. */
+function isGot(local: BigIntStats, attr: Attr): boolean {
+  return local.size === BigInt(attr.size) && Number(local.mtimeMs) > 1000 * secondsOf(attr.mtime) - SAME_MS;
 }
 
 /** Mode, times and, for root, the owner, as far as the caller may. */
@@ -177,10 +234,10 @@ export async function preserve({ fs, who }: Files, ino: number, stat: BigIntStat
 }
 
 /** The same of a local file; times are exact to a microsecond. */
-export async function preserveLocal(path: LocalPath, attr: Attr): Promise<void> {
-  if (process.getuid?.() === 0) await chown(path, attr.uid, attr.gid);
-  await chmod(path, attr.mode & 0o7777);
-  await utimes(path, secondsOf(attr.atime), secondsOf(attr.mtime));
+export async function preserveLocal(file: FileHandle, attr: Attr): Promise<void> {
+  if (process.getuid?.() === 0) await file.chown(attr.uid, attr.gid);
+  await file.chmod(attr.mode & 0o7777);
+  await file.utimes(secondsOf(attr.atime), secondsOf(attr.mtime));
 }
 
 function timeOf(ns: bigint): Time {
@@ -192,6 +249,11 @@ function secondsOf(time: Time | undefined): number {
   return (time?.sec ?? 0) + (time?.nsec ?? 0) / 1e9;
 }
 
-function digest(parts: readonly (string | number | bigint)[]): string {
-  return createHash("sha256").update(parts.join("/")).digest("hex").slice(0, 24);
+function partName(kind: keyof typeof PARTS, of: readonly (string | number | bigint)[]): Name {
+  const digest = createHash("sha256").update(of.join("/")).digest("hex");
+  return nameOf(Buffer.from(`${PARTS[kind]}${digest.slice(0, 24)}`));
+}
+
+function ignoreMissing(error: unknown): void {
+  if (errnoOf(error) !== "ENOENT") throw error;
 }

@@ -1,17 +1,28 @@
 /** Whole folders: copied in and out, and removed. */
-import { chmod, lstat, mkdir, readdir, readlink, rm, symlink } from "node:fs/promises";
-import { FsError, fail } from "../../proto/errno.js";
-import { nameOf } from "../../proto/name.js";
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rm, symlink } from "node:fs/promises";
+import type { Clock } from "../../daemon/common/clock.js";
+import { FsError, errnoOf, fail } from "../../proto/errno.js";
+import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
+import { type Name, nameOf } from "../../proto/name.js";
 import { type Files, type Node, type Place, isFolder, isLink } from "./files.js";
 import { type LocalPath, inFolder, shownLocal } from "./local-path.js";
 import { shownName } from "./path.js";
 import { Pool } from "./pool.js";
-import { type TransferOptions, getFile, preserve, preserveLocal, putFile } from "./transfer.js";
+import { type TransferOptions, getFile, isPart, preserve, preserveLocal, putFile } from "./transfer.js";
 
 /** Files under way at a time: each waits for disks and the network most of its time. */
 const PARALLEL = 16;
 
+/** Files that are found before they are copied, so that soon it is known how much there is. */
+const AHEAD = 20_000;
+
+/** A file that is not whole and was not written for so long belongs to a copy that was given up. */
+const STALE_SEC = 60 * 60;
+
 export interface TreeOptions extends TransferOptions {
+  readonly clock: Pick<Clock, "now">;
+  /** Every file is found. */
+  readonly listed: () => void;
   /** Of each file that is done, and of each that failed. */
   readonly done: (path: string) => void;
   readonly failed: (path: string, error: unknown) => void;
@@ -23,11 +34,10 @@ const S_IFREG = 0o100000;
 /** Returns how many could not be copied; the others are. */
 export async function putTree(files: Files, local: LocalPath, place: Place, opts: TreeOptions): Promise<number> {
   return walked(opts, async (walk) => {
-    const folders: (() => Promise<void>)[] = [];
     const put = async (path: LocalPath, at: Place): Promise<void> => {
       const stat = await lstat(path, { bigint: true });
-      if (stat.isFile()) return walk.file(path, () => putFile(files, path, at, opts));
-      if (stat.isSymbolicLink()) return walk.file(path, () => putLink(files, path, at));
+      if (stat.isFile()) return walk.file(path, Number(stat.size), (own) => putFile(files, path, at, own));
+      if (stat.isSymbolicLink()) return walk.file(path, 0, () => putLink(files, path, at));
       if (!stat.isDirectory()) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
       if (at.node !== undefined && !isFolder(at.node)) fail("ENOTDIR", `${shownName(at.name)} is no folder`);
       const mode = Number(stat.mode) & 0o7777 & ~process.umask();
@@ -41,29 +51,28 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
         await walk.entry(inFolder(path, name), (below) =>
           put(below, { dir: node.ino, name, node: there.get(name)?.node }),
         );
+        there.delete(name);
       }
-      if (opts.preserve) folders.push(() => preserve(files, node.ino, stat));
-      else if (at.node === undefined)
-        folders.push(async () => void (await files.fs.setattr(files.who, node.ino, { mode })));
+      const stale = [...there.keys()].filter((name) => isPart("put", name));
+      walk.finally(path, async () => {
+        for (const name of stale) await removeStale(files, { dir: node.ino, name }, opts);
+        if (opts.preserve) await preserve(files, node.ino, stat);
+        else if (at.node === undefined) await files.fs.setattr(files.who, node.ino, { mode });
+      });
     };
     await walk.entry(local, (path) => put(path, place));
-    // When nothing is made in them any more, those below first.
-    return async () => {
-      for (const folder of folders) await folder();
-    };
   });
 }
 
 /** Returns how many could not be copied; the others are. */
 export async function getTree(files: Files, node: Node, local: LocalPath, opts: TreeOptions): Promise<number> {
   return walked(opts, async (walk) => {
-    const folders: (() => Promise<void>)[] = [];
     const get = async (path: LocalPath, from: Node): Promise<void> => {
-      if (isLink(from)) return walk.file(path, () => getLink(files, from, path));
+      if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path));
       if (!isFolder(from)) {
         if ((from.attr.mode & S_IFMT) !== S_IFREG)
           throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
-        return walk.file(path, () => getFile(files, from, path, opts));
+        return walk.file(path, from.attr.size, (own) => getFile(files, from, path, own));
       }
       const isNew = await mkdir(path).then(
         () => true,
@@ -72,17 +81,17 @@ export async function getTree(files: Files, node: Node, local: LocalPath, opts: 
           return false;
         },
       );
+      const names = new Set<string>();
       for (const entry of await files.list(from.ino)) {
+        names.add(entry.name);
         await walk.entry(inFolder(path, entry.name), (below) => get(below, entry.node));
       }
-      const mode = from.attr.mode & 0o7777 & ~process.umask();
-      if (opts.preserve) folders.push(() => preserveLocal(path, from.attr));
-      else if (isNew) folders.push(() => chmod(path, mode));
+      walk.finally(path, async () => {
+        if (!isNew) await removeLocalStale(path, names, opts);
+        await finishLocal(path, from.attr, { ...opts, isNew });
+      });
     };
     await walk.entry(local, (path) => get(path, node));
-    return async () => {
-      for (const folder of folders) await folder();
-    };
   });
 }
 
@@ -98,13 +107,13 @@ export async function removeTree(
   const remove = async (at: Place & { readonly node: Node }, path: string): Promise<void> => {
     try {
       if (isFolder(at.node)) {
-        const pool = new Pool(PARALLEL, { signal, failed: () => {} });
+        const pool = new Pool({ size: PARALLEL, ahead: 0, signal, failed: () => {} });
         for (const { name, node } of await files.list(at.node.ino)) {
           const below = { dir: at.node.ino, name, node };
           const work = () => remove(below, `${path}/${shownName(name)}`);
           // One folder after the other, or a deep tree would be open as a whole.
           if (isFolder(node)) await work();
-          else await pool.begin(work);
+          else await pool.add(work);
         }
         await pool.idle();
       }
@@ -125,35 +134,81 @@ interface Walk {
   /** Looks at one name; what is wrong with it does not keep the others. */
   entry(path: LocalPath, work: (path: LocalPath) => Promise<void>): Promise<void>;
   /** Copies one file, at the same time as others. */
-  file(path: LocalPath, work: () => Promise<void>): Promise<void>;
+  file(path: LocalPath, size: number, copy: (opts: TransferOptions) => Promise<void>): Promise<void>;
+  /** Does the rest for a folder when everything is copied: in order, so that those below come first. */
+  finally(path: LocalPath, work: () => Promise<void>): void;
 }
 
-async function walked(opts: TreeOptions, work: (walk: Walk) => Promise<() => Promise<void>>): Promise<number> {
-  const { signal, done, failed } = opts;
+async function walked(opts: TreeOptions, work: (walk: Walk) => Promise<void>): Promise<number> {
+  const { signal, found, listed, done, failed } = opts;
   let failures = 0;
   const tell = (path: LocalPath, error: unknown): void => {
     if (signal.aborted) return;
     failures++;
     failed(shownLocal(path), error);
   };
-  const pool = new Pool(PARALLEL, { signal, failed: () => {} });
+  const own = { ...opts, found: () => {} };
+  const rest: (() => Promise<void>)[] = [];
+  const pool = new Pool({ size: PARALLEL, ahead: AHEAD, signal, failed: () => {} });
   const walk: Walk = {
     entry: async (path, look) => {
       if (signal.aborted) return;
       await look(path).catch((error: unknown) => tell(path, error));
     },
-    file: (path, copy) =>
-      pool.begin(() =>
-        copy().then(
+    file: (path, size, copy) => {
+      found(size);
+      return pool.add(() =>
+        copy(own).then(
           () => done(shownLocal(path)),
           (error: unknown) => tell(path, error),
         ),
-      ),
+      );
+    },
+    finally: (path, finish) => rest.push(() => finish().catch((error: unknown) => tell(path, error))),
   };
-  const finish = await work(walk);
+  await work(walk);
+  listed();
   await pool.idle();
-  if (!signal.aborted) await finish();
+  for (const finish of rest) if (!signal.aborted) await finish();
   return failures;
+}
+
+async function removeStale(
+  files: Files,
+  part: { readonly dir: number; readonly name: Name },
+  { clock }: Pick<TreeOptions, "clock">,
+): Promise<void> {
+  const now = await files.child(part.dir, part.name);
+  if (now === undefined || clock.now().sec - (now.node.attr.mtime?.sec ?? 0) < STALE_SEC) return;
+  await files.remove(part, false).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  });
+}
+
+async function removeLocalStale(
+  folder: LocalPath,
+  keep: ReadonlySet<string>,
+  { clock }: Pick<TreeOptions, "clock">,
+): Promise<void> {
+  for (const bytes of await readdir(folder, { encoding: "buffer" })) {
+    const name = nameOf(bytes);
+    if (!isPart("get", name) || keep.has(name)) continue;
+    const path = inFolder(folder, name);
+    const stat = await lstat(path).catch(() => undefined);
+    if (stat?.isFile() === true && clock.now().sec - stat.mtimeMs / 1000 > STALE_SEC) await rm(path, { force: true });
+  }
+}
+
+/** What a folder gets when everything is in it. */
+async function finishLocal(path: LocalPath, attr: Attr, opts: { preserve: boolean; isNew: boolean }): Promise<void> {
+  const folder: FileHandle = await open(path, "r");
+  try {
+    if (opts.preserve) await preserveLocal(folder, attr);
+    else if (opts.isNew) await folder.chmod(attr.mode & 0o7777 & ~process.umask());
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }
 
 async function putLink(files: Files, local: LocalPath, place: Place): Promise<void> {

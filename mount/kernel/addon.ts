@@ -51,6 +51,15 @@ export function loadAddon(): Addon {
   return loaded;
 }
 
+/** For what can be done without it, too. */
+export function addonIfBuilt(): Addon | undefined {
+  try {
+    return loadAddon();
+  } catch {
+    return undefined;
+  }
+}
+
 export function loadFrom(root: string): Addon {
   const file = join(root, BUILT);
   try {

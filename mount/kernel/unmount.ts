@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { systemClock, type Clock } from "../../daemon/common/clock.js";
 import { FsError } from "../../proto/errno.js";
-import { loadAddon } from "./addon.js";
+import { addonIfBuilt } from "./addon.js";
 import { runFusermount } from "./fusermount.js";
 import { findMount, MOUNT_TYPE } from "./mountinfo.js";
 import { canonicalPath, liveness } from "./place.js";
@@ -52,8 +52,9 @@ export async function detach(
   path: string,
   { how, privileged }: { how: "plain" | "lazy" | "force"; privileged: boolean },
 ): Promise<FsError | undefined> {
-  if (!privileged) return byHelper(path, how);
-  const workers = new Workers(loadAddon());
+  const addon = privileged ? addonIfBuilt() : undefined;
+  if (addon === undefined) return byHelper(path, how);
+  const workers = new Workers(addon);
   try {
     if (how === "force") await workers.unmount(path, "force");
     const result = await workers.unmount(path, how === "plain" ? "plain" : "lazy");

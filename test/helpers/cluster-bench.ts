@@ -4,6 +4,7 @@ import type { ChunkRow, SessionRow, VolumeRow } from "../../proto/gen/bigfs/v1/r
 import type { StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
 import { DEADLINES, type Deadlines } from "../../daemon/common/deadlines.js";
 import { Cluster } from "../../daemon/meta/cluster/cluster.js";
+import type { Reach } from "../../daemon/meta/cluster/reach.js";
 import { Executor } from "../../daemon/meta/executor.js";
 import { key, type Key, type RowKind, type Rows } from "../../daemon/meta/keys.js";
 import { MemoryStore, type MemoryStoreOptions } from "../../daemon/meta/memory-store.js";
@@ -17,6 +18,7 @@ export interface BenchOptions {
   readonly minReplicas?: number;
   readonly deadlines?: Partial<Deadlines>;
   readonly store?: MemoryStoreOptions;
+  readonly reach?: Reach;
 }
 
 /** The real Cluster and Executor over memory, a clock that stands still, and sessions made by hand. */
@@ -48,7 +50,15 @@ export class ClusterBench {
       return tx.get(key.volume) ?? createVolume(tx, made);
     });
     const deadlines = { ...DEADLINES, ...opts.deadlines };
-    const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume });
+    const cluster = new Cluster({
+      executor,
+      clock,
+      log,
+      deadlines,
+      registry,
+      volume,
+      ...(opts.reach && { reach: opts.reach }),
+    });
     await cluster.load();
     return new ClusterBench(store, executor, cluster, volume, { clock, registry });
   }

@@ -143,14 +143,18 @@ export class MetaHarness {
   }
 
   async status(): Promise<StatusReply> {
+    const reply = await this.admin({ $case: "status", value: {} });
+    if (reply.op?.$case !== "status") throw new Error(reply.errno);
+    return reply.op.value;
+  }
+
+  async admin(op: NonNullable<AdminRequest["op"]>): Promise<AdminReply> {
     const link: Link<AdminRequest, AdminReply> = await this.dial(ADMIN, "admin");
     try {
-      const reply = await new Promise<AdminReply>((resolve, reject) => {
+      return await new Promise<AdminReply>((resolve, reject) => {
         link.open({ message: resolve, closed: reject });
-        link.send({ id: 1, op: { $case: "status", value: {} } });
+        link.send({ id: 1, op });
       });
-      if (reply.op === undefined) throw new Error(reply.errno);
-      return reply.op.value;
     } finally {
       link.close();
     }

@@ -6,15 +6,20 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { systemClock } from "../../daemon/common/clock.js";
+import { Registry } from "../../daemon/common/metrics.js";
 import { StartupError } from "../../daemon/common/running.js";
 import { nameOf } from "../../proto/name.js";
+import type { Driver } from "../../mount/driver.js";
 import { mountKernel, type KernelMount } from "../../mount/kernel/mount.js";
+import { mountNative } from "../../mount/native/mount.js";
 import type { FileSystem } from "../../mount/vfs/filesystem.js";
 import { MemoryFileSystem } from "./memory-filesystem.js";
 
 /** How the child serves. */
 export interface MountSettings {
   readonly mountpoint: string;
+  /** Default: own. */
+  readonly driver?: Driver;
   readonly attrMs?: number;
   readonly entryMs?: number;
   readonly readOnly?: boolean;
@@ -187,19 +192,23 @@ class Controls {
 async function serve(settings: MountSettings): Promise<void> {
   const fs = new MemoryFileSystem(settings);
   const controls = new Controls(settings.later ?? false);
-  const mount = await mountKernel(controls.wrap(fs), {
+  const options = {
     readOnly: false,
     allowOther: false,
     ...settings,
     log: pino({ level: process.env["TEST_LOG"] ?? "fatal" }, pino.destination(2)),
     clock: systemClock,
     poison: true,
-    onOperation: (name, seconds, errno) => {
+    onOperation: (name: string, seconds: number, errno: string | undefined) => {
       if (!(seconds >= 0)) throw new RangeError(`${name} took ${seconds}`);
       const key = `${name}:${errno ?? "ok"}`;
       controls.counts[key] = (controls.counts[key] ?? 0) + 1;
     },
-  });
+  };
+  const wrapped = controls.wrap(fs);
+  const mount = await (settings.driver === "fuse-native"
+    ? mountNative(wrapped, { ...options, registry: new Registry() })
+    : mountKernel(wrapped, options));
   const answers = new Set<Promise<unknown>>();
   process.on("message", (ask: Ask) => {
     const answer = obey(ask, { fs, controls, mount }).then(

@@ -1,28 +1,31 @@
 import { appendFile, mkdir, readFile, readdir, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "tap";
+import { DRIVERS } from "../../mount/driver.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { must } from "../helpers/run.js";
 
-test("what one mount closed, the other reads, in every way of changing a file", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const a = cluster.mnt;
-  const b = await cluster.mountAgain("second");
-  const both = async (name: string) => [await readFile(join(a, name), "utf8"), await readFile(join(b, name), "utf8")];
-  await writeFile(join(a, "f"), "one");
-  t.same(await both("f"), ["one", "one"], "created");
-  await appendFile(join(b, "f"), "two");
-  t.same(await both("f"), ["onetwo", "onetwo"], "appended from the other side");
-  await writeFile(join(a, "f"), "x".repeat(3_000_000));
-  t.equal((await both("f"))[1]?.length, 3_000_000, "grown over chunks");
-  await writeFile(join(b, "f"), "short");
-  t.same(await both("f"), ["short", "short"], "truncated and rewritten");
-  await must("mv", [join(a, "f"), join(a, "g")]);
-  await t.rejects(readFile(join(b, "f")), { code: "ENOENT" }, "the old name is gone at once");
-  t.equal(await readFile(join(b, "g"), "utf8"), "short", "the new name is there at once");
-  await unlink(join(b, "g"));
-  await t.rejects(stat(join(a, "g")), { code: "ENOENT" }, "a removed file is gone at once");
-});
+for (const driver of DRIVERS) {
+  test(`what one mount closed, the other (by ${driver}) reads, in every way of changing a file`, async (t) => {
+    const cluster = await TestCluster.start(t);
+    const a = cluster.mnt;
+    const b = await cluster.mountAgain("second", ["--driver", driver]);
+    const both = async (name: string) => [await readFile(join(a, name), "utf8"), await readFile(join(b, name), "utf8")];
+    await writeFile(join(a, "f"), "one");
+    t.same(await both("f"), ["one", "one"], "created");
+    await appendFile(join(b, "f"), "two");
+    t.same(await both("f"), ["onetwo", "onetwo"], "appended from the other side");
+    await writeFile(join(a, "f"), "x".repeat(3_000_000));
+    t.equal((await both("f"))[1]?.length, 3_000_000, "grown over chunks");
+    await writeFile(join(b, "f"), "short");
+    t.same(await both("f"), ["short", "short"], "truncated and rewritten");
+    await must("mv", [join(a, "f"), join(a, "g")]);
+    await t.rejects(readFile(join(b, "f")), { code: "ENOENT" }, "the old name is gone at once");
+    t.equal(await readFile(join(b, "g"), "utf8"), "short", "the new name is there at once");
+    await unlink(join(b, "g"));
+    await t.rejects(stat(join(a, "g")), { code: "ENOENT" }, "a removed file is gone at once");
+  });
+}
 
 test("two mounts create, stat and unlink 5,000 files each in one folder at the same time and nobody is fenced (D31)", async (t) => {
   const cluster = await TestCluster.start(t);

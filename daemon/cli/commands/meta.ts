@@ -4,17 +4,16 @@ import { LIMITS } from "../../../proto/limits.js";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
-import { UsageError } from "../exit.js";
-import { clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
+import { OptionError } from "../exit.js";
+import { located, printConfig, withConfig } from "../settings.js";
+import { clusterKey, deadlinesWith, required, sizeOption, withDaemon } from "../shared-options.js";
 
 export const command = "meta";
 export const describe = "run the metadata daemon";
 
-export function builder(yargs: Argv) {
-  return withDaemon(yargs)
-    .option("data", { type: "string", demandOption: true, describe: "folder of the metadata" })
-    .option("listen", { type: "string", default: "127.0.0.1:50052", describe: "HOST:PORT to serve on" })
-    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
+/** Options of what may make a volume. */
+export function withShape<T>(yargs: Argv<T>) {
+  return yargs
     .option("chunk-size", {
       type: "string",
       default: "1MiB",
@@ -24,30 +23,47 @@ export function builder(yargs: Argv) {
     .option("min-replicas", {
       type: "number",
       describe: "of a new volume: copies that must stand before a write is acknowledged [default: all]",
-    })
+    });
+}
+
+export function builder(yargs: Argv) {
+  const options = withShape(withDaemon(yargs))
+    .option("data", { type: "string", describe: "folder of the metadata; required" })
+    .option("listen", { type: "string", default: "127.0.0.1:50052", describe: "HOST:PORT to serve on" })
+    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
     .option("cache", {
       type: "string",
       default: "48MiB",
       describe: "memory for metadata that was used; a small file takes about 3 KiB of it",
     })
-    .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052");
+    .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052")
+    .example("$0 meta --config /etc/bigfs/meta.yaml --print-config", "check a configuration file");
+  return withConfig(options);
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 
+/** The options that are checked before anything starts. */
+function optionsOf(args: Args) {
+  return {
+    listen: args.listen,
+    ...(args.http === undefined ? {} : { http: args.http }),
+    cacheBytes: sizeOption("cache", args.cache),
+    create: volumeShape(args),
+    deadlines: deadlinesWith(args.deadline),
+  };
+}
+
 export async function handler(args: Args): Promise<number> {
+  if (args.printConfig) return printConfig(args, optionsOf);
   const log = createLog("meta", args.logLevel);
   return runDaemon(log, async () => {
-    const create = volumeShape(args);
+    const options = located(args, optionsOf);
     const { startMeta } = await import("../../meta/daemon.js");
     return startMeta({
-      data: resolve(args.data),
-      listen: args.listen,
+      ...options,
+      data: resolve(required("data", args.data)),
       key: await clusterKey(args.key, undefined),
-      ...(args.http === undefined ? {} : { http: args.http }),
-      cacheBytes: sizeOption("cache", args.cache),
-      create,
-      deadlines: deadlinesWith(args.deadline),
       log,
       clock: systemClock,
     });
@@ -59,14 +75,14 @@ export function volumeShape(args: { chunkSize: string; replicas: number; minRepl
   const chunkSize = sizeOption("chunk-size", args.chunkSize);
   const power = Number.isInteger(Math.log2(chunkSize));
   if (!power || chunkSize < LIMITS.chunkSizeMin || chunkSize > LIMITS.chunkSizeMax) {
-    throw new UsageError(`--chunk-size ${args.chunkSize}: give a power of two from 64KiB to 4MiB`);
+    throw new OptionError("chunk-size", args.chunkSize, "give a power of two from 64KiB to 4MiB");
   }
   const { replicas, minReplicas = replicas } = args;
-  if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16) {
-    throw new UsageError(`--replicas ${replicas}: give a whole number from 1 to 16`);
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > LIMITS.replicasMax) {
+    throw new OptionError("replicas", replicas, `give a whole number from 1 to ${LIMITS.replicasMax}`);
   }
   if (!Number.isInteger(minReplicas) || minReplicas < 1 || minReplicas > replicas) {
-    throw new UsageError(`--min-replicas ${minReplicas}: give a whole number from 1 to --replicas (${replicas})`);
+    throw new OptionError("min-replicas", minReplicas, `give a whole number from 1 to --replicas (${replicas})`);
   }
   return { chunkSize, replicas, minReplicas };
 }

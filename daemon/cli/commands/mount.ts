@@ -1,21 +1,24 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
+import { DRIVERS } from "../../../mount/driver.js";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
 import { EXIT } from "../exit.js";
-import { clusterAddress, deadlinesWith, sizeOption, withCluster, withDaemon } from "../shared-options.js";
+import { located, printConfig, withConfig } from "../settings.js";
+import { clusterAddress, deadlinesWith, required, sizeOption, withCluster, withDaemon } from "../shared-options.js";
 import { spawnDaemon } from "../spawn.js";
 
-export const command = "mount <mountpoint>";
+export const command = "mount [mountpoint]";
 export const describe = "show a cluster as a local folder";
 
 export function builder(yargs: Argv) {
-  return withCluster(withDaemon(yargs))
-    .positional("mountpoint", { type: "string", demandOption: true, describe: "an empty folder" })
+  const options = withCluster(withDaemon(yargs))
+    .positional("mountpoint", { type: "string", describe: "an empty folder; required" })
     .option("read-only", { type: "boolean", default: false, describe: "refuse every change" })
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
+    .option("driver", { choices: DRIVERS, describe: "what binds to the kernel [default: own, else fuse-native]" })
     .option("cache", { type: "string", default: "64MiB", describe: "memory for data that was read" })
     .option("dirty", { type: "string", default: "64MiB", describe: "memory for data that is not stored yet" })
     .option("short-circuit", {
@@ -23,33 +26,52 @@ export function builder(yargs: Argv) {
       default: true,
       describe: "exchange data with storage daemons on this machine through files and memory",
     })
+    .option("zone", {
+      type: "string",
+      describe: "storage daemons of this zone are read first [default: the host's name]",
+    })
     .option("log", { type: "string", describe: "log file in the background [default: ~/.local/state/bigfs/mount.log]" })
     .option("foreground", { type: "boolean", default: false, describe: "stay until the folder is unmounted" })
     .example("$0 mount /mnt/bigfs --meta 10.0.0.1:50052 --key cluster.key", "mount a cluster")
-    .example("$0 mount ./second --data ./cluster", "mount once more what 'up' started");
+    .example("$0 mount ./second --data ./cluster", "mount once more what 'up' started")
+    .example("$0 mount --config /etc/bigfs/mount.yaml", "options from a file");
+  // Who names a cluster by its folder does not mean the one of the environment or the file.
+  return withConfig(options, { hides: { data: ["meta", "key"] } });
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 
+/** The options that are checked before anything starts. */
+function optionsOf(args: Args) {
+  return {
+    readOnly: args.readOnly,
+    allowOther: args.allowOther,
+    ...(args.driver === undefined ? {} : { driver: args.driver }),
+    ...(args.http === undefined ? {} : { http: args.http }),
+    cacheBytes: sizeOption("cache", args.cache),
+    dirtyBytes: sizeOption("dirty", args.dirty),
+    shortCircuit: args.shortCircuit,
+    ...(args.zone === undefined ? {} : { zone: args.zone }),
+    deadlines: deadlinesWith(args.deadline),
+  };
+}
+
 export async function handler(args: Args): Promise<number> {
+  if (args.printConfig) return printConfig(args, optionsOf);
   return args.foreground ? foreground(args) : background(args);
 }
 
 async function foreground(args: Args): Promise<number> {
   const log = createLog("mount", args.logLevel);
   return runDaemon(log, async () => {
+    const options = located(args, optionsOf);
+    const mountpoint = resolve(required("mountpoint", args.mountpoint));
     const address = await clusterAddress(args);
     const { startMount } = await import("../../../mount/mount.js");
     return startMount({
-      mountpoint: resolve(args.mountpoint),
+      ...options,
       ...address,
-      readOnly: args.readOnly,
-      allowOther: args.allowOther,
-      ...(args.http === undefined ? {} : { http: args.http }),
-      cacheBytes: sizeOption("cache", args.cache),
-      dirtyBytes: sizeOption("dirty", args.dirty),
-      shortCircuit: args.shortCircuit,
-      deadlines: deadlinesWith(args.deadline),
+      mountpoint,
       log,
       clock: systemClock,
     });
@@ -61,19 +83,20 @@ async function background(args: Args): Promise<number> {
     value === undefined ? [] : [`--${option}`, resolve(value)];
   const text = (option: string, value: string | undefined) => (value === undefined ? [] : [`--${option}`, value]);
   // Checked here, so that a mistake is told as one.
-  deadlinesWith(args.deadline);
-  sizeOption("cache", args.cache);
-  sizeOption("dirty", args.dirty);
+  located(args, optionsOf);
+  const mountpoint = resolve(required("mountpoint", args.mountpoint));
   await clusterAddress(args);
   await spawnDaemon(
     [
       "mount",
-      resolve(args.mountpoint),
+      mountpoint,
       "--foreground",
       ...text("meta", args.meta),
       ...path("key", args.key),
       ...path("data", args.data),
       ...text("http", args.http),
+      ...text("zone", args.zone),
+      ...text("driver", args.driver),
       ...(args.readOnly ? ["--read-only"] : []),
       ...(args.allowOther ? ["--allow-other"] : []),
       ...(args.shortCircuit ? [] : ["--no-short-circuit"]),

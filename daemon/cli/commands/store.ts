@@ -3,15 +3,15 @@ import type { ArgumentsCamelCase, Argv } from "yargs";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
-import { UsageError } from "../exit.js";
-import { environment, clusterKey, deadlinesWith, sizeOption, withDaemon } from "../shared-options.js";
+import { located, printConfig, withConfig } from "../settings.js";
+import { clusterKey, deadlinesWith, metaAddress, required, sizeOption, withDaemon } from "../shared-options.js";
 
 export const command = "store";
 export const describe = "run a storage daemon";
 
 export function builder(yargs: Argv) {
-  return withDaemon(yargs)
-    .option("data", { type: "string", demandOption: true, describe: "folder of the chunks" })
+  const options = withDaemon(yargs)
+    .option("data", { type: "string", describe: "folder of the chunks; required" })
     .option("meta", { type: "string", describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]" })
     .option("listen", { type: "string", default: "127.0.0.1:50051", describe: "HOST:PORT to serve on" })
     .option("advertise", { type: "string", describe: "HOST:PORT that others reach it by [default: where it listens]" })
@@ -20,29 +20,38 @@ export function builder(yargs: Argv) {
     .option("name", { type: "string", describe: "for people [default: HOST:PORT]" })
     .option("capacity", { type: "string", describe: "most that chunks may take [default: the whole disk]" })
     .option("reserve", { type: "string", default: "64MiB", describe: "space of the disk that stays free" })
-    .example("$0 store --data /srv/disk1 --meta 127.0.0.1:50052 --key cluster.key", "add a disk to a cluster");
+    .example("$0 store --data /srv/disk1 --meta 127.0.0.1:50052 --key cluster.key", "add a disk to a cluster")
+    .example("$0 store --config /etc/bigfs/store.yaml --print-config", "check a configuration file");
+  return withConfig(options);
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 
+/** The options that are checked before anything starts. */
+function optionsOf(args: Args) {
+  return {
+    listen: args.listen,
+    reserve: sizeOption("reserve", args.reserve),
+    ...(args.advertise === undefined ? {} : { advertise: args.advertise }),
+    ...(args.http === undefined ? {} : { http: args.http }),
+    ...(args.zone === undefined ? {} : { zone: args.zone }),
+    ...(args.name === undefined ? {} : { name: args.name }),
+    ...(args.capacity === undefined ? {} : { capacity: sizeOption("capacity", args.capacity) }),
+    deadlines: deadlinesWith(args.deadline),
+  };
+}
+
 export async function handler(args: Args): Promise<number> {
+  if (args.printConfig) return printConfig(args, optionsOf);
   const log = createLog("store", args.logLevel);
   return runDaemon(log, async () => {
-    const meta = args.meta ?? environment("BIGFS_META");
-    if (meta === undefined) throw new UsageError("no metadata daemon: give --meta HOST:PORT (or BIGFS_META)");
+    const options = located(args, optionsOf);
     const { startStore } = await import("../../store/daemon.js");
     return startStore({
-      data: resolve(args.data),
-      meta,
-      listen: args.listen,
+      ...options,
+      data: resolve(required("data", args.data)),
+      meta: metaAddress(required("meta", args.meta)),
       key: await clusterKey(args.key, undefined),
-      reserve: sizeOption("reserve", args.reserve),
-      ...(args.advertise === undefined ? {} : { advertise: args.advertise }),
-      ...(args.http === undefined ? {} : { http: args.http }),
-      ...(args.zone === undefined ? {} : { zone: args.zone }),
-      ...(args.name === undefined ? {} : { name: args.name }),
-      ...(args.capacity === undefined ? {} : { capacity: sizeOption("capacity", args.capacity) }),
-      deadlines: deadlinesWith(args.deadline),
       log,
       clock: systemClock,
     });

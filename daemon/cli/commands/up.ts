@@ -2,9 +2,11 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { clearInterval, setInterval } from "node:timers";
 import type { ArgumentsCamelCase, Argv } from "yargs";
+import { DRIVERS } from "../../../mount/driver.js";
 import { createKey, readKey } from "../../common/key.js";
 import { lockFolder } from "../../common/lock-file.js";
-import { fetchStatus } from "../admin.js";
+import { fetchStatus } from "../admin/ask.js";
+import { printJson } from "../admin/json.js";
 import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
 import { EXIT, UsageError } from "../exit.js";
 import { LocalCluster, waitForNodes } from "../local-cluster.js";
@@ -25,6 +27,8 @@ export function builder(yargs: Argv) {
     .option("chunk-size", { type: "string", default: "1MiB", describe: "of a new volume" })
     .option("capacity", { type: "string", describe: "of each storage daemon [default: the whole disk]" })
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
+    .option("driver", { choices: DRIVERS, describe: "of the mount: what binds to the kernel" })
+    .option("json", { type: "boolean", default: false, describe: "at the end, what runs where, for programs" })
     .option("foreground", { type: "boolean", default: false, describe: "stay; Ctrl-C stops the cluster" })
     .option("deadline", { type: "string", array: true, default: [] as string[], describe: "an interval, NAME=MS" })
     .option("log-level", { choices: ["debug", "info", "warn", "error"] as const, default: "info" as const })
@@ -58,7 +62,8 @@ export async function handler(args: Args): Promise<number> {
   } finally {
     await lock.release();
   }
-  process.stdout.write(`mounted on ${plan.mount}\n`);
+  if (args.json) printJson(await readCluster(data));
+  else process.stdout.write(`mounted on ${plan.mount}\n`);
   if (args.foreground) await untilSignal().then(() => takeDown(data, false));
   return EXIT.done;
 }
@@ -121,6 +126,7 @@ async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args
   await cluster.ensure("mount", "mount", plan.mount, [
     ...[plan.mount, "--foreground", "--meta", meta.listen, ...key],
     ...(args.allowOther ? ["--allow-other"] : []),
+    ...(args.driver === undefined ? [] : ["--driver", args.driver]),
   ]);
 }
 

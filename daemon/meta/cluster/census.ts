@@ -6,6 +6,7 @@ import type { PendingCopies } from "./pending-copies.js";
 import type { ServedTime } from "./served-time.js";
 import type { Shortage } from "./shortage.js";
 import type { SyncRequests } from "./sync-requests.js";
+import type { UnsyncedCopies } from "./unsynced-copies.js";
 
 export interface CensusParts {
   readonly executor: Executor;
@@ -13,6 +14,7 @@ export interface CensusParts {
   readonly shortage: Shortage;
   readonly syncs: SyncRequests;
   readonly served: ServedTime;
+  readonly unsynced: UnsyncedCopies;
 }
 
 export interface CensusOptions {
@@ -79,6 +81,7 @@ export class Census {
   #follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
     this.parts.pending.follow(chunk, row);
     this.parts.shortage.follow(chunk, row);
+    this.parts.unsynced.follow(chunk, row);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
@@ -22,6 +23,7 @@ import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
 import { PendingCopies } from "./pending-copies.js";
+import type { Reach } from "./reach.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
@@ -29,6 +31,7 @@ import { ServedTime } from "./served-time.js";
 import { Shortage } from "./shortage.js";
 import { SyncRequests } from "./sync-requests.js";
 import { Unexplained } from "./unexplained.js";
+import { UnsyncedCopies } from "./unsynced-copies.js";
 
 export interface ClusterParts {
   readonly executor: Executor;
@@ -37,6 +40,8 @@ export interface ClusterParts {
   readonly deadlines: Deadlines;
   readonly registry: Registry;
   readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas">>;
+  /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
+  readonly reach?: Reach;
 }
 
 export interface ClusterStatus {
@@ -44,6 +49,12 @@ export interface ClusterStatus {
   readonly chunks: number;
   /** Copies that were assigned and not confirmed. */
   readonly pending: number;
+  /** Seconds since the oldest of them was. */
+  readonly oldestPendingSec: number;
+  /** Chunks with a copy that is not fsynced. */
+  readonly unsynced: number;
+  /** Seconds since the oldest of them came. */
+  readonly oldestUnsyncedSec: number;
   /** Chunks with fewer live copies than the volume wants. */
   readonly underReplicated: number;
   readonly garbage: number;
@@ -57,6 +68,7 @@ export class Cluster {
   readonly #reports: Reports;
   readonly #inventories: Inventories;
   readonly #pending: PendingCopies;
+  readonly #unsynced: UnsyncedCopies;
   readonly #shortage: Shortage;
   readonly #census: Census;
   readonly #repair: Repair;
@@ -74,24 +86,24 @@ export class Cluster {
   constructor(private readonly parts: ClusterParts) {
     const { executor, clock, deadlines, registry, volume } = parts;
     const { confirmMs, cleanMs, deleteDelayMs, orphanGraceMs, recentHeartbeatMs } = deadlines;
-    const { replicas } = volume;
     const log = (this.#log = parts.log);
     const metrics = new ClusterMetrics(registry);
     const membership = (this.#membership = new Membership(parts));
     const changes = new ChunkChanges(executor);
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
-    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node) }, { replicas }));
+    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node), volume }));
+    const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
-    const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log };
-    this.#repair = new Repair(repairParts, { replicas, confirmMs });
+    const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log, volume };
+    this.#repair = new Repair(repairParts, { confirmMs });
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
     const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
-    this.#census = new Census({ executor, pending, shortage, syncs, served }, { doubtMs: confirmMs });
+    this.#census = new Census({ executor, pending, shortage, syncs, served, unsynced }, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
     this.#available = this.#availableWaits();
@@ -141,6 +153,7 @@ export class Cluster {
       reports: this.#reports,
       repair: this.#repair,
       inventories: this.#inventories,
+      reach: this.parts.reach ?? (() => Promise.resolve()),
       about: {
         volume: volume.uuid,
         chunkSize: volume.chunkSize,
@@ -197,20 +210,34 @@ export class Cluster {
     return { capacity: Math.floor(capacity / replicas), free: Math.floor(free / replicas) };
   }
 
+  /** See Membership. */
+  async setNode(change: SetNode): Promise<NodeInfo> {
+    return (await this.#membership.set(change)).info();
+  }
+
+  /** There shall be another number of copies of each chunk. */
+  copiesChanged(): void {
+    this.tasks.census.wake();
+    for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
+  }
+
   status(): ClusterStatus {
     return {
       nodes: [...this.#membership.all()].map((member) => member.info()),
       chunks: this.#census.chunks,
       pending: this.#pending.size,
+      oldestPendingSec: Math.round(this.#pending.oldestMs / 1000),
+      unsynced: this.#unsynced.size,
+      oldestUnsyncedSec: Math.round(this.#unsynced.oldestMs / 1000),
       underReplicated: this.#shortage.size,
       garbage: this.#cleaning.garbage,
     };
   }
 
   #availableWaits(): ChunkWaits {
-    const { minReplicas } = this.parts.volume;
+    const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => this.#shortage.count(row).live >= minReplicas,
+      isMet: (row) => this.#shortage.count(row).live >= volume.minReplicas,
       // Nobody looks for chunks to repair before start(), and a chunk that somebody waits for shall not wait for that.
       onUnmet: (chunk, row) => {
         this.#shortage.follow(chunk, row);
@@ -218,22 +245,22 @@ export class Cluster {
       },
       deadlineMs: this.parts.deadlines.ioDeadlineMs,
       errno: "EIO",
-      detail: `fewer than ${minReplicas} copies can be read`,
+      detail: "fewer copies can be read than a write waits for",
     });
   }
 
   #syncedWaits(): ChunkWaits {
-    const { minReplicas } = this.parts.volume;
+    const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => row === undefined || row.garbage || isSynced(row, minReplicas),
+      isMet: (row) => row === undefined || row.garbage || isSynced(row, volume.minReplicas),
       onUnmet: (chunk, row) => {
         this.#syncs.ask(row);
-        if (row !== undefined && availableOn(row).length < minReplicas) this.#shortage.follow(chunk, row);
+        if (row !== undefined && availableOn(row).length < volume.minReplicas) this.#shortage.follow(chunk, row);
       },
       onForgotten: (chunk) => this.#syncs.forget(chunk),
       deadlineMs: this.parts.deadlines.ioDeadlineMs,
       errno: "EIO",
-      detail: `not on the disks of ${minReplicas} nodes`,
+      detail: "not on the disks of as many nodes as a write waits for",
     });
   }
 
@@ -255,9 +282,11 @@ export class Cluster {
     this.#reports.disconnected(member.id);
     if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
-    for (const waits of [this.#available, this.#synced]) {
-      waits.recheck().catch((error: unknown) => this.#log.error({ err: error }, "awaited chunks could not be read"));
-    }
+    for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
+  }
+
+  #recheck(waits: ChunkWaits): void {
+    waits.recheck().catch((error: unknown) => this.#log.error({ err: error }, "awaited chunks could not be read"));
   }
 
   #pushMap(map: NodeMap): void {

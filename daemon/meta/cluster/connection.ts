@@ -11,8 +11,10 @@ import { fail, FsError } from "../../../proto/errno.js";
 import type { JoinOk, NodeFrame, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { Executor } from "../executor.js";
 import type { Inventories } from "./inventory.js";
+import { mustFit } from "./join.js";
 import type { Member, NodeLink } from "./member.js";
 import type { Membership } from "./membership.js";
+import type { Reach } from "./reach.js";
 import type { Repair } from "./repair.js";
 import type { Reports } from "./reports.js";
 
@@ -26,6 +28,7 @@ export interface ConnectionParts {
   readonly repair: Repair;
   readonly log: Logger;
   readonly inventories: Inventories;
+  readonly reach: Reach;
   readonly about: Omit<JoinOk, "node">;
 }
 
@@ -113,6 +116,9 @@ export class Connection {
 
   async #join(id: number, join: Extract<Op, { $case: "join" }>["value"]): Promise<void> {
     if (this.#member !== undefined) fail("EINVAL", "this stream has joined already");
+    mustFit(join, this.parts.about.volume);
+    // Where a node was before it is believed to be still, so that a bad moment of the network keeps no one out.
+    if (!this.parts.membership.isAt(join)) await this.parts.reach(join);
     const member = await this.parts.membership.join(join);
     if (this.#isClosed) return;
     this.#answer(id, { $case: "joined", value: { ...this.parts.about, node: member.id } });

@@ -1,4 +1,5 @@
 import { fail } from "../../../proto/errno.js";
+import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
 import type { NodeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { key } from "../keys.js";
@@ -16,15 +17,40 @@ export function mustFit(join: Join, volume: string): void {
 export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow {
   const before = known === undefined ? undefined : tx.get(key.node(known));
   if (before?.retired === true) fail("EINVAL", `node ${before.id} was retired; use an empty data folder`);
-  const { uuid, name, address, zone, capacity, used } = join;
+  const { uuid, address, capacity, used } = join;
+  const { nameChosen = false, zoneChosen = false } = before ?? {};
   const row: NodeRow = {
-    ...{ uuid, name, address, zone, capacity, used },
+    ...{ uuid, address, capacity, used, nameChosen, zoneChosen },
     id: before?.id ?? takeId(tx),
+    name: nameChosen ? (before?.name ?? "") : join.name,
+    zone: zoneChosen ? (before?.zone ?? "") : join.zone,
     draining: before?.draining ?? false,
     retired: false,
   };
   tx.put(key.node(row.id), row);
   return row;
+}
+
+/** Characters of a name and of a zone. */
+const WORD_CHARS = 255;
+
+/** What an administrator has chosen for a node that is known. EINVAL for what cannot be shown in a line. */
+export function setNode(tx: Tx, { node, name, zone }: SetNode): NodeRow {
+  const before = tx.get(key.node(node)) ?? fail("ENOENT", `there is no node ${node}`);
+  for (const word of [name, zone]) {
+    if (word !== undefined && !isWord(word)) fail("EINVAL", `'${word}': give 1 to ${WORD_CHARS} characters, no blanks`);
+  }
+  const row = {
+    ...before,
+    ...(name === undefined ? {} : { name, nameChosen: true }),
+    ...(zone === undefined ? {} : { zone, zoneChosen: true }),
+  };
+  tx.put(key.node(node), row);
+  return row;
+}
+
+function isWord(text: string): boolean {
+  return text.length > 0 && text.length <= WORD_CHARS && !/[\s\p{C}]/u.test(text);
 }
 
 function takeId(tx: Tx): number {

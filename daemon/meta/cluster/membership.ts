@@ -9,12 +9,13 @@
  * - Each change of a node's address, zone, weight or state makes a new map with a higher version.
  */
 import type { Logger } from "pino";
-import { FsError } from "../../../proto/errno.js";
+import { FsError, fail } from "../../../proto/errno.js";
+import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Heartbeat, Join, NodeMap } from "../../../proto/gen/bigfs/v1/node.js";
 import type { Cancel, Clock } from "../../common/clock.js";
 import type { Deadlines } from "../../common/deadlines.js";
 import type { Executor } from "../executor.js";
-import { joinNode, mustFit } from "./join.js";
+import { joinNode, mustFit, setNode } from "./join.js";
 import { MapVersion } from "./map-version.js";
 import { Member, type NodeLink, type NodeState } from "./member.js";
 import { pages } from "./pages.js";
@@ -88,11 +89,30 @@ export class Membership {
     return this.#members.get(node)?.isLive === true;
   }
 
+  /** Whether the node has joined before, with the same address. */
+  isAt({ uuid, address }: Pick<Join, "uuid" | "address">): boolean {
+    return this.#byUuid.get(uuid)?.row.address === address;
+  }
+
   /** Gives the node its id, durable; it is not UP before `welcome`. EINVAL when it cannot join. */
   join(join: Join): Promise<Member> {
     const joined = this.#joining.then(() => this.#join(join));
     this.#joining = joined.catch(() => {});
     return joined;
+  }
+
+  /** What an administrator has chosen, durable. EEXIST: another node has that name. */
+  async set(change: SetNode): Promise<Member> {
+    const member = this.#members.get(change.node) ?? fail("ENOENT", `there is no node ${change.node}`);
+    const { executor } = this.parts;
+    const other = [...this.#members.values()].find((one) => one !== member && one.row.name === change.name);
+    if (other !== undefined) fail("EEXIST", `node ${other.id} has the name ${other.row.name}`);
+    const { value, batch } = await executor.execute(0, (tx) => setNode(tx, change));
+    await executor.whenDurable(batch);
+    const { capacity, used } = member.row;
+    member.describe({ ...value, capacity, used });
+    this.#changed();
+    return member;
   }
 
   /** From now on this is the node's stream; an older one is closed. */

@@ -29,10 +29,11 @@ export interface RepairParts {
   readonly metrics: ClusterMetrics;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How many copies there shall be. */
+  readonly volume: { readonly replicas: number };
 }
 
 export interface RepairOptions {
-  readonly replicas: number;
   readonly confirmMs: number;
 }
 
@@ -95,7 +96,7 @@ export class Repair {
 
   async #assign(chunks: readonly number[]): Promise<void> {
     const { executor, changes, shortage, metrics } = this.parts;
-    const { replicas } = this.opts;
+    const { replicas } = this.parts.volume;
     const { outcomes, batch } = await changes.run(chunks, { chunkOf: (chunk) => chunk }, (tx, chunk): Plan =>
       planRepair(tx, chunk, this.#nodes, { replicas, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
     );

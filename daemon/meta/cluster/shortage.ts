@@ -1,4 +1,5 @@
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { LIMITS } from "../../../proto/limits.js";
 
 /** Chunks that are remembered; of more than that only the fact that there are more. */
 const CHUNKS_MAX = 100_000;
@@ -13,15 +14,16 @@ type Entry = { readonly live: number; readonly state: "queued" | "working" | "st
 export class Shortage {
   readonly #entries = new Map<number, Entry>();
   /** Queued chunks by number of live copies. */
-  readonly #queues: Set<number>[];
+  readonly #queues = Array.from({ length: LIMITS.replicasMax }, () => new Set<number>());
   #isOverflowing = false;
 
   constructor(
-    private readonly parts: { readonly isLive: (node: number) => boolean },
-    private readonly opts: { readonly replicas: number },
-  ) {
-    this.#queues = Array.from({ length: opts.replicas }, () => new Set<number>());
-  }
+    private readonly parts: {
+      readonly isLive: (node: number) => boolean;
+      /** How many copies there shall be; a census follows a change of it. */
+      readonly volume: { readonly replicas: number };
+    },
+  ) {}
 
   get size(): number {
     return this.#entries.size;
@@ -39,7 +41,7 @@ export class Shortage {
   /** The chunk's row is this now. */
   follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
     const { live, coming } = this.count(row);
-    if (row === undefined || row.garbage || live >= this.opts.replicas) {
+    if (row === undefined || row.garbage || live >= this.parts.volume.replicas) {
       this.#drop(chunk);
       return;
     }
@@ -48,7 +50,7 @@ export class Shortage {
       return;
     }
     if (live === 0) this.#put(chunk, { live, state: "stuck" });
-    else this.#put(chunk, { live, state: live + coming >= this.opts.replicas ? "working" : "queued" });
+    else this.#put(chunk, { live, state: live + coming >= this.parts.volume.replicas ? "working" : "queued" });
   }
 
   /** Copies on live nodes: readable ones, and assigned ones. */

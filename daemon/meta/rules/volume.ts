@@ -1,3 +1,5 @@
+import { fail } from "../../../proto/errno.js";
+import type { SetVolume } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Time, VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
@@ -49,6 +51,23 @@ export function createVolume(tx: Tx, made: NewVolume): VolumeRow {
   tx.put(key.inode(ROOT_INO), { ...root, parent: ROOT_INO });
   tx.put(key.usage, { inodes: 1, bytes: 0 });
   return volume;
+}
+
+/** Copies of each chunk, and how many must stand before a write is acknowledged. */
+export interface Copies {
+  readonly replicas: number;
+  readonly minReplicas: number;
+}
+
+/** Changes them; what is not given stays. EINVAL for what does not go together. */
+export function setCopies(tx: Tx, change: SetVolume): Copies {
+  const volume = volumeOf(tx);
+  const { replicas = volume.replicas, minReplicas = volume.minReplicas } = change;
+  if (replicas > LIMITS.replicasMax) fail("EINVAL", `${replicas} copies: at most ${LIMITS.replicasMax}`);
+  if (minReplicas < 1 || minReplicas > replicas)
+    fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies`);
+  tx.put(key.volume, { ...volume, replicas, minReplicas });
+  return { replicas, minReplicas };
 }
 
 /** The volume's row, which always exists. */

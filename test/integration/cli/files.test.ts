@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { test, type Test } from "tap";
 import { Files } from "../../../mount/files/files.js";
 import { pattern } from "../../unit/mount/vfs/lab.js";
@@ -51,6 +52,60 @@ test("files are put, shown, got, moved and removed without a mount", async (t) =
   t.same(await run(["ls", "-R"]), { code: 0, stdout: "/:\n\n", stderr: "" });
 });
 
+test("a prompt runs the same commands in one session, with a folder of its own", async (t) => {
+  const { dir, args } = await place(t);
+  const tree = join(dir, "tree");
+  await mkdir(join(tree, "sub"), { recursive: true });
+  await writeFile(join(tree, "sub", "f g"), pattern(2_000_000, 1));
+  await writeFile(join(tree, "small"), "text\n");
+  const lines = [
+    `put -rp ${tree} /`,
+    "cd tree",
+    "pwd",
+    "tree",
+    "du -s --json .",
+    "cd sub/..",
+    "mkdir 'new one'",
+    "mv small new\\ one/",
+    "cat 'new one/small'",
+    "# not a command",
+    "info --json 'sub/f g'",
+    "nonsense",
+    "cat 'open",
+    "ls /none",
+    "rm -r sub 'new one'",
+    "ls",
+    "exit",
+    "ls /",
+  ];
+  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+  const child = spawn(process.execPath, [bin, "shell", ...args], { stdio: "pipe" });
+  child.stdin.end(`${lines.join("\n")}\n`);
+  const [out, err, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  t.same(ended, [1, null], "the exit code of the last that failed");
+  const [info] = out.split("\n").filter((line) => line.startsWith('{"path":"/tree/sub/f g"'));
+  t.match(JSON.parse(info ?? "{}"), {
+    ...{ size: 2_000_000, replicas: 2, minReplicas: 2 },
+    slices: [{ from: 0, offset: 0 }],
+    chunks: [{ replicas: [{ zone: /zone/, state: "available", nodeState: "UP" }, { state: "available" }] }],
+  });
+  t.equal(
+    out.replace(`${info}\n`, ""),
+    `/tree
+/tree
+├── small
+└── sub
+    └── f g
+
+1 folders, 2 files
+{"path":"/tree","folders":2,"files":2,"size":2000005,"stored":2000005}
+text
+`,
+  );
+  t.match(err, /^2 files, 1.9 MiB, .*\nbigfsd: there is no 'nonsense': try help\nbigfsd: a ' has no end\n/);
+  t.match(err, /bigfsd: \/none does not exist \(ENOENT\)\n$/);
+});
+
 test("a folder goes into one that is there, and its content where it is told, as often as one likes", async (t) => {
   const { dir, run } = await place(t);
   const tree = join(dir, "tree");
@@ -65,6 +120,8 @@ test("a folder goes into one that is there, and its content where it is told, as
   const back = join(dir, "back");
   for (let i = 0; i < 2; i++) t.equal((await run(["get", "-r", "/copy/", back])).code, 0);
   t.same(await readdir(back), ["sub"]);
+  const again = await run(["get", "-ru", "--json", "/copy/", back]);
+  t.match(JSON.parse(again.stdout), { files: 1, bytes: 4, failed: false });
   t.equal((await run(["get", "-r", "/copy", back])).code, 0);
   t.same((await readdir(back)).sort(), ["copy", "sub"]);
   t.equal(await readFile(join(back, "copy", "sub", "f"), "utf8"), "text");
@@ -79,6 +136,7 @@ test("what goes wrong is said with its path, and the rest is done", async (t) =>
   t.match(await run(["cat", "/f", "/none", "/f"]), { code: 1, stdout: "texttext", stderr: /\/none does not exist/ });
   t.match(await run(["put", dir, "/"]), { code: 1, stderr: /it is a folder/ });
   t.match(await run(["get", "/", dir]), { code: 1, stderr: /it has no name of its own/ });
+  t.match(await run(["get", "/f", join(dir, "none", "f")]), { code: 2, stderr: /there is no folder .*none: make it/ });
   t.match(await run(["put", local]), { code: 2, stderr: /LOCAL\.\. PATH/ });
   t.match(await run(["ls", "-e", "/\\q"]), { code: 1, stderr: /is no escape/ });
   const odd = join(dir, "odd\n\u001b[2Jname");

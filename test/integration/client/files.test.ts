@@ -14,11 +14,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type Test } from "tap";
+import { systemClock } from "../../../daemon/common/clock.js";
 import { Files, type Node } from "../../../mount/files/files.js";
 import { localPath } from "../../../mount/files/local-path.js";
 import { parsePath } from "../../../mount/files/path.js";
-import { type TransferOptions, getFile, putFile } from "../../../mount/files/transfer.js";
-import { getTree, putTree, removeTree } from "../../../mount/files/trees.js";
+import { getFile, putFile } from "../../../mount/files/transfer.js";
+import { type TreeOptions, getTree, putTree, removeTree } from "../../../mount/files/trees.js";
 import { pattern } from "../../unit/mount/vfs/lab.js";
 import { type Client, Lab } from "./lab.js";
 
@@ -45,8 +46,10 @@ async function place(t: Test): Promise<Place> {
   return { files, client, dir, names, at: (path) => files.place(parsePath(path)) };
 }
 
-function options(more: Partial<TransferOptions> = {}): TransferOptions {
-  return { preserve: false, signal: new AbortController().signal, copied: () => {}, ...more };
+function options(more: Partial<TreeOptions> = {}): TreeOptions {
+  const nothing = () => {};
+  const told = { found: nothing, copied: nothing, listed: nothing, done: nothing, failed: nothing };
+  return { clock: systemClock, preserve: false, update: false, signal: new AbortController().signal, ...told, ...more };
 }
 
 async function content({ files }: Place, path: string): Promise<Buffer> {
@@ -143,7 +146,7 @@ test("a tree comes back as it was, with names of any bytes, and is removed as a 
   await utimes(join(tree, "sub", "f3"), 1000, 2000.5);
   await utimes(join(tree, "sub"), 3000, 4000);
   const failures: string[] = [];
-  const opts = { ...options({ preserve: true }), done: () => {}, failed: (path: string) => failures.push(path) };
+  const opts = options({ preserve: true, failed: (path: string) => failures.push(path) });
   t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), opts), 0);
   t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), opts), 0, "and once more over it");
   const back = join(p.dir, "back");
@@ -209,4 +212,80 @@ test("paths lead over links, and stop where the caller may not pass", async (t) 
     name: "FsError",
     errno: "EACCES",
   });
+});
+
+test("what is there and as new is left with update, and what is not whole for long is removed", async (t) => {
+  const p = await place(t);
+  const tree = join(p.dir, "tree");
+  await mkdir(tree);
+  for (const name of ["same", "newer", "longer"]) await writeFile(join(tree, name), "text");
+  await putTree(p.files, localPath(tree), await p.at("/t"), options());
+  const inos = async () => {
+    const entries = await p.files.list((await p.files.stat(parsePath("/t"))).ino);
+    return Object.fromEntries(entries.map(({ name, node }) => [name, node.ino]));
+  };
+  const before = await inos();
+  const late = Date.now() / 1000 + 100;
+  await utimes(join(tree, "newer"), late, late);
+  await writeFile(join(tree, "longer"), "text and more");
+  let copied = 0;
+  const update = options({ update: true, copied: (more) => (copied += more) });
+  // Of a copy that was given up two hours ago, and of one that goes on.
+  const folder = (await p.files.stat(parsePath("/t"))).ino;
+  const part = async (digit: string, sec: number) => {
+    const flags = { read: true, write: true, append: false, truncate: false, sync: false, exclusive: true };
+    const name = `.bigfs-put-${digit.repeat(24)}` as never;
+    const { handle, attr } = await p.client.fs.create(p.files.who, folder, name, 0o600, 0, flags);
+    await p.client.fs.setattr(p.files.who, attr?.ino ?? 0, { mtime: { sec, nsec: 0 } });
+    await p.client.fs.release(handle);
+  };
+  await part("a", Math.floor(late) - 7300);
+  await part("b", Math.floor(late) - 200);
+  t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), update), 0);
+  t.equal(copied, 4 + 4 + 13, "what is left counts as copied");
+  const after = await inos();
+  t.equal(after.same, before.same);
+  t.not(after.newer, before.newer);
+  t.not(after.longer, before.longer);
+  t.same(await p.names("/t"), [`.bigfs-put-${"b".repeat(24)}`, "longer", "newer", "same"]);
+  const back = join(p.dir, "back");
+  const get = async () => getTree(p.files, await p.files.stat(parsePath("/t")), localPath(back), update);
+  await get();
+  const first = await lstat(join(back, "same"));
+  await writeFile(join(back, "longer"), "cut");
+  await writeFile(join(back, `.bigfs-get-${"c".repeat(24)}`), "half");
+  await utimes(join(back, `.bigfs-get-${"c".repeat(24)}`), late - 7300, late - 7300);
+  await get();
+  t.equal((await lstat(join(back, "same"))).ino, first.ino);
+  t.equal(await readFile(join(back, "longer"), "utf8"), "text and more");
+  t.notOk((await readdir(back)).some((name) => name.startsWith(".bigfs-get-")));
+});
+
+test("two copies of one file at a time, and a part that is of something else, end in one whole file", async (t) => {
+  const p = await place(t);
+  const local = join(p.dir, "big");
+  await writeFile(local, pattern(3 * MIB, 1));
+  const [one, two] = [await p.client.again(), await p.client.again()].map((c) => new Files(c.fs, p.files.who));
+  if (one === undefined || two === undefined) throw new Error("no clients");
+  await Promise.all(
+    [one, two].map(async (files) => putFile(files, localPath(local), await files.place(parsePath("/big")), options())),
+  );
+  t.same(await p.names(), ["big"]);
+  t.ok((await content(p, "/big")).equals(await readFile(local)));
+  // What lies under the name of the part may have got its final name already: it is not cut, but left.
+  let part = "";
+  const abort = new AbortController();
+  const look = options({ signal: abort.signal, copied: () => abort.abort() });
+  const create = p.client.fs.create.bind(p.client.fs);
+  p.client.fs.create = (who, dir, name, ...rest) => {
+    part = name;
+    return create(who, dir, name, ...rest);
+  };
+  await t.rejects(putFile(p.files, localPath(local), await p.at("/other"), look));
+  const other = join(p.dir, "small");
+  await writeFile(other, "something else");
+  await putFile(p.files, localPath(other), await p.at(`/${part}`), options());
+  await putFile(p.files, localPath(local), await p.at("/other"), options());
+  t.same(await p.names(), ["big", "other"]);
+  t.ok((await content(p, "/other")).equals(await readFile(local)));
 });

@@ -2,8 +2,9 @@ import { test, type Test } from "tap";
 import type { Link } from "../../../daemon/common/rpc/link.js";
 import { Commit } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeReply, StoredChunk } from "../../../proto/gen/bigfs/v1/node.js";
+import { answeringStore } from "../../helpers/answering-store.js";
 import { FakeClock } from "../../helpers/fake-clock.js";
-import { MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
+import { KEY, MetaHarness, resultOf, stateOf, type RawClient } from "../../helpers/meta-harness.js";
 
 type NodeOp = NonNullable<NodeFrame["op"]>;
 
@@ -33,7 +34,8 @@ class Node {
   static async join(t: Test, harness: MetaHarness, name: string): Promise<Node> {
     const node = new Node(await harness.node(), name);
     t.teardown(() => node.link.close());
-    const about = { uuid: name, name, zone: name, address: `${name}:1`, volume: "", node: 0 };
+    const address = await answeringStore(t, { uuid: name, key: KEY });
+    const about = { uuid: name, name, zone: name, address, volume: "", node: 0 };
     const reply = await node.ask({ $case: "join", value: { ...about, capacity: 2 ** 40, used: 0 } });
     if (reply.op?.$case !== "joined") throw new Error(reply.errno);
     node.id = reply.op.value.node;

@@ -124,7 +124,17 @@ test("one port serves several kinds of stream", async (t) => {
     link.open({
       message: ({ header, payload }) =>
         link.send({
-          header: { id: header.id, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" },
+          header: {
+            id: header.id,
+            errno: "",
+            detail: "",
+            nodes: [],
+            len: 0,
+            crc: 0,
+            process: undefined,
+            folder: "",
+            uuid: "",
+          },
           payload,
         }),
       closed: () => {},

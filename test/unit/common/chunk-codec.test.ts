@@ -28,7 +28,7 @@ test("headers and payloads come out as they went in, the payload as a view", asy
 
 test("the payload goes out uncopied", async (t) => {
   const payload = Buffer.from("data");
-  const reply = { id: 1, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
+  const reply = { id: 1, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "", uuid: "" };
   t.equal(chunkReplyCodec.parts({ header: reply, payload }).at(-1), payload);
 });
 

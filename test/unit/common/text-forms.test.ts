@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { test } from "tap";
-import { formatAddress, parseAddress, parseListen } from "../../../daemon/common/address.js";
+import { formatAddress, isEverywhere, isLoopback, parseAddress, parseListen } from "../../../daemon/common/address.js";
 import { formatSize, parseSize } from "../../../daemon/common/sizes.js";
 
 test("sizes are read in powers of 1024, with or without a unit, and nothing else is taken for one", async (t) => {
@@ -40,4 +40,12 @@ test("addresses are HOST:PORT, IPv6 in brackets; anything else is refused", asyn
     t.throws(() => parseAddress(text), { name: "FsError", errno: "EINVAL" }, text);
   }
   for (const text of ["[::1]:80", "node-1.lan:50051"]) t.equal(formatAddress(parseAddress(text)), text);
+});
+
+test("what is every address, and what is only this machine, in every spelling", async (t) => {
+  for (const host of ["0.0.0.0", "::", "0::0", "0:0:0:0:0:0:0:0"]) t.ok(isEverywhere(host), host);
+  for (const host of ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "::1", "0::1"]) t.ok(isLoopback(host), host);
+  for (const host of ["10.0.0.1", "::2", "fe80::1", "127.example", "node"]) {
+    t.notOk(isEverywhere(host) || isLoopback(host), host);
+  }
 });

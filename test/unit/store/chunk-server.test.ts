@@ -99,7 +99,7 @@ async function lab(t: Test) {
   const ask = () => new Promise<Reply>((resolve, reject) => copies.push({ resolve, reject }));
   const puts = new Puts({ ...parts, peers: { ask } }, { forwardMs: 1000 });
   const times = new OperationTimes({ clock, log: silent, registry: new Registry() }, "store");
-  const opts = { folder: "/data", chunkSize: () => MiB, stuckMs: 5000 };
+  const opts = { folder: "/data", uuid: "u", chunkSize: () => MiB, stuckMs: 5000 };
   const server = new ChunkServer({ ...parts, puts, reports, times }, opts);
   const connect = (role = "mount"): FakeLink => {
     const link = new FakeLink(role);
@@ -162,7 +162,7 @@ test("the bytes of a put are counted until its last copy is made, also when it w
     await until(() => client.sent.length === arrived);
   }
   t.ok(arrived < 40, `${arrived} MiB wait for a slow node`);
-  const nothing = { process: undefined, folder: "" };
+  const nothing = { process: undefined, folder: "", uuid: "" };
   const ok = {
     header: { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, ...nothing },
     payload: Buffer.alloc(0),

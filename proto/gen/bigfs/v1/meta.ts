@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { NodeInfo, NodeMap } from "./node.js";
-import { Slice, Time, Xattr } from "./rows.js";
+import { ChunkRow, Slice, Time, Xattr } from "./rows.js";
 
 /**
  * Who asks. `checked`: the kernel has done the permission check (default_permissions), so only types, names and limits
@@ -129,6 +129,7 @@ export interface ServerFrame {
     | { $case: "map"; value: NodeMap }
     | { $case: "served"; value: Served }
     | { $case: "inodes"; value: InodeRange }
+    | { $case: "copies"; value: Copies }
     | undefined;
 }
 
@@ -194,6 +195,12 @@ export interface Attached {
    * what was never answered, then Renew with replay_done.
    */
   resumed: boolean;
+}
+
+/** Pushed when an administrator has changed them. */
+export interface Copies {
+  replicas: number;
+  minReplicas: number;
 }
 
 /** Pushed when grace is over and new operations are served. */
@@ -583,10 +590,59 @@ export interface Goodbye {
 
 export interface AdminRequest {
   id: number;
-  op: { $case: "status"; value: StatusRequest } | undefined;
+  op:
+    | { $case: "status"; value: StatusRequest }
+    | { $case: "explain"; value: ExplainFile }
+    | { $case: "setNode"; value: SetNode }
+    | { $case: "endSession"; value: EndSession }
+    | { $case: "setVolume"; value: SetVolume }
+    | undefined;
 }
 
 export interface StatusRequest {
+}
+
+/** Where the bytes of a file are: its slots from `first` on, as many as fit. */
+export interface ExplainFile {
+  ino: number;
+  first: number;
+}
+
+/** All of one moment. Inline bytes are left out: a slice without a chunk stands in the metadata itself. */
+export interface FileExplained {
+  attr: Attr | undefined;
+  slots: SlotInfo[];
+  /** Each chunk that the slots name, once. */
+  chunks: ChunkRow[];
+  /** The first slot that was not looked at; 0: there are no more. */
+  next: number;
+}
+
+/**
+ * From then on the node has this name and zone, whatever it says of itself. EEXIST: another node has that name. ENOENT:
+ * there is no such node. EINVAL: empty or too long.
+ */
+export interface SetNode {
+  node: number;
+  name?: string | undefined;
+  zone?: string | undefined;
+}
+
+/**
+ * Ends a client's session as if its lease were over: what it had not stored is lost, and it is told so. ENOENT: there is
+ * none.
+ */
+export interface EndSession {
+  session: number;
+}
+
+/**
+ * How many copies of each chunk there shall be, and how many must stand before a write is acknowledged. EINVAL: what does
+ * not go together.
+ */
+export interface SetVolume {
+  replicas?: number | undefined;
+  minReplicas?: number | undefined;
 }
 
 export interface SessionInfo {
@@ -594,6 +650,11 @@ export interface SessionInfo {
   name: string;
   connected: boolean;
   openFiles: number;
+  /** Where it comes from, HOST:PORT; empty while it is not connected. */
+  address: string;
+  readOnly: boolean;
+  /** Milliseconds since it was last heard of. */
+  silentMs: number;
 }
 
 export interface StatusReply {
@@ -612,13 +673,26 @@ export interface StatusReply {
   garbage: number;
   nodes: NodeInfo[];
   sessions: SessionInfo[];
+  /** Seconds since the oldest copy was assigned that is not confirmed; 0: none. */
+  oldestPendingSec: number;
+  /** Chunks with a copy that is not fsynced, and seconds since the oldest of them came. */
+  unsynced: number;
+  oldestUnsyncedSec: number;
+  /** Requests per second, over the last ten. */
+  requestsPerSecond: number;
 }
 
 export interface AdminReply {
   id: number;
   errno: string;
   detail: string;
-  op: { $case: "status"; value: StatusReply } | undefined;
+  op:
+    | { $case: "status"; value: StatusReply }
+    | { $case: "explain"; value: FileExplained }
+    | { $case: "setNode"; value: NodeInfo }
+    | { $case: "endSession"; value: Done }
+    | { $case: "setVolume"; value: Done }
+    | undefined;
 }
 
 function createBaseCred(): Cred {
@@ -1557,6 +1631,9 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "inodes":
         InodeRange.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
+      case "copies":
+        Copies.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1854,6 +1931,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.op = { $case: "inodes", value: InodeRange.decode(reader, reader.uint32()) };
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.op = { $case: "copies", value: Copies.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2054,6 +2139,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "inodes": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "inodes", value: InodeRange.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "copies": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "copies", value: Copies.fromPartial(object.op.value) };
         }
         break;
       }
@@ -2605,6 +2696,73 @@ export const Attached: MessageFns<Attached> = {
     message.leaseMs = object.leaseMs ?? 0;
     message.map = (object.map !== undefined && object.map !== null) ? NodeMap.fromPartial(object.map) : undefined;
     message.resumed = object.resumed ?? false;
+    return message;
+  },
+};
+
+function createBaseCopies(): Copies {
+  return { replicas: 0, minReplicas: 0 };
+}
+
+export const Copies: MessageFns<Copies> = {
+  encode(message: Copies, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replicas !== 0) {
+      writer.uint32(8).uint32(message.replicas);
+    }
+    if (message.minReplicas !== 0) {
+      writer.uint32(16).uint32(message.minReplicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Copies {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopies();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.minReplicas = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Copies>, I>>(base?: I): Copies {
+    return Copies.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Copies>, I>>(object: I): Copies {
+    const message = createBaseCopies();
+    message.replicas = object.replicas ?? 0;
+    message.minReplicas = object.minReplicas ?? 0;
     return message;
   },
 };
@@ -6657,6 +6815,18 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "status":
         StatusRequest.encode(message.op.value, writer.uint32(18).fork()).join();
         break;
+      case "explain":
+        ExplainFile.encode(message.op.value, writer.uint32(26).fork()).join();
+        break;
+      case "setNode":
+        SetNode.encode(message.op.value, writer.uint32(34).fork()).join();
+        break;
+      case "endSession":
+        EndSession.encode(message.op.value, writer.uint32(42).fork()).join();
+        break;
+      case "setVolume":
+        SetVolume.encode(message.op.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -6690,6 +6860,38 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "status", value: StatusRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.op = { $case: "explain", value: ExplainFile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.op = { $case: "setNode", value: SetNode.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.op = { $case: "endSession", value: EndSession.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.op = { $case: "setVolume", value: SetVolume.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6712,6 +6914,30 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "status": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "status", value: StatusRequest.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "explain": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "explain", value: ExplainFile.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setNode", value: SetNode.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "endSession": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "endSession", value: EndSession.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setVolume": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setVolume", value: SetVolume.fromPartial(object.op.value) };
         }
         break;
       }
@@ -6763,8 +6989,367 @@ export const StatusRequest: MessageFns<StatusRequest> = {
   },
 };
 
+function createBaseExplainFile(): ExplainFile {
+  return { ino: 0, first: 0 };
+}
+
+export const ExplainFile: MessageFns<ExplainFile> = {
+  encode(message: ExplainFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.first !== 0) {
+      writer.uint32(16).uint64(message.first);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.first = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExplainFile>, I>>(base?: I): ExplainFile {
+    return ExplainFile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainFile>, I>>(object: I): ExplainFile {
+    const message = createBaseExplainFile();
+    message.ino = object.ino ?? 0;
+    message.first = object.first ?? 0;
+    return message;
+  },
+};
+
+function createBaseFileExplained(): FileExplained {
+  return { attr: undefined, slots: [], chunks: [], next: 0 };
+}
+
+export const FileExplained: MessageFns<FileExplained> = {
+  encode(message: FileExplained, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.attr !== undefined) {
+      Attr.encode(message.attr, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.slots) {
+      SlotInfo.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.chunks) {
+      ChunkRow.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.next !== 0) {
+      writer.uint32(32).uint64(message.next);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileExplained {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileExplained();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attr = Attr.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.slots.push(SlotInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.chunks.push(ChunkRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.next = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FileExplained>, I>>(base?: I): FileExplained {
+    return FileExplained.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FileExplained>, I>>(object: I): FileExplained {
+    const message = createBaseFileExplained();
+    message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.slots = object.slots?.map((e) => SlotInfo.fromPartial(e)) || [];
+    message.chunks = object.chunks?.map((e) => ChunkRow.fromPartial(e)) || [];
+    message.next = object.next ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetNode(): SetNode {
+  return { node: 0, name: undefined, zone: undefined };
+}
+
+export const SetNode: MessageFns<SetNode> = {
+  encode(message: SetNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.name !== undefined) {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.zone !== undefined) {
+      writer.uint32(26).string(message.zone);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetNode>, I>>(base?: I): SetNode {
+    return SetNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetNode>, I>>(object: I): SetNode {
+    const message = createBaseSetNode();
+    message.node = object.node ?? 0;
+    message.name = object.name ?? undefined;
+    message.zone = object.zone ?? undefined;
+    return message;
+  },
+};
+
+function createBaseEndSession(): EndSession {
+  return { session: 0 };
+}
+
+export const EndSession: MessageFns<EndSession> = {
+  encode(message: EndSession, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint64(message.session);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSession {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSession>, I>>(base?: I): EndSession {
+    return EndSession.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSession>, I>>(object: I): EndSession {
+    const message = createBaseEndSession();
+    message.session = object.session ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetVolume(): SetVolume {
+  return { replicas: undefined, minReplicas: undefined };
+}
+
+export const SetVolume: MessageFns<SetVolume> = {
+  encode(message: SetVolume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.replicas !== undefined) {
+      writer.uint32(8).uint32(message.replicas);
+    }
+    if (message.minReplicas !== undefined) {
+      writer.uint32(16).uint32(message.minReplicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetVolume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.minReplicas = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetVolume>, I>>(base?: I): SetVolume {
+    return SetVolume.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetVolume>, I>>(object: I): SetVolume {
+    const message = createBaseSetVolume();
+    message.replicas = object.replicas ?? undefined;
+    message.minReplicas = object.minReplicas ?? undefined;
+    return message;
+  },
+};
+
 function createBaseSessionInfo(): SessionInfo {
-  return { id: 0, name: "", connected: false, openFiles: 0 };
+  return { id: 0, name: "", connected: false, openFiles: 0, address: "", readOnly: false, silentMs: 0 };
 }
 
 export const SessionInfo: MessageFns<SessionInfo> = {
@@ -6780,6 +7365,15 @@ export const SessionInfo: MessageFns<SessionInfo> = {
     }
     if (message.openFiles !== 0) {
       writer.uint32(32).uint32(message.openFiles);
+    }
+    if (message.address !== "") {
+      writer.uint32(42).string(message.address);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(48).bool(message.readOnly);
+    }
+    if (message.silentMs !== 0) {
+      writer.uint32(56).uint64(message.silentMs);
     }
     return writer;
   },
@@ -6829,6 +7423,30 @@ export const SessionInfo: MessageFns<SessionInfo> = {
             message.openFiles = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.silentMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6850,6 +7468,9 @@ export const SessionInfo: MessageFns<SessionInfo> = {
     message.name = object.name ?? "";
     message.connected = object.connected ?? false;
     message.openFiles = object.openFiles ?? 0;
+    message.address = object.address ?? "";
+    message.readOnly = object.readOnly ?? false;
+    message.silentMs = object.silentMs ?? 0;
     return message;
   },
 };
@@ -6870,6 +7491,10 @@ function createBaseStatusReply(): StatusReply {
     garbage: 0,
     nodes: [],
     sessions: [],
+    oldestPendingSec: 0,
+    unsynced: 0,
+    oldestUnsyncedSec: 0,
+    requestsPerSecond: 0,
   };
 }
 
@@ -6916,6 +7541,18 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     for (const v of message.sessions) {
       SessionInfo.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.oldestPendingSec !== 0) {
+      writer.uint32(120).uint64(message.oldestPendingSec);
+    }
+    if (message.unsynced !== 0) {
+      writer.uint32(128).uint64(message.unsynced);
+    }
+    if (message.oldestUnsyncedSec !== 0) {
+      writer.uint32(136).uint64(message.oldestUnsyncedSec);
+    }
+    if (message.requestsPerSecond !== 0) {
+      writer.uint32(145).double(message.requestsPerSecond);
     }
     return writer;
   },
@@ -7045,6 +7682,38 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.sessions.push(SessionInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.oldestPendingSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.unsynced = longToNumber(reader.uint64());
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.oldestUnsyncedSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 18: {
+            if (tag !== 145) {
+              break;
+            }
+
+            message.requestsPerSecond = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7076,6 +7745,10 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.garbage = object.garbage ?? 0;
     message.nodes = object.nodes?.map((e) => NodeInfo.fromPartial(e)) || [];
     message.sessions = object.sessions?.map((e) => SessionInfo.fromPartial(e)) || [];
+    message.oldestPendingSec = object.oldestPendingSec ?? 0;
+    message.unsynced = object.unsynced ?? 0;
+    message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
+    message.requestsPerSecond = object.requestsPerSecond ?? 0;
     return message;
   },
 };
@@ -7098,6 +7771,18 @@ export const AdminReply: MessageFns<AdminReply> = {
     switch (message.op?.$case) {
       case "status":
         StatusReply.encode(message.op.value, writer.uint32(34).fork()).join();
+        break;
+      case "explain":
+        FileExplained.encode(message.op.value, writer.uint32(42).fork()).join();
+        break;
+      case "setNode":
+        NodeInfo.encode(message.op.value, writer.uint32(50).fork()).join();
+        break;
+      case "endSession":
+        Done.encode(message.op.value, writer.uint32(58).fork()).join();
+        break;
+      case "setVolume":
+        Done.encode(message.op.value, writer.uint32(66).fork()).join();
         break;
     }
     return writer;
@@ -7148,6 +7833,38 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "status", value: StatusReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.op = { $case: "explain", value: FileExplained.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.op = { $case: "setNode", value: NodeInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.op = { $case: "endSession", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.op = { $case: "setVolume", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7172,6 +7889,30 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "status": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "status", value: StatusReply.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "explain": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "explain", value: FileExplained.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setNode", value: NodeInfo.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "endSession": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "endSession", value: Done.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setVolume": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setVolume", value: Done.fromPartial(object.op.value) };
         }
         break;
       }

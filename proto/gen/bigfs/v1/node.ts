@@ -42,6 +42,9 @@ export interface Load {
   cpu: number;
   memory: number;
   disk: number;
+  /** Bytes of chunks per second, over the last ten. */
+  writtenPerSecond: number;
+  readPerSecond: number;
 }
 
 export interface Heartbeat {
@@ -519,7 +522,7 @@ export const Join: MessageFns<Join> = {
 };
 
 function createBaseLoad(): Load {
-  return { cpu: 0, memory: 0, disk: 0 };
+  return { cpu: 0, memory: 0, disk: 0, writtenPerSecond: 0, readPerSecond: 0 };
 }
 
 export const Load: MessageFns<Load> = {
@@ -532,6 +535,12 @@ export const Load: MessageFns<Load> = {
     }
     if (message.disk !== 0) {
       writer.uint32(25).double(message.disk);
+    }
+    if (message.writtenPerSecond !== 0) {
+      writer.uint32(33).double(message.writtenPerSecond);
+    }
+    if (message.readPerSecond !== 0) {
+      writer.uint32(41).double(message.readPerSecond);
     }
     return writer;
   },
@@ -573,6 +582,22 @@ export const Load: MessageFns<Load> = {
             message.disk = reader.double();
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.writtenPerSecond = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.readPerSecond = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -593,6 +618,8 @@ export const Load: MessageFns<Load> = {
     message.cpu = object.cpu ?? 0;
     message.memory = object.memory ?? 0;
     message.disk = object.disk ?? 0;
+    message.writtenPerSecond = object.writtenPerSecond ?? 0;
+    message.readPerSecond = object.readPerSecond ?? 0;
     return message;
   },
 };

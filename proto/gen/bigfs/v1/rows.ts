@@ -218,6 +218,9 @@ export interface NodeRow {
   used: number;
   draining: boolean;
   retired: boolean;
+  /** An administrator chose it: what the node says of itself when it joins does not count. */
+  nameChosen: boolean;
+  zoneChosen: boolean;
 }
 
 /** An id range that was handed out. */
@@ -1989,7 +1992,19 @@ export const GarbageRow: MessageFns<GarbageRow> = {
 };
 
 function createBaseNodeRow(): NodeRow {
-  return { id: 0, uuid: "", name: "", address: "", zone: "", capacity: 0, used: 0, draining: false, retired: false };
+  return {
+    id: 0,
+    uuid: "",
+    name: "",
+    address: "",
+    zone: "",
+    capacity: 0,
+    used: 0,
+    draining: false,
+    retired: false,
+    nameChosen: false,
+    zoneChosen: false,
+  };
 }
 
 export const NodeRow: MessageFns<NodeRow> = {
@@ -2020,6 +2035,12 @@ export const NodeRow: MessageFns<NodeRow> = {
     }
     if (message.retired !== false) {
       writer.uint32(72).bool(message.retired);
+    }
+    if (message.nameChosen !== false) {
+      writer.uint32(80).bool(message.nameChosen);
+    }
+    if (message.zoneChosen !== false) {
+      writer.uint32(88).bool(message.zoneChosen);
     }
     return writer;
   },
@@ -2109,6 +2130,22 @@ export const NodeRow: MessageFns<NodeRow> = {
             message.retired = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.nameChosen = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.zoneChosen = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2135,6 +2172,8 @@ export const NodeRow: MessageFns<NodeRow> = {
     message.used = object.used ?? 0;
     message.draining = object.draining ?? false;
     message.retired = object.retired ?? false;
+    message.nameChosen = object.nameChosen ?? false;
+    message.zoneChosen = object.zoneChosen ?? false;
     return message;
   },
 };

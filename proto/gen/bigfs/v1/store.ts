@@ -24,7 +24,7 @@ export interface Process {
   started: string;
 }
 
-/** Asks where the daemon keeps its chunks, for who can read them there without it. */
+/** Asks where the daemon keeps its chunks, for who can read them there without it, and which daemon it is. */
 export interface Locate {
 }
 
@@ -74,6 +74,8 @@ export interface ChunkReply {
   /** Locate: this daemon, and the absolute path of its data folder as it sees it. */
   process: Process | undefined;
   folder: string;
+  /** Locate: uuid of the data folder. */
+  uuid: string;
 }
 
 function createBaseChunkRequest(): ChunkRequest {
@@ -630,7 +632,7 @@ export const VerifyChunk: MessageFns<VerifyChunk> = {
 };
 
 function createBaseChunkReply(): ChunkReply {
-  return { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "" };
+  return { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "", uuid: "" };
 }
 
 export const ChunkReply: MessageFns<ChunkReply> = {
@@ -662,6 +664,9 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     }
     if (message.folder !== "") {
       writer.uint32(66).string(message.folder);
+    }
+    if (message.uuid !== "") {
+      writer.uint32(74).string(message.uuid);
     }
     return writer;
   },
@@ -753,6 +758,14 @@ export const ChunkReply: MessageFns<ChunkReply> = {
             message.folder = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -780,6 +793,7 @@ export const ChunkReply: MessageFns<ChunkReply> = {
       ? Process.fromPartial(object.process)
       : undefined;
     message.folder = object.folder ?? "";
+    message.uuid = object.uuid ?? "";
     return message;
   },
 };

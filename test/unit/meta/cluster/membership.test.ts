@@ -1,5 +1,6 @@
 import { test } from "tap";
 import { key } from "../../../../daemon/meta/keys.js";
+import { FsError } from "../../../../proto/errno.js";
 import { ClusterBench } from "../../../helpers/cluster-bench.js";
 import { settle } from "../../../helpers/fake-clock.js";
 
@@ -52,6 +53,31 @@ test("a known uuid returns to its id, also after a restart, and a new address ra
   t.ok(restarted.cluster.map().version > version, "versions grow over restarts");
   t.equal(stateOf(restarted, first.id), "SUSPECT");
   t.equal((await restarted.node("a")).id, first.id);
+});
+
+test("an address is tried before a node is recorded with it, and not again when the node comes back", async (t) => {
+  const tried: string[] = [];
+  const reach = ({ uuid, address }: { uuid: string; address: string }) => {
+    tried.push(`${uuid} ${address}`);
+    return address === "nowhere:1"
+      ? Promise.reject(new FsError("EADDRNOTAVAIL", "nobody answers at nowhere:1"))
+      : Promise.resolve();
+  };
+  const bench = await ClusterBench.make({ reach });
+  t.teardown(() => bench.stop());
+  const lost = bench.connect("a", { address: "nowhere:1" });
+  t.match(await lost.join(), { errno: "EADDRNOTAVAIL", detail: "nobody answers at nowhere:1" });
+  await settle();
+  t.ok(lost.isClosed);
+  t.same(bench.cluster.map().nodes, []);
+  await (await bench.node("a")).close();
+  await bench.node("a");
+  t.same(tried, ["a nowhere:1", "a a:1"]);
+  const restarted = await ClusterBench.make({ reach }, bench.store.crash());
+  t.teardown(() => restarted.stop());
+  await restarted.node("a");
+  await restarted.node("a", { address: "b:1" });
+  t.same(tried.slice(2), ["a b:1"]);
 });
 
 test("of two streams with one uuid the newer stays, and the end of the older changes nothing", async (t) => {

@@ -66,7 +66,7 @@ export class ScriptedStore {
     const answer = await this.answer(request);
     if (answer === "silence") return;
     const { data = Buffer.alloc(0), errno = "", located = { process: undefined, folder: "" } } = answer;
-    const nothing = { ...located, nodes: [], crc: 0 };
+    const nothing = { ...located, uuid: "", nodes: [], crc: 0 };
     const header = { ...nothing, id: request.id, errno, detail: "as told", len: data.length };
     link.send({ header, payload: data });
   }

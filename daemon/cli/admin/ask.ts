@@ -1,0 +1,61 @@
+import type { AdminReply, AdminRequest, FileExplained, StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { FsError, errnoFromWire } from "../../../proto/errno.js";
+import { systemClock } from "../../common/clock.js";
+import { DEADLINES } from "../../common/deadlines.js";
+import { dial } from "../../common/rpc/client.js";
+import { ADMIN } from "../../common/rpc/kinds.js";
+import type { Link } from "../../common/rpc/link.js";
+import type { ClusterAddress } from "../shared-options.js";
+
+/** The state of the cluster, asked once. */
+export function fetchStatus(address: ClusterAddress): Promise<StatusReply> {
+  return ask(address, { $case: "status", value: {} });
+}
+
+/** Where all bytes of a file are. */
+export async function explainFile(address: ClusterAddress, ino: number): Promise<FileExplained> {
+  const first = await ask(address, { $case: "explain", value: { ino, first: 0 } });
+  const chunks = new Map(first.chunks.map((chunk) => [chunk.id, chunk]));
+  const slots = [...first.slots];
+  for (let next = first.next; next > 0;) {
+    const more = await ask(address, { $case: "explain", value: { ino, first: next } });
+    slots.push(...more.slots);
+    for (const chunk of more.chunks) chunks.set(chunk.id, chunk);
+    next = more.next;
+  }
+  return { attr: first.attr, slots, chunks: [...chunks.values()], next: 0 };
+}
+
+type Ops<T extends { op?: { $case: string; value: unknown } | undefined }> = NonNullable<T["op"]>;
+type Answer<C> = Extract<Ops<AdminReply>, { $case: C }>["value"];
+
+/** Asks once, over a stream of its own. */
+export async function ask<O extends Ops<AdminRequest>>(address: ClusterAddress, op: O): Promise<Answer<O["$case"]>> {
+  const reply = await exchange(address, op);
+  if (reply.op?.$case !== op.$case) throw new FsError("EPROTO", `${address.meta} answered something else`);
+  return reply.op.value as Answer<O["$case"]>;
+}
+
+async function exchange(address: ClusterAddress, op: Ops<AdminRequest>): Promise<AdminReply> {
+  const link: Link<AdminRequest, AdminReply> = await dial(ADMIN, address.meta, {
+    key: address.key,
+    role: "admin",
+    connectMs: DEADLINES.connectMs,
+    clock: systemClock,
+  });
+  let cancel = () => {};
+  try {
+    const reply = await new Promise<AdminReply>((resolve, reject) => {
+      cancel = systemClock.after(DEADLINES.chunkMs, () =>
+        reject(new FsError("ETIMEDOUT", `no answer from ${address.meta}`)),
+      );
+      link.open({ message: resolve, closed: reject });
+      link.send({ id: 1, op });
+    });
+    if (reply.errno !== "") throw new FsError(errnoFromWire(reply.errno), reply.detail);
+    return reply;
+  } finally {
+    cancel();
+    link.close();
+  }
+}

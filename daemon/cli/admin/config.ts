@@ -1,0 +1,58 @@
+import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { defineCommand, groupOf } from "../command.js";
+import { EXIT, UsageError } from "../exit.js";
+import { clusterAddress } from "../shared-options.js";
+import { table } from "../table.js";
+import { ask, fetchStatus } from "./ask.js";
+import { printJson, withJson } from "./json.js";
+
+/** Settings of a volume: how each is shown, and how it is changed where it may be. */
+const SETTINGS = {
+  volume: { of: (found: StatusReply) => found.volume },
+  "chunk-size": { of: (found: StatusReply) => found.chunkSize },
+  replicas: { of: (found: StatusReply) => found.replicas, set: (replicas: number) => ({ replicas }) },
+  "min-replicas": { of: (found: StatusReply) => found.minReplicas, set: (minReplicas: number) => ({ minReplicas }) },
+} as const;
+
+type Name = keyof typeof SETTINGS;
+const NAMES = Object.keys(SETTINGS) as Name[];
+const CHANGEABLE = ["replicas", "min-replicas"] as const;
+
+const get = defineCommand({
+  command: "get [name]",
+  describe: "show the settings of the volume",
+  builder: (yargs) =>
+    withJson(yargs.positional("name", { choices: NAMES, describe: "that one alone" })).example(
+      "$0 config get replicas --data ./cluster",
+      "how many copies of each chunk there shall be",
+    ),
+  run: async (args) => {
+    const found = await fetchStatus(await clusterAddress(args));
+    const names = args.name === undefined ? NAMES : [args.name];
+    const values = names.map((name) => [name, SETTINGS[name].of(found)] as const);
+    if (args.json) printJson(Object.fromEntries(values));
+    else if (args.name !== undefined) process.stdout.write(`${values[0]?.[1] ?? ""}\n`);
+    else process.stdout.write(`${table(values.map(([name, value]) => [name, `${value}`]))}\n`);
+    return EXIT.done;
+  },
+});
+
+const set = defineCommand({
+  command: "set <name> <value>",
+  describe: "change one that may change",
+  builder: (yargs) =>
+    withJson(yargs)
+      .positional("name", { choices: CHANGEABLE, demandOption: true, describe: "which" })
+      .positional("value", { type: "string", demandOption: true, describe: "what from now on" })
+      .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background"),
+  run: async (args) => {
+    const value = Number(args.value);
+    if (!/^\d{1,4}$/.test(args.value)) throw new UsageError(`${args.name} ${args.value}: give a whole number`);
+    const address = await clusterAddress(args);
+    await ask(address, { $case: "setVolume", value: SETTINGS[args.name].set(value) });
+    if (args.json) printJson({ [args.name]: value });
+    return EXIT.done;
+  },
+});
+
+export const config = groupOf("config", "settings of the volume", [get, set]);

@@ -1,0 +1,105 @@
+import type { NodeInfo } from "../../../proto/gen/bigfs/v1/node.js";
+import { FsError } from "../../../proto/errno.js";
+import { formatSize } from "../../common/sizes.js";
+import { defineCommand, groupOf } from "../command.js";
+import { EXIT, UsageError } from "../exit.js";
+import { type ClusterAddress, clusterAddress } from "../shared-options.js";
+import { table } from "../table.js";
+import { ask, fetchStatus } from "./ask.js";
+import { printJson, withJson } from "./json.js";
+
+const NODE = { type: "string", demandOption: true, describe: "its id or its name" } as const;
+
+const ls = defineCommand({
+  command: "ls",
+  describe: "list them",
+  builder: (yargs) =>
+    withJson(yargs).example("$0 node ls --data ./cluster", "name, address, zone, state and space of each"),
+  run: async (args) => {
+    const { nodes } = await fetchStatus(await clusterAddress(args));
+    if (args.json) printJson(nodes);
+    else {
+      const head = ["ID", "NAME", "ADDRESS", "ZONE", "STATE", "USED", "CAPACITY", "CHUNKS"];
+      process.stdout.write(`${table([head, ...nodes.map(columns)])}\n`);
+    }
+    return EXIT.done;
+  },
+});
+
+const show = defineCommand({
+  command: "show <node>",
+  describe: "everything about one",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE)).example("$0 node show store1 --data ./cluster", "one, by its name"),
+  run: async (args) => {
+    print(await find(await clusterAddress(args), args.node), args.json);
+    return EXIT.done;
+  },
+});
+
+const rename = defineCommand({
+  command: "rename <node> <name>",
+  describe: "give one another name",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE))
+      .positional("name", { type: "string", demandOption: true, describe: "the new name" })
+      .example("$0 node rename 3 rack2-a --data ./cluster", "it keeps that name over restarts"),
+  run: async (args) => {
+    const address = await clusterAddress(args);
+    const { id } = await find(address, args.node);
+    print(await ask(address, { $case: "setNode", value: { node: id, name: args.name } }), args.json);
+    return EXIT.done;
+  },
+});
+
+const set = defineCommand({
+  command: "set <node>",
+  describe: "change what may change of one",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE))
+      .option("zone", { type: "string", describe: "copies of a chunk go to different zones" })
+      .example("$0 node set store1 --zone rack2 --data ./cluster", "it keeps that zone over restarts"),
+  run: async (args) => {
+    if (args.zone === undefined) throw new UsageError("what shall be changed? give --zone ZONE");
+    const address = await clusterAddress(args);
+    const { id } = await find(address, args.node);
+    print(await ask(address, { $case: "setNode", value: { node: id, zone: args.zone } }), args.json);
+    return EXIT.done;
+  },
+});
+
+export const node = groupOf("node", "the storage daemons", [ls, show, rename, set]);
+
+async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> {
+  const { nodes } = await fetchStatus(address);
+  const found = nodes.find(({ name }) => name === wanted) ?? nodes.find(({ id }) => `${id}` === wanted);
+  if (found !== undefined) return found;
+  const names = nodes.map(({ id, name }) => `${id} (${name})`).join(", ");
+  throw new FsError("ENOENT", `there is no node '${wanted}'; there are: ${names || "none"}`);
+}
+
+function columns(found: NodeInfo): string[] {
+  const { id, name, address, zone, state, used, capacity, chunks } = found;
+  return [`${id}`, name, address, zone, state, formatSize(used), formatSize(capacity), `${chunks}`];
+}
+
+function print(found: NodeInfo, isJson: boolean): void {
+  if (isJson) return printJson(found);
+  const { load } = found;
+  const percent = (part = 0): string => `${Math.round(part * 100)} %`;
+  const rate = (bytes = 0): string => `${formatSize(Math.round(bytes))}/s`;
+  const rows = [
+    ["id", `${found.id}`],
+    ["name", found.name],
+    ["address", found.address],
+    ["zone", found.zone],
+    ["state", found.state],
+    ["storage", `${formatSize(found.used)} used of ${formatSize(found.capacity)}`],
+    ["chunks", `${found.chunks}`],
+    ["weight", `${found.weight.toFixed(3)} (its share of new chunks)`],
+    ["load", `cpu ${percent(load?.cpu)}, memory ${percent(load?.memory)}, disk ${percent(load?.disk)}`],
+    ["rates", `${rate(load?.writtenPerSecond)} written, ${rate(load?.readPerSecond)} read`],
+    ["uuid", found.uuid],
+  ];
+  process.stdout.write(`${table(rows)}\n`);
+}

@@ -1,0 +1,80 @@
+import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { systemClock } from "../../common/clock.js";
+import { formatSize } from "../../common/sizes.js";
+import { defineCommand } from "../command.js";
+import { EXIT, explain } from "../exit.js";
+import { clusterAddress } from "../shared-options.js";
+import { table } from "../table.js";
+import { fetchStatus } from "./ask.js";
+import { printJson, withJson } from "./json.js";
+
+const WATCH_MS = 2_000;
+
+export const status = defineCommand({
+  command: "status",
+  describe: "how the cluster is",
+  builder: (yargs) =>
+    withJson(yargs)
+      .option("watch", {
+        alias: "w",
+        type: "boolean",
+        default: false,
+        describe: "again every two seconds, until Ctrl-C",
+      })
+      .example("$0 status --data ./cluster", "one cluster of this machine")
+      .example("$0 status --watch --data ./cluster", "and how that changes")
+      .example("$0 status --meta 10.0.0.1:50052 --key cluster.key --json", "any cluster, as JSON"),
+  run: async (args) => {
+    const address = await clusterAddress(args);
+    if (!args.watch) {
+      show(await fetchStatus(address), args.json);
+      return EXIT.done;
+    }
+    for (;;) {
+      try {
+        const now = await fetchStatus(address);
+        if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
+        show(now, args.json);
+      } catch (error) {
+        process.stderr.write(`bigfsd: ${explain(error)}\n`);
+      }
+      await new Promise<void>((resolve) => void systemClock.after(WATCH_MS, resolve));
+    }
+  },
+});
+
+function show(found: StatusReply, isJson: boolean): void {
+  if (isJson) printJson(found);
+  else process.stdout.write(`${table(rowsOf(found))}\n`);
+}
+
+function rowsOf(found: StatusReply): string[][] {
+  const { nodes, sessions } = found;
+  const sum = (value: (node: StatusReply["nodes"][number]) => number) =>
+    nodes.reduce((all, node) => all + value(node), 0);
+  const [used, capacity] = [sum((node) => node.used), sum((node) => node.capacity)];
+  const written = formatSize(Math.round(sum((node) => node.load?.writtenPerSecond ?? 0)));
+  const read = formatSize(Math.round(sum((node) => node.load?.readPerSecond ?? 0)));
+  const up = nodes.filter((node) => node.state === "UP").length;
+  return [
+    ["volume", found.volume],
+    ["phase", found.phase],
+    ["replicas", `${found.replicas} (at least ${found.minReplicas} before a write is acknowledged)`],
+    ["chunk size", formatSize(found.chunkSize)],
+    ["files and folders", `${found.inodes}`],
+    ["data", formatSize(found.bytes)],
+    ["storage", `${formatSize(used)} used of ${formatSize(capacity)}`],
+    ["nodes", `${up} up of ${nodes.length}`],
+    ["chunks", `${found.chunks}`],
+    ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
+    ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
+    ["under-replicated", `${found.underReplicated}`],
+    ["to be cleaned", `${found.garbage}`],
+    ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
+    ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
+  ];
+}
+
+function age(count: number, seconds: number): string {
+  return count === 0 ? "" : `, the oldest for ${seconds} s`;
+}

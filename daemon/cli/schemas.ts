@@ -1,0 +1,193 @@
+/** The shape of what commands print with `--json`. Sizes are in bytes, times in seconds since 1970, ages as named. */
+import { z } from "zod";
+import { cluster } from "./cluster-schema.js";
+import { LEVELS } from "./doctor/finding.js";
+
+const id = z.int().min(0).describe("unique for ever");
+const bytes = z.int().min(0).describe("bytes");
+const count = z.int().min(0);
+const seconds = z.number().min(0).describe("seconds");
+const time = z.number().describe("seconds since 1970");
+const share = z.number().min(0).max(1);
+
+const load = z.strictObject({
+  cpu: share,
+  memory: share,
+  disk: share,
+  writtenPerSecond: z.number().min(0),
+  readPerSecond: z.number().min(0),
+});
+
+const node = z.strictObject({
+  id,
+  name: z.string(),
+  address: z.string().describe("HOST:PORT where it serves chunks"),
+  zone: z.string().describe("copies of a chunk go to different zones"),
+  weight: z.number().describe("its share of new chunks"),
+  state: z.enum(["JOINING", "UP", "SUSPECT", "DOWN", "DRAINING", "RETIRED"]),
+  capacity: bytes,
+  used: bytes,
+  chunks: count,
+  load: load.optional(),
+  uuid: z.string(),
+});
+
+const session = z.strictObject({
+  id,
+  name: z.string(),
+  connected: z.boolean(),
+  openFiles: count,
+  address: z.string().describe("HOST:PORT where it comes from; empty while it is not connected"),
+  readOnly: z.boolean(),
+  silentMs: z.int().describe("milliseconds since it was last heard of"),
+});
+
+const status = z.strictObject({
+  volume: z.uuid(),
+  phase: z.enum(["reconnect", "replay", "serve", "stopping"]),
+  incarnation: count,
+  chunkSize: bytes,
+  replicas: count,
+  minReplicas: count.describe("copies that must stand before a write is acknowledged"),
+  inodes: count,
+  bytes: bytes.describe("sum of the sizes of files"),
+  chunks: count,
+  pending: count.describe("copies that were assigned and not confirmed"),
+  underReplicated: count.describe("chunks with fewer live copies than wanted"),
+  garbage: count.describe("chunks that will be removed"),
+  nodes: z.array(node),
+  sessions: z.array(session),
+  oldestPendingSec: count,
+  unsynced: count.describe("chunks with a copy that is not on disk"),
+  oldestUnsyncedSec: count,
+  requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
+});
+
+const file = z.strictObject({
+  path: z.string().describe("escaped: \\n, \\t, \\\\, \\xff"),
+  type: z.enum(["file", "folder", "link", "fifo", "socket", "character device", "block device"]),
+  ino: id,
+  mode: z.string().regex(/^[0-7]{4}$/),
+  uid: count,
+  gid: count,
+  links: count,
+  size: bytes,
+  stored: bytes.describe("bytes that are no holes"),
+  atime: time,
+  mtime: time,
+  ctime: time,
+  btime: time,
+});
+
+const replica = z.strictObject({
+  node: id,
+  name: z.string(),
+  address: z.string(),
+  zone: z.string(),
+  nodeState: z.string(),
+  state: z.enum(["pending", "available", "deleting", "unknown"]),
+  synced: z.boolean().describe("on disk"),
+});
+
+const info = file.extend({
+  replicas: count,
+  minReplicas: count,
+  slices: z.array(
+    z.strictObject({
+      from: bytes.describe("first byte of the file"),
+      length: bytes,
+      chunk: id.nullable().describe("null: the bytes stand in the metadata"),
+      offset: bytes.describe("first byte of the chunk"),
+    }),
+  ),
+  chunks: z.array(
+    z.strictObject({
+      chunk: id,
+      length: bytes,
+      crc32: z.string(),
+      references: count,
+      replicas: z.array(replica),
+    }),
+  ),
+});
+
+const sum = z.strictObject({ path: z.string(), folders: count, files: count, size: bytes, stored: bytes });
+const done = z.strictObject({ path: z.string(), failures: count }).describe("one a line");
+const copied = z.strictObject({ files: count, bytes, seconds, failed: z.boolean() });
+const settings = z.strictObject({
+  volume: z.uuid().optional(),
+  "chunk-size": bytes.optional(),
+  replicas: count.optional(),
+  "min-replicas": count.optional(),
+});
+const volume = z.strictObject({ volume: z.uuid(), chunkSize: bytes, replicas: count, minReplicas: count });
+const finding = z.strictObject({
+  level: z.enum(LEVELS),
+  check: z.string().describe("what was looked at, a fixed word"),
+  what: z.string(),
+  fix: z.string().optional().describe("the line that fixes it"),
+});
+const bundle = z.strictObject({ file: z.string(), contents: z.array(z.string()).describe("names of the files in it") });
+
+const milliseconds = z.number().min(0).describe("milliseconds of one call");
+const bench = z.strictObject({
+  folder: z.string(),
+  options: z
+    .strictObject({
+      threads: count,
+      bigSize: bytes,
+      blockSize: bytes,
+      randomOps: count,
+      appends: count,
+      smallFiles: count,
+      smallSize: bytes,
+    })
+    .describe("for each thread"),
+  results: z.array(
+    z.strictObject({
+      name: z.string(),
+      rate: z.number(),
+      unit: z.enum(["MiB/s", "op/s", "entry/s"]),
+      amount: z.number().describe("what the rate counts, of all threads"),
+      seconds,
+      cache: z.enum(["all dropped", "file dropped", "warm"]).nullable().describe("how cold a read was"),
+      calls: count,
+      latencyMs: z.strictObject({
+        mean: milliseconds,
+        p50: milliseconds,
+        p95: milliseconds,
+        p99: milliseconds,
+        max: milliseconds,
+      }),
+    }),
+  ),
+});
+
+/** By command; those marked so print one such object a line. */
+export const SCHEMAS = {
+  up: cluster,
+  status,
+  "node ls": z.array(node),
+  "node show": node,
+  "node rename": node,
+  "node set": node,
+  "session ls": z.array(session),
+  "session end": session,
+  "config get": settings,
+  "config set": settings,
+  "volume create": volume,
+  key: z.strictObject({ file: z.string() }),
+  doctor: z.strictObject({ findings: z.array(finding) }),
+  debug: bundle,
+  ls: file.describe("one a line"),
+  tree: file.describe("one a line"),
+  stat: file.describe("one a line"),
+  info: info.describe("one a line"),
+  du: sum.describe("one a line"),
+  mkdir: done,
+  mv: done,
+  rm: done,
+  put: copied,
+  get: copied,
+  bench,
+} as const;

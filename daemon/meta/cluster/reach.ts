@@ -1,0 +1,44 @@
+import { FsError, errnoFromWire, errnoOf, fail } from "../../../proto/errno.js";
+import type { ChunkMessage } from "../../../proto/chunk-codec.js";
+import { NO_PAYLOAD } from "../../../proto/chunk-codec.js";
+import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
+import type { ChunkReply } from "../../../proto/gen/bigfs/v1/store.js";
+import { dial, type DialOptions } from "../../common/rpc/client.js";
+import { CHUNKS } from "../../common/rpc/kinds.js";
+
+/** Rejects EADDRNOTAVAIL unless this very node answers at the address that others are to reach it by. */
+export type Reach = (node: Pick<Join, "uuid" | "address">) => Promise<void>;
+
+/** Calls the node, as mounts and other nodes will. */
+export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: string }): Reach {
+  return async ({ uuid, address }) => {
+    let found: string;
+    try {
+      found = await uuidAt(address, opts);
+    } catch (error) {
+      const why = error instanceof FsError && error.detail !== "" ? error.detail : errnoOf(error);
+      throw new FsError("EADDRNOTAVAIL", `it says that it is reached at ${address}, but: ${why}`, { cause: error });
+    }
+    // Builds before this question do not answer it.
+    if (found !== "" && found !== uuid) {
+      fail("EADDRNOTAVAIL", `it says that it is reached at ${address}, but another storage daemon answers there`);
+    }
+  };
+}
+
+async function uuidAt(address: string, opts: Omit<DialOptions, "role">): Promise<string> {
+  const link = await dial(CHUNKS, address, { ...opts, role: "meta" });
+  let cancel = () => {};
+  try {
+    const { header } = await new Promise<ChunkMessage<ChunkReply>>((message, closed) => {
+      cancel = opts.clock.after(opts.connectMs, () => closed(new FsError("ETIMEDOUT", `no answer from ${address}`)));
+      link.open({ message, closed });
+      link.send({ header: { id: 1, op: { $case: "locate", value: {} } }, payload: NO_PAYLOAD });
+    });
+    if (header.errno !== "") throw new FsError(errnoFromWire(header.errno), header.detail);
+    return header.uuid;
+  } finally {
+    cancel();
+    link.close();
+  }
+}

@@ -1,0 +1,136 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "tap";
+import { explainFile } from "../../../daemon/cli/admin/ask.js";
+import { SCHEMAS } from "../../../daemon/cli/schemas.js";
+import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
+import { bigfsd } from "../../helpers/cluster.js";
+import { packageRoot } from "../../helpers/package-root.js";
+import { sh } from "../../helpers/run.js";
+import { KEY, Lab, writeFile as writeBytes } from "../client/lab.js";
+
+test("an administrator sees nodes, sessions and settings, and changes what may change", async (t) => {
+  const lab = await Lab.start(t);
+  const client = await lab.client();
+  const ino = await writeBytes(client, "f", Buffer.alloc(600_000, 1));
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const run = (...command: string[]) => bigfsd([...command, "--meta", lab.meta.listen, "--key", key]);
+
+  const nodes = JSON.parse((await run("node", "ls", "--json")).stdout) as { id: number; name: string }[];
+  t.ok(nodes.length >= 2);
+  const [first, second] = nodes.map(({ id }) => `${id}`);
+  t.equal(first, "1", "that of the first store");
+  t.match((await run("node", "rename", first ?? "", "alpha")).stdout, /^name +alpha$/m);
+  t.match(await run("node", "rename", second ?? "", "alpha"), { code: 1, stderr: /has the name alpha \(EEXIST\)/ });
+  t.match(JSON.parse((await run("node", "set", "alpha", "--zone", "rack9", "--json")).stdout), { zone: "rack9" });
+  t.match((await run("node", "show", "alpha")).stdout, /^zone +rack9$/m);
+  t.match(await run("node", "show", "beta"), { code: 1, stderr: /there is no node 'beta'; there are: \d+ \(alpha\)/ });
+  t.match(await run("node", "set", "alpha"), { code: 2, stderr: /give --zone ZONE/ });
+
+  const ids = async () =>
+    (JSON.parse((await run("session", "ls", "--json")).stdout) as { id: number }[]).map(({ id }) => id);
+  const [ended = 0] = await ids();
+  t.match((await run("session", "ls")).stdout, /^\d+ +lab +127\.0\.0\.1:\d+ +connected /m);
+  t.equal((await run("session", "end", "lab")).code, 0);
+  t.notOk((await ids()).includes(ended), "its client may begin another");
+  t.match(await run("session", "end", "none"), { code: 1, stderr: /there is no session 'none'/ });
+  await client.stop();
+
+  const copies = async () => {
+    const { chunks } = await explainFile({ meta: lab.meta.listen, key: KEY }, ino);
+    return chunks.map(({ replicas }) => replicas.filter(({ state }) => state === ReplicaState.AVAILABLE).length);
+  };
+  t.same(await copies(), [2, 2, 2]);
+  t.equal((await run("config", "set", "replicas", "3")).code, 0);
+  // Repair makes the missing ones.
+  while ((await copies()).some((count) => count < 3)) await new Promise((resolve) => setImmediate(resolve));
+  t.equal((await run("config", "get", "replicas")).stdout, "3\n");
+  t.match(JSON.parse((await run("config", "get", "--json")).stdout), { replicas: 3, "min-replicas": 2 });
+  t.match(await run("config", "set", "min-replicas", "4"), { code: 1, stderr: /cannot wait for 4 of 3 copies/ });
+  t.match(await run("config", "set", "replicas", "many"), { code: 2, stderr: /give a whole number/ });
+  // What was chosen stays, what was not is as the node says.
+  await lab.stores[0]?.stop();
+  await lab.startStore(0, "127.0.0.1:0");
+  t.match(JSON.parse((await run("node", "show", "alpha", "--json")).stdout), { state: "UP", zone: "rack9" });
+  t.match((await run("status")).stdout, /^replicas +3 \(at least 2 .*\n(.*\n)+nodes +\d up of \d$/m);
+});
+
+test("what is printed as JSON has the shape that is published", async (t) => {
+  const lab = await Lab.start(t);
+  await lab.client();
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  await mkdir(join(dir, "tree"));
+  await writeFile(join(dir, "tree", "large"), Buffer.alloc(600_000, 1));
+  await writeFile(join(dir, "tree", "small"), "text");
+  const cluster = ["--meta", lab.meta.listen, "--key", key];
+  const check = (name: keyof typeof SCHEMAS, text: string): void => {
+    const { error } = SCHEMAS[name].safeParse(JSON.parse(text));
+    t.equal(error, undefined, `${name}: ${error?.message ?? "as published"}`);
+  };
+  // At a prompt, for a process costs more; after each command it says where it stands.
+  const files: [keyof typeof SCHEMAS, string][] = [
+    ["put", `-r ${join(dir, "tree")} /`],
+    ["get", `/tree/small ${join(dir, "back")}`],
+    ["ls", "/"],
+    ["tree", "/"],
+    ["stat", "/tree"],
+    ["info", "/tree/large /tree/small /tree"],
+    ["du", "/"],
+    ["mkdir", "/new"],
+    ["mv", "/tree/small /new"],
+    ["rm", "-r /new /tree"],
+  ];
+  const typed = files.map(([name, args]) => `${name} --json ${args}\npwd\n`).join("");
+  await writeFile(join(dir, "typed"), typed);
+  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+  const prompt = await sh(`${process.execPath} ${bin} shell ${cluster.join(" ")} < ${join(dir, "typed")}`);
+  const printed = prompt.split(/^\/\n/m);
+  for (const [i, [name]] of files.entries()) {
+    for (const line of (printed[i] ?? "").trim().split("\n")) check(name, line);
+  }
+  const others: [keyof typeof SCHEMAS, ...string[]][] = [
+    ["status"],
+    ["node ls"],
+    ["node show", "1"],
+    ["node set", "1", "--zone", "z"],
+    ["node rename", "1", "one"],
+    ["session ls"],
+    ["config get"],
+    ["config set", "replicas", "3"],
+    ["session end", "lab"],
+  ];
+  for (const [name, ...args] of others) {
+    const { code, stdout } = await bigfsd([...name.split(" "), ...args, "--json", ...cluster]);
+    t.equal(code, 0, name);
+    check(name, stdout);
+  }
+  const published = JSON.parse((await bigfsd(["schema", "status"])).stdout) as { properties: object };
+  t.match(published, { type: "object", additionalProperties: false, properties: { nodes: { type: "array" } } });
+  t.match(await bigfsd(["schema", "cat"]), { code: 2, stderr: /'cat' prints no JSON/ });
+});
+
+test("keys and volumes are made where there are none", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  t.equal((await bigfsd(["key", key])).code, 0);
+  t.equal((await stat(key)).mode & 0o777, 0o600);
+  const made = await readFile(key, "utf8");
+  t.match(made, /^[0-9a-f]{64}\n$/);
+  t.match(await bigfsd(["key", key]), { code: 1, stderr: /exists already\n {2}name a new file/ });
+  t.equal(await readFile(key, "utf8"), made);
+  const data = join(dir, "meta");
+  const create = ["volume", "create", "--data", data];
+  t.match(await bigfsd([...create, "--replicas", "2", "--min-replicas", "3"]), { code: 2 });
+  const shape = await bigfsd([...create, "--replicas", "3", "--min-replicas", "1", "--json"]);
+  t.match(JSON.parse(shape.stdout), { volume: /^[0-9a-f-]{36}$/, replicas: 3, minReplicas: 1, chunkSize: 2 ** 20 });
+  t.match(await bigfsd(create), { code: 1, stderr: /has a volume already/ });
+  t.match((await bigfsd(["completion"])).stdout, /bigfsd/);
+});
