@@ -63,10 +63,12 @@ function milliseconds({ sec, nsec }: Time = { sec: 0, nsec: 0 }): number {
   return Math.max(0, Math.min(Number.MAX_SAFE_INTEGER, sec * 1000 + Math.floor(nsec / 1_000_000)));
 }
 
-/** A time from the halves of signed milliseconds. */
+/** A time from the halves of signed milliseconds; far away, the nearest one that can be stored. */
 export function timeOf(low: number, high: number): Time {
   const ms = (high | 0) * TWO_32 + low;
   const sec = Math.floor(ms / 1000);
+  const most = Number.MAX_SAFE_INTEGER;
+  if (!Number.isSafeInteger(ms)) return { sec: Math.max(-most, Math.min(most, sec)), nsec: 0 };
   return { sec, nsec: (ms - sec * 1000) * 1_000_000 };
 }
 

@@ -25,3 +25,17 @@ test("milliseconds come as two halves, also before 1970", (t) => {
   t.same(timeOf(0, 1), { sec: 4294967, nsec: 296_000_000 });
   t.end();
 });
+
+test("a time that is too far away is the nearest one that can be stored, never one that cannot be sent", (t) => {
+  const most = Number.MAX_SAFE_INTEGER;
+  const halves = (ms: bigint) => [Number(ms & 0xffff_ffffn), Number((ms >> 32n) & 0xffff_ffffn)] as const;
+  t.same(timeOf(...halves(2n ** 53n * 1000n)), { sec: most, nsec: 0 });
+  t.same(timeOf(...halves(-(2n ** 53n) * 1000n)), { sec: -most, nsec: 0 });
+  for (let power = 50n; power < 63n; power++) {
+    for (const ms of [2n ** power + 123n, -(2n ** power) - 123n]) {
+      const { sec, nsec } = timeOf(...halves(ms));
+      t.ok(Number.isSafeInteger(sec) && nsec >= 0 && nsec < 1e9, `${ms} ms: ${sec} s, ${nsec} ns`);
+    }
+  }
+  t.end();
+});
