@@ -7,47 +7,6 @@ import { must, run, sh } from "../helpers/run.js";
 const ADDON = join(packageRoot, "mount/kernel/addon/build/Release/fuse.node");
 const BIN = join(packageRoot, "dist/daemon/cli/bin.js");
 
-/** As trees.listing, with times to the millisecond, which is what this driver carries. */
-function listing(tree: string): Promise<string> {
-  return sh(
-    String.raw`find . \( -type d -printf '%y %m - %T@ %l %p\n' \) -o -printf '%y %m %s %n %T@ %l %p\n' |
-      sed -E 's/(\.[0-9]{3})[0-9]* /\1 /' | LC_ALL=C sort`,
-    { cwd: tree },
-  );
-}
-
-function timeless(lines: string): string {
-  const without = lines.replaceAll(/ \d+\.\d{3} /g, " ");
-  return without.split("\n").sort().join("\n");
-}
-
-test("fuse-native: a copied tree is equal to the millisecond, an unpacked one but for times, through a restart", async (t) => {
-  const cluster = await TestCluster.start(t, ["--driver", "fuse-native"]);
-  const tree = join(cluster.dir, "tree");
-  await sh(
-    `mkdir tree && cp -a ${packageRoot}/node_modules/yargs tree && cd tree &&
-     ln -s yargs link && ln -s nowhere dangling && ln yargs/package.json hard && chmod 4755 yargs/LICENSE &&
-     touch -d "1999-12-31 23:59:59.123456789" yargs/index.mjs && tar --format=posix -cf ../tree.tar .`,
-    { cwd: cluster.dir },
-  );
-  const expected = await listing(tree);
-  await must("cp", ["-a", tree, join(cluster.mnt, "copied")]);
-  await sh(`mkdir unpacked && tar xpf ${tree}.tar -C unpacked`, { cwd: cluster.mnt });
-  await cluster.down();
-  await cluster.up();
-  for (const name of ["copied", "unpacked"]) {
-    const copy = join(cluster.mnt, name);
-    t.equal((await run("diff", ["-r", "--no-dereference", tree, copy])).stdout, "", name);
-    t.equal(timeless(await listing(copy)), timeless(expected), name);
-  }
-  t.equal(await listing(join(cluster.mnt, "copied")), expected, "copied: also the times");
-  // tar sets mtime alone, which libfuse does not pass on.
-  t.not(await listing(join(cluster.mnt, "unpacked")), expected, "unpacked: not the times");
-  await must("rm", ["-rf", join(cluster.mnt, "copied"), join(cluster.mnt, "unpacked")]);
-  t.equal(await sh("ls -A", { cwd: cluster.mnt }), "");
-  await cluster.staysSmall(t);
-});
-
 test("fuse-native: with --allow-other, what others make belongs to who has mounted, without set-id bits", async (t) => {
   const cluster = await TestCluster.start(t, ["--driver", "fuse-native", "--allow-other"]);
   await must("chmod", ["711", cluster.dir]);

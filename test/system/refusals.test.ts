@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type Test } from "tap";
+import { DRIVERS } from "../../mount/driver.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, run, type Outcome } from "../helpers/run.js";
@@ -71,22 +72,29 @@ test("keys and addresses that are wrong or missing are told apart", async (t) =>
   t.equal(nobody.code, 3);
 });
 
-test("a mount point that is busy, not empty, no folder or left from a crash", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const mount = (path: string) => bigfsd(["mount", path, "--data", cluster.data, "--log", join(cluster.dir, "log")]);
-  const full = join(cluster.dir, "full");
-  await mkdir(full);
-  await writeFile(join(full, "file"), "");
-  refused(t, await mount(full), /full.*not empty/, /empty folder/, "not empty");
-  refused(t, await mount(join(full, "file")), /file/, /folder/, "a file");
-  refused(t, await mount(join(full, "none")), /none/, /mkdir|folder/, "not there");
-  refused(t, await mount(cluster.mnt), /already/, /umount/, "mounted already");
-  await cluster.kill("mount");
-  t.match(await run("ls", [cluster.mnt]), { stderr: /not connected|connection abort/ }, "the crash left a dead mount");
-  await cluster.up();
-  await writeFile(join(cluster.mnt, "f"), "works again");
-  t.equal(await readFile(join(cluster.mnt, "f"), "utf8"), "works again");
-});
+for (const driver of DRIVERS) {
+  test(`a mount point that is busy, not empty, no folder or left from a crash (${driver})`, async (t) => {
+    const cluster = await TestCluster.start(t, ["--storage", "2", "--driver", driver]);
+    const options = ["--data", cluster.data, "--log", join(cluster.dir, "log"), "--driver", driver];
+    const mount = (path: string) => bigfsd(["mount", path, ...options]);
+    const full = join(cluster.dir, "full");
+    await mkdir(full);
+    await writeFile(join(full, "file"), "");
+    refused(t, await mount(full), /full.*not empty/, /empty folder/, "not empty");
+    refused(t, await mount(join(full, "file")), /file/, /folder/, "a file");
+    refused(t, await mount(join(full, "none")), /none/, /mkdir|folder/, "not there");
+    refused(t, await mount(cluster.mnt), /already/, /umount/, "mounted already");
+    await cluster.kill("mount");
+    t.match(
+      await run("ls", [cluster.mnt]),
+      { stderr: /not connected|connection abort/ },
+      "the crash left a dead mount",
+    );
+    await cluster.up();
+    await writeFile(join(cluster.mnt, "f"), "works again");
+    t.equal(await readFile(join(cluster.mnt, "f"), "utf8"), "works again");
+  });
+}
 
 test("folders of another volume or in use by another daemon are refused", async (t) => {
   const one = await TestCluster.start(t, ["--storage", "2"]);
@@ -130,22 +138,24 @@ test("folders of another volume or in use by another daemon are refused", async 
   t.equal(foreign.code, 1);
 });
 
-test("without /dev/fuse nothing is mounted and the error says what to do", async (t) => {
-  const cluster = await TestCluster.start(t, ["--storage", "2"]);
-  const other = join(cluster.dir, "other");
-  await mkdir(other);
-  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
-  // A namespace of its own whose /dev has everything that a program needs, but no fuse.
-  const outcome = await run("unshare", [
-    "-m",
-    "bash",
-    "-c",
-    `mkdir -p ${cluster.dir}/dev && mount -t tmpfs none ${cluster.dir}/dev && for n in null zero urandom random tty; do
-       touch ${cluster.dir}/dev/$n && mount --bind /dev/$n ${cluster.dir}/dev/$n; done &&
-     mount --rbind ${cluster.dir}/dev /dev && exec node ${bin} mount ${other} --data ${cluster.data} --log ${cluster.dir}/log`,
-  ]);
-  refused(t, outcome, /\/dev\/fuse/, /modprobe|fuse/, "no /dev/fuse");
-});
+for (const driver of DRIVERS) {
+  test(`without /dev/fuse nothing is mounted and the error says what to do (${driver})`, async (t) => {
+    const cluster = await TestCluster.start(t, ["--storage", "2", "--driver", driver]);
+    const other = join(cluster.dir, "other");
+    await mkdir(other);
+    const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+    // A namespace of its own whose /dev has everything that a program needs, but no fuse.
+    const outcome = await run("unshare", [
+      "-m",
+      "bash",
+      "-c",
+      `mkdir -p ${cluster.dir}/dev && mount -t tmpfs none ${cluster.dir}/dev && for n in null zero urandom random tty; do
+         touch ${cluster.dir}/dev/$n && mount --bind /dev/$n ${cluster.dir}/dev/$n; done &&
+       mount --rbind ${cluster.dir}/dev /dev && exec node ${bin} mount ${other} --data ${cluster.data} --log ${cluster.dir}/log --driver ${driver}`,
+    ]);
+    refused(t, outcome, /\/dev\/fuse/, /modprobe|fuse/, "no /dev/fuse");
+  });
+}
 
 test("misuse of the command line is told with exit code 2", async (t) => {
   const cases: [string[], RegExp][] = [
