@@ -6,24 +6,36 @@ export interface Open {
   readonly handle: number;
 }
 
+interface OpenFile extends Open {
+  path: string;
+  isReplaced: boolean;
+}
+
 /** The kernel's numbers for what is open: fuse-native carries 31 bits, and 0 means none. */
 const NUMBER_MAX = 0x7fff_ffff;
 
+/**
+ * What is open, by number; files also by the path under which libfuse knows them. That path is what the kernel takes for
+ * the file, whatever other mounts do to its name.
+ */
 export class OpenTable {
   readonly #open = new Map<number, Open>();
-  readonly #counts = new Map<number, number>();
+  readonly #files = new Map<string, Set<OpenFile>>();
   #last = 0;
-
-  get size(): number {
-    return this.#open.size;
-  }
 
   add(open: Open): number {
     do this.#last = this.#last === NUMBER_MAX ? 1 : this.#last + 1;
     while (this.#open.has(this.#last));
     this.#open.set(this.#last, open);
-    this.#counts.set(open.ino, (this.#counts.get(open.ino) ?? 0) + 1);
     return this.#last;
+  }
+
+  /** Files that are open under this path and are others count as replaced from now on. */
+  addFile(path: string, { ino, handle }: Open): number {
+    const file: OpenFile = { ino, handle, path, isReplaced: false };
+    for (const other of this.#files.get(path) ?? []) other.isReplaced ||= other.ino !== ino;
+    this.#put(path, [file]);
+    return this.add(file);
   }
 
   /** EBADF when there is none. */
@@ -31,16 +43,55 @@ export class OpenTable {
     return this.#open.get(number) ?? fail("EBADF");
   }
 
+  /**
+   * For its bytes. ESTALE: another mount has put another file in its place, which was opened since. The kernel keeps the
+   * pages of both as those of one file, so bytes of the old one would be read as those of the new one.
+   */
+  forBytes(number: number): Open {
+    const open = this.get(number);
+    return isFile(open) && open.isReplaced ? fail("ESTALE", "another mount has replaced the file") : open;
+  }
+
   remove(number: number): Open {
     const open = this.get(number);
     this.#open.delete(number);
-    const left = (this.#counts.get(open.ino) ?? 0) - 1;
-    if (left > 0) this.#counts.set(open.ino, left);
-    else this.#counts.delete(open.ino);
+    if (!isFile(open)) return open;
+    const same = this.#files.get(open.path);
+    same?.delete(open);
+    if (same?.size === 0) this.#files.delete(open.path);
     return open;
   }
 
-  isOpen(ino: number): boolean {
-    return this.#counts.has(ino);
+  /** The inode that was opened last under this path and still is open. */
+  inoAt(path: string): number | undefined {
+    return [...(this.#files.get(path) ?? [])].at(-1)?.ino;
   }
+
+  /** Whether a file is open in this folder or below it. */
+  hasBelow(folder: string): boolean {
+    for (const path of this.#files.keys()) if (path.startsWith(`${folder}/`)) return true;
+    return false;
+  }
+
+  /** libfuse knows a file, or all below a folder, by another path from now on. */
+  moved(from: string, into: string): void {
+    for (const [path, files] of [...this.#files]) {
+      if (path !== from && !path.startsWith(`${from}/`)) continue;
+      this.#files.delete(path);
+      this.#put(into + path.slice(from.length), files);
+    }
+  }
+
+  #put(path: string, files: Iterable<OpenFile>): void {
+    const all = this.#files.get(path) ?? new Set();
+    this.#files.set(path, all);
+    for (const file of files) {
+      file.path = path;
+      all.add(file);
+    }
+  }
+}
+
+function isFile(open: Open): open is OpenFile {
+  return "path" in open;
 }

@@ -84,11 +84,6 @@ export class Paths {
     return this.#hidden.delete(name);
   }
 
-  /** It is open no more. */
-  closed(ino: number): void {
-    for (const [name, hidden] of this.#hidden) if (hidden === ino) this.#hidden.delete(name);
-  }
-
   async #walk(names: readonly Name[]): Promise<number> {
     let dir = this.fs.root;
     for (const name of names) dir = (await this.child({ dir, name }))?.ino ?? fail("ENOENT");

@@ -26,7 +26,7 @@ export function fileOperations({ fs, who, paths, table }: Context): Record<strin
           truncate: (flags & O_TRUNC) !== 0,
           sync: (flags & O_DSYNC) !== 0,
         });
-        return [table.add({ ino, handle })];
+        return [table.addFile(path, { ino, handle })];
       },
     },
     read: {
@@ -35,7 +35,7 @@ export function fileOperations({ fs, who, paths, table }: Context): Record<strin
       async run(_path: string, number: number, into: Buffer, size: number, low: number, high: number) {
         const off = joined(low, high);
         if (off > Number.MAX_SAFE_INTEGER) return 0;
-        const data = fs.read(table.get(number).handle, off, size);
+        const data = fs.read(table.forBytes(number).handle, off, size);
         return (data instanceof Promise ? await data : data).copy(into, 0, 0, size);
       },
     },
@@ -45,7 +45,7 @@ export function fileOperations({ fs, who, paths, table }: Context): Record<strin
       run(_path: string, number: number, from: Buffer, size: number, low: number, high: number) {
         const off = joined(low, high);
         if (off > Number.MAX_SAFE_INTEGER) fail("EFBIG");
-        return fs.write(table.get(number).handle, off, from.subarray(0, size));
+        return fs.write(table.forBytes(number).handle, off, from.subarray(0, size));
       },
     },
     flush: {
@@ -54,11 +54,7 @@ export function fileOperations({ fs, who, paths, table }: Context): Record<strin
     },
     release: {
       name: "release",
-      run(_path: string, number: number) {
-        const { ino, handle } = table.remove(number);
-        if (!table.isOpen(ino)) paths.closed(ino);
-        return fs.release(handle);
-      },
+      run: (_path: string, number: number) => fs.release(table.remove(number).handle),
     },
     fsync: {
       name: "fsync",

@@ -1,4 +1,5 @@
-import { errnoOf, fail } from "../../../proto/errno.js";
+import { errnoOf, fail, type Errno } from "../../../proto/errno.js";
+import type { Maybe } from "../../vfs/filesystem.js";
 import type { Operation } from "../answers.js";
 import { entryInts } from "../stat.js";
 import { isHidingName, shownText, textBytes } from "../paths.js";
@@ -9,6 +10,10 @@ const S_IFREG = 0o100000;
 const SET_ID = 0o6000;
 
 export function nameOperations({ fs, who, paths, table, allowOther }: Context): Record<string, Operation> {
+  /** With its folder an open file loses its path in libfuse, which then ends this process when the file is closed. */
+  const mustHoldNothingOpen = (path: string) => {
+    if (table.hasBelow(path)) fail("EBUSY", "a file in this folder is open");
+  };
   return {
     mknod: {
       name: "mknod",
@@ -20,7 +25,7 @@ export function nameOperations({ fs, who, paths, table, allowOther }: Context): 
           await paths.taken(fs.mknod(who, dir, name, kept, rdev, 0));
         } catch (error) {
           // Another mount was faster. open(2) then looks again and knows whether an existing file will do.
-          if (isFile && isExisting(error)) fail("ESTALE");
+          if (isFile && errnoOf(error) === "EEXIST") fail("ESTALE");
           throw error;
         }
       },
@@ -51,13 +56,16 @@ export function nameOperations({ fs, who, paths, table, allowOther }: Context): 
       name: "unlink",
       async run(path: string) {
         const { dir, name } = await paths.place(path);
-        if (!paths.unhide(name)) await fs.unlink(who, dir, name);
+        if (paths.unhide(name)) return;
+        mustHoldNothingOpen(path);
+        await fs.unlink(who, dir, name);
       },
     },
     rmdir: {
       name: "rmdir",
       async run(path: string) {
         const { dir, name } = await paths.place(path);
+        mustHoldNothingOpen(path);
         await fs.rmdir(who, dir, name);
       },
     },
@@ -66,17 +74,18 @@ export function nameOperations({ fs, who, paths, table, allowOther }: Context): 
       async run(source: string, target: string) {
         const from = await paths.place(source);
         const into = await paths.place(target);
-        if (from.dir === into.dir && isHidingName(into.name)) {
+        const open = table.inoAt(source);
+        if (open !== undefined && from.dir === into.dir && isHidingName(into.name)) {
           // libfuse keeps an open file that goes. Here that takes no name: it is removed, and answers to the new one.
-          const ino = (await paths.child(from))?.ino;
-          if (ino !== undefined && table.isOpen(ino)) {
-            await fs.unlink(who, from.dir, from.name);
-            paths.hide(into.name, ino);
-            return;
-          }
+          // It may be gone already, removed by another mount.
+          await tolerating("ENOENT", () => fs.unlink(who, from.dir, from.name));
+          paths.hide(into.name, open);
+        } else {
+          mustHoldNothingOpen(target);
+          const names = { fromDir: from.dir, fromName: from.name, intoDir: into.dir, intoName: into.name };
+          await fs.rename(who, { ...names, noReplace: false, exchange: false });
         }
-        const names = { fromDir: from.dir, fromName: from.name, intoDir: into.dir, intoName: into.name };
-        await fs.rename(who, { ...names, noReplace: false, exchange: false });
+        table.moved(source, target);
       },
     },
     opendir: {
@@ -110,8 +119,12 @@ export function nameOperations({ fs, who, paths, table, allowOther }: Context): 
   };
 }
 
-function isExisting(error: unknown): boolean {
-  return errnoOf(error) === "EEXIST";
+async function tolerating(errno: Errno, work: () => Maybe<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (errnoOf(error) !== errno) throw error;
+  }
 }
 
 async function listing(fs: Context["fs"], handle: number): Promise<[string[], Uint32Array[]]> {

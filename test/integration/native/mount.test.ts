@@ -97,6 +97,79 @@ test("fuse-native: an open file outlives its name without another one, also when
   t.same([references, handles], [0, 0], "nothing is kept");
 });
 
+test("fuse-native: a folder stays while a file of it is open, which libfuse would lose and not survive", async (t) => {
+  const [mnt] = await nativeMount(t);
+  const [folder, other, empty] = [join(mnt, "a/folder"), join(mnt, "a/other"), join(mnt, "empty")];
+  await fs.mkdir(folder, { recursive: true });
+  await fs.mkdir(empty);
+  const file = await fs.open(join(folder, "file"), "w+");
+  await fs.unlink(join(folder, "file"));
+  await t.rejects(fs.rmdir(folder), { code: "EBUSY" });
+  await t.rejects(fs.rename(empty, folder), { code: "EBUSY" });
+  await fs.rename(folder, other);
+  await t.rejects(fs.rmdir(other), { code: "EBUSY" });
+  await file.write("still there");
+  t.equal((await file.read(Buffer.alloc(11), 0, 11, 0)).buffer.toString(), "still there");
+  t.equal((await file.stat()).nlink, 0);
+  await file.close();
+  await fs.rmdir(other);
+});
+
+test("fuse-native: also when another mount has moved that folder away", async (t) => {
+  const [mnt, server] = await nativeMount(t);
+  const folder = join(mnt, "folder");
+  await fs.mkdir(folder);
+  const file = await fs.open(join(folder, "file"), "w+");
+  await server.ask("renameBehind", { from: "folder", into: "away" });
+  await fs.writeFile(folder, "");
+  await t.rejects(fs.unlink(folder), { code: "EBUSY" });
+  await fs.writeFile(join(mnt, "new"), "");
+  await t.rejects(fs.rename(join(mnt, "new"), folder), { code: "EBUSY" });
+  await file.close();
+  await fs.unlink(folder);
+  t.same(await fs.readdir(join(mnt, "away")), ["file"]);
+});
+
+test("fuse-native: who opens what another mount has put in place of an open file reads only that, and the old one is ESTALE", async (t) => {
+  const [mnt, server] = await nativeMount(t);
+  const path = join(mnt, "file");
+  const start = async (handle: fs.FileHandle) => (await handle.read(Buffer.alloc(3), 0, 3, 0)).buffer.toString();
+  await fs.writeFile(path, "old".repeat(3000));
+  const before = await fs.open(path, "r+");
+  await fs.writeFile(join(mnt, "new"), "new".repeat(3000));
+  await server.ask("renameBehind", { from: "new", into: "file" });
+  t.equal(await start(before), "old", "it can be used until then");
+  const after = await fs.open(path, "r+");
+  await t.rejects(start(before), { message: /116/ });
+  await t.rejects(before.write("old"), { message: /116/ });
+  t.equal(await start(after), "new");
+  await before.close();
+  await after.close();
+  t.equal(await fs.readFile(path, "utf8"), "new".repeat(3000));
+});
+
+test("fuse-native: what another mount has replaced or removed while it is open can be removed and replaced", async (t) => {
+  const [mnt, server] = await nativeMount(t);
+  const path = join(mnt, "file");
+  await fs.writeFile(path, "old");
+  const file = await fs.open(path, "r+");
+  await fs.writeFile(join(mnt, "new"), "new");
+  await server.ask("renameBehind", { from: "new", into: "file" });
+  await fs.unlink(path);
+  t.same(await fs.readdir(mnt), [], "no name of libfuse's either");
+  t.equal(await file.readFile("utf8"), "old");
+  await file.close();
+  t.same(await fs.readdir(mnt), []);
+
+  const second = await fs.open(path, "w+");
+  await server.ask("renameBehind", { from: "file", into: "away" });
+  await fs.writeFile(join(mnt, "new"), "new");
+  await fs.rename(join(mnt, "new"), path);
+  t.equal(await fs.readFile(path, "utf8"), "new");
+  await second.close();
+  t.same((await fs.readdir(mnt)).sort(), ["away", "file"]);
+});
+
 test("fuse-native: both times arrive, to the millisecond; earlier ones than 1970 are kept but not shown", async (t) => {
   const [mnt] = await nativeMount(t);
   const script = `
