@@ -8,6 +8,7 @@ import { pino } from "pino";
 import { systemClock } from "../../daemon/common/clock.js";
 import { Registry } from "../../daemon/common/metrics.js";
 import { StartupError } from "../../daemon/common/running.js";
+import { FsError, type Errno } from "../../proto/errno.js";
 import { nameOf } from "../../proto/name.js";
 import type { Driver } from "../../mount/driver.js";
 import { mountKernel, type KernelMount } from "../../mount/kernel/mount.js";
@@ -40,8 +41,8 @@ export interface Commands {
   hold: { ask: { operation: string }; answer: undefined };
   held: { ask: Record<never, never>; answer: number };
   letGo: { ask: Record<never, never>; answer: undefined };
-  /** The operation throws something that is not an FsError, from now on. */
-  break: { ask: { operation: string }; answer: undefined };
+  /** The operation throws this FsError, or without it something else, from now on. */
+  break: { ask: { operation: string; errno?: Errno }; answer: undefined };
   mend: { ask: Record<never, never>; answer: undefined };
   /** Changes content, mode or name where the kernel does not see it. */
   rewrite: { ask: { path: string; text: string }; answer: undefined };
@@ -140,7 +141,7 @@ export async function ownMount(t: Scope, settings: Partial<MountSettings> = {}):
 class Controls {
   readonly counts: Record<string, number> = {};
   readonly #holding = new Set<string>();
-  readonly #broken = new Set<string>();
+  readonly #broken = new Map<string, Errno | undefined>();
   readonly #held: (() => void)[] = [];
 
   constructor(readonly later: boolean) {}
@@ -158,8 +159,8 @@ class Controls {
     for (const go of this.#held.splice(0)) go();
   }
 
-  break(operation: string): void {
-    this.#broken.add(operation);
+  break(operation: string, errno: Errno | undefined): void {
+    this.#broken.set(operation, errno);
   }
 
   mend(): void {
@@ -180,6 +181,8 @@ class Controls {
 
   #call(operation: string, call: () => unknown): unknown {
     this.counts[operation] = (this.counts[operation] ?? 0) + 1;
+    const errno = this.#broken.get(operation);
+    if (errno !== undefined) throw new FsError(errno);
     if (this.#broken.has(operation)) throw new TypeError(`${operation} is broken`);
     // Arguments that are only valid during the call are used in it; only the answer is late.
     const result = call();
@@ -245,7 +248,7 @@ async function obey(ask: Ask, parts: { fs: MemoryFileSystem; controls: Controls;
     case "letGo":
       return controls.letGo();
     case "break":
-      return controls.break(ask.operation);
+      return controls.break(ask.operation, ask.errno);
     case "mend":
       return controls.mend();
     case "rewrite": {
