@@ -104,8 +104,101 @@ const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
   },
 };
 
+/**
+ * The rows of the table of drivers: a row of the first table whose check, or its difference, is about the same; or a
+ * check of its own, for each driver where they differ.
+ */
+const OF_DRIVERS: Readonly<Record<string, { readonly as: string } | Readonly<Record<Driver, string>>>> = {
+  "names, targets": { as: "names" },
+  times: { as: "times" },
+  "mtime or atime alone": {
+    own: `
+    put("f", b""); os.utime("f", (5, 7)); subprocess.run(["touch", "-m", "-d", "@9", "f"], check=True)
+    s = os.stat("f"); assert (s.st_atime, s.st_mtime) == (5, 9)`,
+    "fuse-native": `
+    put("f", b""); os.utime("f", (5, 7)); subprocess.run(["touch", "-m", "-d", "@9", "f"], check=True)
+    s = os.stat("f"); assert (s.st_atime, s.st_mtime) == (5, 7)`,
+  },
+  "both times": same(`
+    put("f", b""); os.utime("f", (5, 7)); subprocess.run(["cp", "-p", "f", "g"], check=True)
+    s = os.stat("g"); assert (s.st_atime, s.st_mtime) == (5, 7)
+    subprocess.run(["touch", "g"], check=True); s = os.stat("g"); assert s.st_atime > 7 and s.st_mtime > 7`),
+  "owner of what is made": {
+    own: `
+    nobody(lambda: os.close(os.open("f", os.O_CREAT | os.O_WRONLY, 0o6755)))
+    s = os.stat("f"); assert (s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)) == (65534, 65534, 0o6755), s`,
+    "fuse-native": `
+    nobody(lambda: os.close(os.open("f", os.O_CREAT | os.O_WRONLY, 0o6755)))
+    s = os.stat("f"); assert (s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)) == (0, 0, 0o755), s`,
+  },
+  "set-id programs": same(`
+    options = [l.split()[5].split(",") for l in open("/proc/self/mountinfo") if l.split()[4] == second]
+    assert len(options) == 1 and {"nosuid", "nodev"} <= set(options[0]), options`),
+  rename: { as: "rename" },
+  "unlink of open files": {
+    own: `
+    os.mkdir("d"); fd = os.open("d/f", os.O_RDWR | os.O_CREAT); os.unlink("d/f"); os.rmdir("d")
+    os.write(fd, b"still"); assert os.pread(fd, 9, 0) == b"still"; os.close(fd)`,
+    "fuse-native": `
+    os.mkdir("d"); fd = os.open("d/f", os.O_RDWR | os.O_CREAT); os.unlink("d/f"); assert os.listdir("d") == []
+    fails(errno.EBUSY, lambda: os.rmdir("d")); os.write(fd, b"still"); assert os.pread(fd, 9, 0) == b"still"
+    os.close(fd); os.rmdir("d")`,
+  },
+  fallocate: { as: "sparse files" },
+  SEEK_HOLE: { as: "sparse files" },
+  copy_file_range: { as: "copy_file_range" },
+  "inode numbers": {
+    own: `
+    put("f", b""); assert os.stat("f").st_ino >= 1 << 32`,
+    "fuse-native": `
+    put("f", b""); assert os.stat("f").st_ino < 1 << 32`,
+  },
+  "hard links": {
+    own: `
+    put("f", b"one"); os.link("f", "g"); a = os.open("f", os.O_RDWR); b = os.open("g", os.O_RDWR)
+    fcntl.flock(a, fcntl.LOCK_EX); fails(errno.EAGAIN, lambda: fcntl.flock(b, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    assert os.stat("f").st_ino == os.stat("g").st_ino; os.pwrite(a, b"two", 0); assert os.pread(b, 3, 0) == b"two"`,
+    "fuse-native": `
+    put("f", b"one"); os.link("f", "g"); a = os.open("f", os.O_RDWR); b = os.open("g", os.O_RDWR)
+    fcntl.flock(a, fcntl.LOCK_EX); fcntl.flock(b, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert os.stat("f").st_ino == os.stat("g").st_ino; os.pwrite(a, b"two", 0); assert get("g") == b"two"`,
+  },
+  writes: {
+    own: `
+    put(other("f"), b""); before = asked("write"); put(other("f"), b"x" * (4 << 20)); assert asked("write") - before == 4`,
+    "fuse-native": `
+    put(other("f"), b""); before = asked("write"); put(other("f"), b"x" * (4 << 20)); assert asked("write") - before == 32`,
+  },
+  "kernel's cache of names": {
+    own: `
+    put(other("f"), b"")
+    # As soon as there is a lease: both mounts have changed this folder.
+    while asking(lambda: os.stat(other("f"))) > 10: pass`,
+    "fuse-native": `
+    put(other("f"), b""); assert asking(lambda: os.stat(other("f"))) >= 100`,
+  },
+  "kernel's cache of data": {
+    own: `
+    put("f", b"one"); fd = os.open(other("f"), os.O_RDONLY); assert os.pread(fd, 9, 0) == b"one"
+    put("f", b"two"); assert os.pread(fd, 9, 0) == b"two"`,
+    "fuse-native": `
+    put("f", b"one"); fd = os.open(other("f"), os.O_RDONLY); assert os.pread(fd, 9, 0) == b"one"
+    put("f", b"two"); assert get(other("f")) == b"two" and os.pread(fd, 9, 0) == b"two"`,
+  },
+  "locks between": { as: "locks" },
+  "ends when unmounted": same(`
+    put("f", b"x"); log = second + "/../cluster/log/second.log"
+    pid = [json.loads(line)["pid"] for line in open(log) if '"mounted"' in line][-1]
+    subprocess.run(["umount", second], check=True)
+    while os.path.exists("/proc/%d" % pid): pass`),
+};
+
+function same(check: string): Record<Driver, string> {
+  return { own: check, "fuse-native": check };
+}
+
 const PRELUDE = `
-import ctypes, errno, fcntl, mmap, os, stat, subprocess, sys
+import ctypes, errno, fcntl, json, mmap, os, re, stat, subprocess, sys, urllib.request
 libc = ctypes.CDLL(None, use_errno=True)
 def checked(result):
     if result != 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -119,31 +212,67 @@ def fails(code, work):
     try: work()
     except OSError as error: assert error.errno == code, error
     else: raise AssertionError("it should have failed with " + errno.errorcode[code])
-here, second = sys.argv[1:3]
+def nobody(work):
+    os.chmod(".", 0o777); child = os.fork()
+    if child == 0:
+        os.setgroups([]); os.setgid(65534); os.setuid(65534); work(); os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+here, second, http = sys.argv[1:4]
 def other(name): return os.path.join(second, os.path.basename(here), name)
+def asked(*ops):
+    """How often the kernel has asked the second mount."""
+    text = urllib.request.urlopen("http://%s/metrics" % http).read().decode()
+    found = re.findall(r'^bigfs_mount_operation_seconds_count{op="(.*)"} (\\d+)', text, re.M)
+    return sum(int(n) for op, n in found if op in ops)
+def asking(work):
+    """How often it asks for names and attributes when this is done 100 times."""
+    before = asked("lookup", "getattr")
+    for _ in range(100): work()
+    return asked("lookup", "getattr") - before
 os.mkdir(here); os.chdir(here)
 `;
 
-test("every row of the README's table has a check", async (t) => {
+/** The first cells of the table under this heading of the README. */
+async function rowsUnder(heading: string): Promise<string[]> {
   const readme = await readFile(join(packageRoot, "README.md"), "utf8");
-  const table = /## POSIX\n(.*?)\n## /s.exec(readme)?.[1] ?? "";
+  const table = new RegExp(`## ${heading}\\n(.*?)\\n## `, "s").exec(readme)?.[1] ?? "";
   const rows = table.split("\n").flatMap((line) => /^\| (\S.*?) +\|/.exec(line)?.[1]?.replaceAll("`", "") ?? []);
-  const named = rows.filter((row) => row !== "what" && !row.startsWith("-"));
-  t.ok(named.length > 10, "the table was found");
-  t.same(
-    named.filter((row) => !Object.keys(CHECKS).some((start) => row.startsWith(start))),
-    [],
-    "each row has a check",
-  );
-});
+  return rows.filter((row) => row !== "what" && !row.startsWith("-"));
+}
+
+for (const [heading, checks] of [
+  ["POSIX", CHECKS],
+  ["Two drivers", OF_DRIVERS],
+] as const) {
+  test(`every row of the README's table "${heading}" has a check`, async (t) => {
+    const rows = await rowsUnder(heading);
+    t.ok(rows.length > 10, "the table was found");
+    const starts = Object.keys(checks);
+    t.same(
+      rows.filter((row) => !starts.some((start) => row.startsWith(start))),
+      [],
+      "each row has a check",
+    );
+    t.same(
+      starts.filter((start) => !rows.some((row) => row.startsWith(start))),
+      [],
+      "each check has a row",
+    );
+  });
+}
 
 for (const driver of DRIVERS) {
-  test(`every row of the README's table is true with the driver ${driver}, or differs as declared`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
-    const second = await cluster.mountAgain("second", ["--driver", driver]);
-    for (const [index, [row, check]] of Object.entries({ ...CHECKS, ...DIFFERENT[driver] }).entries()) {
+  test(`every row of the README's tables is true with the driver ${driver}, or differs as declared`, async (t) => {
+    const cluster = await TestCluster.start(t, ["--driver", driver, "--allow-other"]);
+    await must("chmod", ["711", cluster.dir]);
+    const second = await cluster.mountAgain("second", ["--driver", driver, "--http", "127.0.0.1:0"]);
+    const log = await readFile(join(cluster.data, "log/second.log"), "utf8");
+    const http = /"http":"([^"]+)"/.exec(log)?.[1] ?? "";
+    const own = Object.entries(OF_DRIVERS).flatMap(([row, found]) => ("as" in found ? [] : [[row, found[driver]]]));
+    const checks = [...Object.entries({ ...CHECKS, ...DIFFERENT[driver] }), ...own] as [string, string][];
+    for (const [index, [row, check]] of checks.entries()) {
       const program = PRELUDE + check.replaceAll("\n    ", "\n");
-      await t.resolves(must("python3", ["-c", program, join(cluster.mnt, `check${index}`), second]), row);
+      await t.resolves(must("python3", ["-c", program, join(cluster.mnt, `check${index}`), second, http]), row);
     }
   });
 }
