@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { systemClock, type Clock } from "../../daemon/common/clock.js";
 import { FsError } from "../../proto/errno.js";
 import { addonIfBuilt } from "./addon.js";
-import { runFusermount } from "./fusermount.js";
+import { runFusermount, runUmount } from "./fusermount.js";
 import { findMount, MOUNT_TYPE } from "./mountinfo.js";
 import { canonicalPath, liveness } from "./place.js";
 import { Workers } from "./workers.js";
@@ -53,7 +53,7 @@ export async function detach(
   { how, privileged }: { how: "plain" | "lazy" | "force"; privileged: boolean },
 ): Promise<FsError | undefined> {
   const addon = privileged ? addonIfBuilt() : undefined;
-  if (addon === undefined) return byHelper(path, how);
+  if (addon === undefined) return byHelper(path, how, privileged);
   const workers = new Workers(addon);
   try {
     if (how === "force") await workers.unmount(path, "force");
@@ -69,8 +69,15 @@ export async function detach(
   }
 }
 
-async function byHelper(path: string, how: "plain" | "lazy" | "force"): Promise<FsError | undefined> {
-  const { ok, message } = await runFusermount(["-u", ...(how === "plain" ? [] : ["-z"]), "--", path]);
+/** Root need not have fusermount3: libfuse 2 mounts without it. */
+async function byHelper(
+  path: string,
+  how: "plain" | "lazy" | "force",
+  privileged: boolean,
+): Promise<FsError | undefined> {
+  const { ok, message } = await (privileged
+    ? runUmount([...(how === "plain" ? [] : [how === "force" ? "-fl" : "-l"]), "--", path])
+    : runFusermount(["-u", ...(how === "plain" ? [] : ["-z"]), "--", path]));
   return ok ? undefined : busy(path, message);
 }
 

@@ -10,18 +10,36 @@ type Handler = (thread: Buffer, opcode: number, ...args: unknown[]) => void;
 
 /** An instance of fuse-native 2.2.6, with the members that its own code calls by name. */
 export interface FuseNative {
-  mount(done: (error?: Error | null) => void): void;
-  /** The option for libfuse, with its -o. */
-  _fuseOptions: () => string;
-  readonly _thread: Buffer | null;
+  /** Called when the kernel has said hello. */
+  _openCallback: (() => void) | null;
+  /** What the addon works with as long as this process lives. */
+  _thread: Buffer | null;
+  readonly _malloc: (size: number) => Buffer;
+  readonly _getImplementedArray: () => Uint32Array;
   _handlers: readonly Handler[];
   [operation: `_op_${string}`]: (signal: Signal, ...args: unknown[]) => void;
 }
 
 interface Package {
   readonly Fuse: new (mountpoint: string, operations: object, opts: object) => FuseNative;
+  readonly addon: Addon;
+}
+
+interface Addon {
+  /** Bytes of what the other two call its thread. */
+  readonly sizeof_fuse_thread_t: number;
+  /** `options` is the option for libfuse, with its -o. Throws when libfuse cannot mount. */
+  fuse_native_mount(
+    mountpoint: string,
+    options: string,
+    thread: Buffer,
+    fuse: FuseNative,
+    malloc: FuseNative["_malloc"],
+    handlers: readonly Handler[],
+    implemented: Uint32Array,
+  ): void;
   /** Lets the event loop end when nothing else keeps it. */
-  readonly release: (mountpoint: string, thread: Buffer) => void;
+  fuse_native_unmount(mountpoint: string, thread: Buffer): void;
 }
 
 /** dlopen(3): the library stays when its handle is closed. */
@@ -40,11 +58,8 @@ function load(require: NodeJS.Require): Package {
     const inside = createRequire(require.resolve("fuse-native"));
     return withLibrary(inside, () => {
       const Fuse = require("fuse-native") as Package["Fuse"];
-      const find = inside("node-gyp-build") as (folder: string) => {
-        fuse_native_unmount: Package["release"];
-      };
-      const addon = find(inside.resolve("./package.json").replace(/[/\\]package\.json$/, ""));
-      return { Fuse, release: (mountpoint, thread) => addon.fuse_native_unmount(mountpoint, thread) };
+      const find = inside("node-gyp-build") as (folder: string) => Addon;
+      return { Fuse, addon: find(inside.resolve("./package.json").replace(/[/\\]package\.json$/, "")) };
     });
   } catch (cause) {
     throw new StartupError("the package fuse-native cannot be loaded", {

@@ -38,7 +38,7 @@ const NO_CACHE: KernelCache = {
 /** Mounts `fs` by fuse-native; resolves when it can be used. StartupError: it cannot be mounted, and what to do. */
 export async function mountNative(fs: FileSystem, opts: NativeOptions): Promise<KernelMount> {
   const { allowOther, readOnly } = opts;
-  const { Fuse, release } = loadFuseNative();
+  const { Fuse, addon } = loadFuseNative();
   const folder = await prepareMountpoint(opts.mountpoint, opts);
   if (Buffer.byteLength(folder) > MOUNTPOINT_MAX) {
     throw new StartupError(`the mount point has more than ${MOUNTPOINT_MAX} bytes`, { hint: "take a shorter path" });
@@ -49,14 +49,29 @@ export async function mountNative(fs: FileSystem, opts: NativeOptions): Promise<
   const answers = new Answers(opts);
   const operations = { ...attributeOperations(context), ...fileOperations(context), ...nameOperations(context) };
   const fuse = new Fuse(folder, operations, { timeout: false });
-  fuse._fuseOptions = () => libfuseOptions({ allowOther, readOnly });
   bind(fuse, operations, answers);
   fs.attach(NO_CACHE);
   const others = await openDevices();
-  await mounted(fuse, folder, allowOther);
+  const thread = Buffer.alloc(addon.sizeof_fuse_thread_t);
+  await mounted(allowOther, folder, (done) => {
+    fuse._openCallback = done;
+    fuse._thread = thread;
+    const implemented = fuse._getImplementedArray();
+    const options = libfuseOptions({ allowOther, readOnly });
+    // Its own mount() refuses folders on which something else is mounted, as in containers.
+    addon.fuse_native_mount(folder, options, thread, fuse, fuse._malloc, fuse._handlers, implemented);
+  });
   const device = (await openDevices()).find((fd) => !others.includes(fd));
   const id = (await findMount(folder))?.id;
-  return new NativeMount({ ...opts, fs, folder, id, device, answers, release: () => release(folder, threadOf(fuse)) });
+  return new NativeMount({
+    ...opts,
+    fs,
+    folder,
+    id,
+    device,
+    answers,
+    release: () => addon.fuse_native_unmount(folder, thread),
+  });
 }
 
 function bind(fuse: FuseNative, operations: Record<string, Operation>, answers: Answers): void {
@@ -66,15 +81,9 @@ function bind(fuse: FuseNative, operations: Record<string, Operation>, answers: 
   withMtime(fuse);
 }
 
-function threadOf(fuse: FuseNative): Buffer {
-  return fuse._thread ?? Buffer.alloc(0);
-}
-
-async function mounted(fuse: FuseNative, folder: string, allowOther: boolean): Promise<void> {
+async function mounted(allowOther: boolean, folder: string, mount: (done: () => void) => void): Promise<void> {
   try {
-    await new Promise<void>((resolve, reject) => {
-      fuse.mount((error) => (error === null || error === undefined ? resolve() : reject(error)));
-    });
+    await new Promise<void>((resolve) => mount(resolve));
   } catch (cause) {
     const other = allowOther ? "; --allow-other needs user_allow_other in /etc/fuse.conf" : "";
     throw new StartupError(`mounting at ${folder} by fuse-native failed: ${(cause as Error).message}`, {

@@ -1,5 +1,3 @@
-import type { FuseNative } from "./binding.js";
-
 export interface NativeMountOptions {
   readonly allowOther: boolean;
   readonly readOnly: boolean;
@@ -9,7 +7,7 @@ export interface NativeMountOptions {
  * The options for libfuse, which fuse-native would put together with losses: what is "0" or unknown to it it drops.
  * Nothing tells the kernel to forget, so it keeps no names and attributes, and pages only while a file is open.
  */
-export function libfuseOptions({ allowOther, readOnly }: NativeMountOptions): ReturnType<FuseNative["_fuseOptions"]> {
+export function libfuseOptions({ allowOther, readOnly }: NativeMountOptions): string {
   const options = [
     "fsname=bigfs",
     "subtype=bigfs",
