@@ -131,25 +131,24 @@ class NativeMount implements KernelMount {
   }
 
   async unmount(): Promise<void> {
-    const { clock, folder, log } = this.#parts;
-    if (await this.#isThere()) {
-      const privileged = isRoot();
-      const busy = await detach(folder, { how: "plain", privileged });
-      if (busy !== undefined) {
-        log.debug({ err: busy, mountpoint: folder }, "unmounting lazily");
-        const failed = await detach(folder, { how: "lazy", privileged });
-        if (failed !== undefined) throw failed;
-      }
-    }
-    clock.after(LINGER_MS, this.#onEnded);
+    await this.#detach();
+    this.#parts.clock.after(LINGER_MS, this.#onEnded);
     await this.#watch.runOnce();
     const error = await this.ended;
     if (error !== undefined) throw error;
   }
 
-  async #isThere(): Promise<boolean> {
-    const there = await findMount(this.#parts.folder);
-    return there !== undefined && there.id === this.#parts.id;
+  /** Takes our mount out of the tree, if it is there. */
+  async #detach(): Promise<void> {
+    const { folder, id, log } = this.#parts;
+    const there = await findMount(folder);
+    if (there === undefined || there.id !== id) return;
+    const privileged = isRoot();
+    const busy = await detach(folder, { how: "plain", privileged });
+    if (busy === undefined) return;
+    log.debug({ err: busy, mountpoint: folder }, "unmounting lazily");
+    const failed = await detach(folder, { how: "lazy", privileged });
+    if (failed !== undefined) throw failed;
   }
 
   async #look(): Promise<void> {
@@ -160,6 +159,8 @@ class NativeMount implements KernelMount {
   async #finish(): Promise<Error | undefined> {
     const { answers, fs, release } = this.#parts;
     try {
+      // It is still there when the connection was aborted.
+      await this.#detach();
       await answers.idle();
       answers.end();
       await fs.drain();

@@ -8,6 +8,9 @@ import { ownMount, type MountSettings } from "../../helpers/mount-process.js";
 
 const run = promisify(execFile);
 
+const isRoot = process.getuid?.() === 0;
+const root = isRoot ? {} : { skip: "only root may do this" };
+
 function nativeMount(t: Parameters<typeof ownMount>[0], settings: Partial<MountSettings> = {}) {
   return ownMount(t, { ...settings, driver: "fuse-native" });
 }
@@ -70,6 +73,20 @@ test("fuse-native: what is under way when it is stopped is answered, and it ends
   t.equal(await server.exited(), 0);
   t.equal(await isMounted(mnt), false);
 });
+
+test(
+  "fuse-native: a connection that is aborted ends the mount, and leaves the folder free although it is in use",
+  root,
+  async (t) => {
+    const [mnt, server] = await nativeMount(t);
+    const file = await fs.open(join(mnt, "file"), "w+");
+    await t.rejects(run("umount", ["-f", mnt]), /busy/);
+    t.equal(await server.exited(), 0);
+    t.equal(await isMounted(mnt), false);
+    await t.rejects(file.stat(), { code: "ENOTCONN" });
+    await file.close().catch(() => undefined);
+  },
+);
 
 test("fuse-native: after kill -9 programs are told, and the folder is mounted again over the dead mount", async (t) => {
   const [mnt, server] = await nativeMount(t);
