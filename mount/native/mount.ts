@@ -161,8 +161,8 @@ class NativeMount implements KernelMount {
     try {
       // It is still there when the connection was aborted.
       await this.#detach();
-      await answers.idle();
       answers.end();
+      await answers.idle();
       await fs.drain();
       return undefined;
     } catch (error) {

@@ -88,6 +88,22 @@ test(
   },
 );
 
+test("fuse-native: who goes on with an open file when it is stopped is refused in the end, while others are waited for", async (t) => {
+  const [mnt, server] = await nativeMount(t);
+  const file = await fs.open(join(mnt, "file"), "w+");
+  await server.ask("hold", { operation: "fsync" });
+  const syncing = file.sync();
+  while ((await server.ask("held", {})) < 1);
+  const stopping = server.ask("unmount", {});
+  const isServed = () => file.stat().then(Boolean, () => false);
+  while (await isServed());
+  await server.ask("letGo", {});
+  await syncing;
+  await stopping;
+  t.equal(await server.exited(), 0);
+  await file.close().catch(() => undefined);
+});
+
 test("fuse-native: after kill -9 programs are told, and the folder is mounted again over the dead mount", async (t) => {
   const [mnt, server] = await nativeMount(t);
   const file = await fs.open(join(mnt, "file"), "w+");
