@@ -42,7 +42,8 @@ typedef struct {
 typedef struct {
   pthread_mutex_t lock;
   lane_t lanes[LANES];
-  int alive; /* threads of all lanes */
+  int alive;   /* threads of all lanes */
+  int running; /* jobs */
   bool stopping;
   napi_threadsafe_function done;
 } workers_t;
@@ -70,6 +71,7 @@ static job_t *take(workers_t *workers, lane_t *lane) {
     lane->first = job->next;
     if (lane->first == NULL) lane->last = NULL;
     lane->waiting--;
+    workers->running++;
   }
   pthread_mutex_unlock(&workers->lock);
   return job;
@@ -80,6 +82,9 @@ static void *work(void *argument) {
   free(argument);
   for (job_t *job; (job = take(place.workers, place.lane)) != NULL;) {
     job->result = run(job);
+    pthread_mutex_lock(&place.workers->lock);
+    place.workers->running--;
+    pthread_mutex_unlock(&place.workers->lock);
     napi_status told = napi_call_threadsafe_function(place.workers->done, job, napi_tsfn_nonblocking);
     if (told == napi_ok) continue;
     free(job);
@@ -244,8 +249,9 @@ napi_value workers_unmount(napi_env env, napi_callback_info info) {
 }
 
 /*
- * stopWorkers(handle): the threads end when the jobs that wait are done; until then they do not keep the process alive
- * any more, as they did before. The handle must not be used again.
+ * stopWorkers(handle): the threads end when the jobs that wait are done. Jobs that are under way do not keep the process
+ * alive any more; threads without one do, for the moment until they have ended: a process that ends before them takes
+ * away what they still have to release. The handle must not be used again.
  */
 napi_value workers_stop(napi_env env, napi_callback_info info) {
   napi_value args[1];
@@ -253,9 +259,13 @@ napi_value workers_stop(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, 1, args) || !to_workers(env, args[0], &workers)) return NULL;
   pthread_mutex_lock(&workers->lock);
   workers->stopping = true;
-  for (int i = 0; i < LANES; i++) pthread_cond_broadcast(&workers->lanes[i].wake);
+  bool under_way = workers->running > 0;
+  for (int i = 0; i < LANES; i++) {
+    under_way = under_way || workers->lanes[i].waiting > 0;
+    pthread_cond_broadcast(&workers->lanes[i].wake);
+  }
   pthread_mutex_unlock(&workers->lock);
-  napi_unref_threadsafe_function(env, workers->done);
+  if (under_way) napi_unref_threadsafe_function(env, workers->done);
   napi_release_threadsafe_function(workers->done, napi_tsfn_release);
   return NULL;
 }
