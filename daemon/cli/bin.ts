@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import yargs, { type Argv } from "yargs";
 import { hideBin } from "yargs/helpers";
-import { type Command, type CommandModule, commandOf } from "./command.js";
+import { printable } from "../../mount/files/path.js";
+import { type Command, type CommandModule, commandOf, withoutDoubleDash } from "./command.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "./exit.js";
+import { endInOrder } from "./interrupt.js";
 import { packageVersion } from "./version.js";
 
 /** What is needed for each command is loaded for it alone; for the help, all of it. */
@@ -66,10 +68,19 @@ async function end(work: () => Promise<number>): Promise<void> {
   process.stdout.write("", () => process.exit(code));
 }
 
+// Who reads the output has had enough, or what it goes to is full: the rest is for nobody.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  const isClosed = error.code === "EPIPE";
+  if (!isClosed) process.stderr.write(`bigfsd: the output: ${explain(error)}\n`);
+  const code = isClosed ? EXIT.closed : EXIT.failed;
+  if (!endInOrder(code)) process.exit(code);
+});
+process.stderr.on("error", () => {});
+
 const args = hideBin(process.argv);
 const [first = ""] = args;
 const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
-let cli: Argv = yargs(args)
+let cli: Argv = yargs(withoutDoubleDash(args))
   .scriptName("bigfsd")
   .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder");
 for (const load of only === undefined ? Object.values(COMMANDS) : [only]) cli = (await load()).addTo(cli, end);
@@ -83,7 +94,8 @@ await cli
   .fail((message: string | null, error: Error | undefined) => {
     // yargs gives either a message (misuse) or an error that a builder threw.
     if (error !== undefined && !(error instanceof UsageError) && message === null) throw error;
-    process.stderr.write(`bigfsd: ${message ?? error?.message ?? ""}\nTry 'bigfsd --help'.\n`);
+    const help = `bigfsd ${only === undefined ? "" : `${first} `}--help`;
+    process.stderr.write(`bigfsd: ${printable(message ?? error?.message ?? "")}\nTry '${help}'.\n`);
     process.exit(EXIT.misuse);
   })
   .parseAsync();

@@ -44,6 +44,13 @@ export function commandOf<A>(module: CommandModule<A>): Command {
   });
 }
 
+/** yargs gives a command nothing of what follows `--`: such words are given to it as paths. */
+export function withoutDoubleDash(words: readonly string[]): string[] {
+  const at = words.indexOf("--");
+  if (at === -1) return [...words];
+  return [...words.slice(0, at), ...words.slice(at + 1).map((word) => (word.startsWith("-") ? `./${word}` : word))];
+}
+
 /** Commands under a common word, as `node ls`. */
 export function groupOf(name: string, describe: string, commands: readonly Command[]): Command {
   return {

@@ -66,6 +66,7 @@ const status = z.strictObject({
 const file = z.strictObject({
   path: z.string().describe("escaped: \\n, \\t, \\\\, \\xff"),
   type: z.enum(["file", "folder", "link", "fifo", "socket", "character device", "block device"]),
+  target: z.string().optional().describe("of a link: where it leads, escaped"),
   ino: id,
   mode: z.string().regex(/^[0-7]{4}$/),
   uid: count,

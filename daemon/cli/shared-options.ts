@@ -11,9 +11,21 @@ import { OptionError, UsageError, explain } from "./exit.js";
 /** Options of everything that talks to a metadata daemon. */
 export function withCluster<T>(yargs: Argv<T>) {
   return yargs
-    .option("meta", { type: "string", describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]" })
-    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
-    .option("data", { type: "string", describe: "folder of a cluster started by 'bigfsd up'" });
+    .option("meta", {
+      type: "string",
+      describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]",
+      coerce: once("meta"),
+    })
+    .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]", coerce: once("key") })
+    .option("data", { type: "string", describe: "folder of a cluster started by 'bigfsd up'", coerce: once("data") });
+}
+
+/** yargs makes a list of an option that is given again. */
+function once(name: string): (value: string | undefined) => string | undefined {
+  return (value: unknown) => {
+    if (value === undefined || typeof value === "string") return value;
+    throw new UsageError(`--${name} is given more than once`);
+  };
 }
 
 /** Options of everything that goes on running. */

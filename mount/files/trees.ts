@@ -1,14 +1,24 @@
 /** Whole folders: copied in and out, and removed. */
-import { type FileHandle, lstat, mkdir, open, readdir, readlink, rm, symlink } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, symlink } from "node:fs/promises";
 import type { Clock } from "../../daemon/common/clock.js";
-import { FsError, errnoOf, fail } from "../../proto/errno.js";
+import { FsError, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import { type Name, nameOf } from "../../proto/name.js";
 import { type Files, type Node, type Place, isFolder, isLink } from "./files.js";
-import { type LocalPath, inFolder, shownLocal } from "./local-path.js";
+import { type LocalPath, beside, inFolder, localName, shownLocal } from "./local-path.js";
 import { shownName } from "./path.js";
 import { Pool } from "./pool.js";
-import { type TransferOptions, getFile, isPart, preserve, preserveLocal, putFile } from "./transfer.js";
+import {
+  type TransferOptions,
+  getFile,
+  ignoreMissing,
+  isPart,
+  mustBeReplaceable,
+  partName,
+  preserve,
+  preserveLocal,
+  putFile,
+} from "./transfer.js";
 
 /** Files under way at a time: each waits for disks and the network most of its time. */
 const PARALLEL = 16;
@@ -48,6 +58,7 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
       );
       for (const bytes of await readdir(path, { encoding: "buffer" })) {
         const name = nameOf(bytes);
+        if (isPart("get", name)) continue;
         await walk.entry(inFolder(path, name), (below) =>
           put(below, { dir: node.ino, name, node: there.get(name)?.node }),
         );
@@ -74,16 +85,11 @@ export async function getTree(files: Files, node: Node, local: LocalPath, opts: 
           throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
         return walk.file(path, from.attr.size, (own) => getFile(files, from, path, own));
       }
-      const isNew = await mkdir(path).then(
-        () => true,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== "EEXIST") throw error;
-          return false;
-        },
-      );
+      const isNew = await makeLocal(path);
       const names = new Set<string>();
       for (const entry of await files.list(from.ino)) {
         names.add(entry.name);
+        if (isPart("put", entry.name)) continue;
         await walk.entry(inFolder(path, entry.name), (below) => get(below, entry.node));
       }
       walk.finally(path, async () => {
@@ -93,6 +99,18 @@ export async function getTree(files: Files, node: Node, local: LocalPath, opts: 
     };
     await walk.entry(local, (path) => get(path, node));
   });
+}
+
+/** Whether the folder is new. What somebody else may have put there, a link above all, is not written through. */
+async function makeLocal(path: LocalPath): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  if (!(await lstat(path)).isDirectory()) fail("ENOTDIR", "there is something that is no folder");
+  return false;
 }
 
 /** Removes a name and everything below it. Returns how many could not be removed. */
@@ -180,9 +198,7 @@ async function removeStale(
 ): Promise<void> {
   const now = await files.child(part.dir, part.name);
   if (now === undefined || clock.now().sec - (now.node.attr.mtime?.sec ?? 0) < STALE_SEC) return;
-  await files.remove(part, false).catch((error: unknown) => {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  });
+  await files.remove(part, false).catch(ignoreMissing);
 }
 
 async function removeLocalStale(
@@ -195,7 +211,8 @@ async function removeLocalStale(
     if (!isPart("get", name) || keep.has(name)) continue;
     const path = inFolder(folder, name);
     const stat = await lstat(path).catch(() => undefined);
-    if (stat?.isFile() === true && clock.now().sec - stat.mtimeMs / 1000 > STALE_SEC) await rm(path, { force: true });
+    const isOurs = stat?.isFile() === true || stat?.isSymbolicLink() === true;
+    if (isOurs && clock.now().sec - stat.mtimeMs / 1000 > STALE_SEC) await rm(path, { force: true });
   }
 }
 
@@ -211,16 +228,31 @@ async function finishLocal(path: LocalPath, attr: Attr, opts: { preserve: boolea
   }
 }
 
+/** Like a file, a link has its name when it is made, and what was there is there until then. */
 async function putLink(files: Files, local: LocalPath, place: Place): Promise<void> {
   const { fs, who } = files;
+  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
   const target = await readlink(local, { encoding: "buffer" });
-  if (place.node !== undefined) await files.remove(place, false);
-  const { attr } = await fs.symlink(who, place.dir, place.name, target);
+  const part = { dir: place.dir, name: partName("put", [place.name, target.toString("latin1")]) };
+  await files.remove(part, false).catch(ignoreMissing);
+  const { attr } = await fs.symlink(who, part.dir, part.name, target);
   if (attr !== undefined) fs.forget(attr.ino, 1);
+  await files.rename(part, place).catch(async (error: unknown) => {
+    await files.remove(part, false).catch(ignoreMissing);
+    throw error;
+  });
 }
 
 async function getLink(files: Files, node: Node, local: LocalPath): Promise<void> {
   const target = await files.fs.readlink(files.who, node.ino);
-  await rm(local, { force: true });
-  await symlink(target, local);
+  const part = beside(local, partName("get", [localName(local), target.toString("latin1")]));
+  await rm(part, { force: true });
+  await symlink(target, part);
+  try {
+    await mustBeReplaceable(local, { follow: false });
+    await rename(part, local);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
+import { parseLocal } from "../../../mount/files/local-path.js";
 import { parsePath } from "../../../mount/files/path.js";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
@@ -15,7 +16,7 @@ export function withFiles<T>(yargs: Argv<T>) {
     alias: "e",
     type: "boolean",
     default: false,
-    describe: "paths of the cluster are written as 'ls' shows them: \\n, \\t, \\\\, \\xff",
+    describe: "paths are written as 'ls' shows them: \\n, \\t, \\\\, \\xff",
   });
 }
 
@@ -79,6 +80,7 @@ export async function openJob(
     cluster,
     signal,
     path: (text: string) => parsePath(text, args.escaped),
+    local: (text: string) => parseLocal(text, args.escaped),
   };
   return { job, stop: () => client.stop() };
 }
