@@ -2,6 +2,7 @@
 import yargs, { type Argv } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { printable } from "../../mount/files/path.js";
+import { keepAlive } from "../common/clock.js";
 import { type Command, type CommandModule, commandOf, withoutDoubleDash } from "./command.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "./exit.js";
 import { endInOrder } from "./interrupt.js";
@@ -58,6 +59,7 @@ function onFiles(name: string): () => Promise<Command> {
 /** Runs a command and ends the process with its code. */
 async function end(work: () => Promise<number>): Promise<void> {
   let code: number;
+  keepAlive();
   try {
     code = await work();
   } catch (error) {

@@ -56,8 +56,8 @@ export function isPart(kind: keyof typeof PARTS, name: string): boolean {
  */
 export async function putFile(files: Files, local: LocalPath, place: Place, opts: TransferOptions): Promise<void> {
   const { fs, who } = files;
-  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
   mustBeFile(await stat(local, { bigint: true }));
+  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
   const source = await open(local, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const before = mustBeFile(await source.stat({ bigint: true }));

@@ -10,6 +10,13 @@ import { clusterAddress, deadlinesWith, withCluster } from "../shared-options.js
 import type { Ending } from "../command.js";
 import type { FilesJob, JobSource } from "./job.js";
 
+/** Cleaning up after Ctrl-C takes less, as long as all daemons are there. */
+const PATIENCE_MS = 2_000;
+
+function tellOfWaiting(): void {
+  process.stderr.write("bigfsd: interrupted, what is not whole is being removed; Ctrl-C once more ends it at once\n");
+}
+
 /** Options of commands that use files without a mount. */
 export function withFiles<T>(yargs: Argv<T>) {
   return withCluster(yargs).option("escaped", {
@@ -46,6 +53,7 @@ export function withVolume(
   { writes }: { readonly writes: boolean },
 ): Promise<number> {
   return interruptible(async (signal) => {
+    signal.addEventListener("abort", () => void systemClock.after(PATIENCE_MS, tellOfWaiting));
     const { job, stop } = await openJob(args, { signal, writes });
     try {
       return await work(job);

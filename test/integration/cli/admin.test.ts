@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +11,25 @@ import { bigfsd } from "../../helpers/cluster.js";
 import { packageRoot } from "../../helpers/package-root.js";
 import { sh } from "../../helpers/run.js";
 import { KEY, Lab, writeFile as writeBytes } from "../client/lab.js";
+
+test("watching goes on while the cluster is away", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+  const args = [bin, "status", "--watch", "--meta", "127.0.0.1:1", "--key", key];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  t.teardown(() => child.kill("SIGKILL"));
+  const ended = once(child, "exit").then(() => "ended");
+  let told = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (told += text));
+  const tries = () => told.split("cannot be reached").length;
+  let last: unknown;
+  while (last !== "ended" && tries() < 5) last = await Promise.race([ended, once(child.stderr, "data")]);
+  t.not(last, "ended");
+  child.kill("SIGKILL");
+});
 
 test("an administrator sees nodes, sessions and settings, and changes what may change", async (t) => {
   const lab = await Lab.start(t);

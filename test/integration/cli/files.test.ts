@@ -1,33 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, readdir, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
-import { test, type Test } from "tap";
+import { test } from "tap";
 import { Files } from "../../../mount/files/files.js";
 import { pattern } from "../../unit/mount/vfs/lab.js";
 import { bigfsd } from "../../helpers/cluster.js";
-import { packageRoot } from "../../helpers/package-root.js";
-import { KEY, Lab } from "../client/lab.js";
-
-interface Place {
-  readonly lab: Lab;
-  readonly dir: string;
-  /** Runs a command on the cluster. */
-  readonly run: typeof bigfsd;
-  readonly args: readonly string[];
-}
-
-async function place(t: Test): Promise<Place> {
-  const lab = await Lab.start(t);
-  const dir = await mkdtemp(join(tmpdir(), "bigfs-cli-"));
-  t.teardown(() => rm(dir, { recursive: true, force: true }));
-  const key = join(dir, "cluster.key");
-  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
-  const args = ["--meta", lab.meta.listen, "--key", key];
-  return { lab, dir, args, run: (command) => bigfsd([...command, ...args]) };
-}
+import { BIN, place, shell } from "./place.js";
 
 test("files are put, shown, got, moved and removed without a mount", async (t) => {
   const { dir, run } = await place(t);
@@ -53,8 +32,8 @@ test("files are put, shown, got, moved and removed without a mount", async (t) =
 });
 
 test("a prompt runs the same commands in one session, with a folder of its own", async (t) => {
-  const { dir, args } = await place(t);
-  const tree = join(dir, "tree");
+  const at = await place(t);
+  const tree = join(at.dir, "tree");
   await mkdir(join(tree, "sub"), { recursive: true });
   await writeFile(join(tree, "sub", "f g"), pattern(2_000_000, 1));
   await writeFile(join(tree, "small"), "text\n");
@@ -78,11 +57,8 @@ test("a prompt runs the same commands in one session, with a folder of its own",
     "exit",
     "ls /",
   ];
-  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
-  const child = spawn(process.execPath, [bin, "shell", ...args], { stdio: "pipe" });
-  child.stdin.end(`${lines.join("\n")}\n`);
-  const [out, err, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-  t.same(ended, [1, null], "the exit code of the last that failed");
+  const { code, stdout: out, stderr: err } = await shell(at, lines);
+  t.equal(code, 1, "the exit code of the last that failed");
   const [info] = out.split("\n").filter((line) => line.startsWith('{"path":"/tree/sub/f g"'));
   t.match(JSON.parse(info ?? "{}"), {
     ...{ size: 2_000_000, replicas: 2, minReplicas: 2 },
@@ -168,8 +144,7 @@ test("interrupted by Ctrl-C a copy leaves nothing and ends with 130", async (t) 
   const { fs } = await lab.client({ permissions: "rules" });
   const files = new Files(fs, { uid: 0, gid: 0, pid: 1 });
   const names = async () => (await files.list(fs.root)).map(({ name }) => name as string);
-  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
-  const child = spawn(process.execPath, [bin, "put", local, "/", ...args], { stdio: "ignore" });
+  const child = spawn(process.execPath, [BIN, "put", local, "/", ...args], { stdio: "ignore" });
   const ended = once(child, "exit");
   while ((await names()).length === 0) await new Promise((resolve) => setImmediate(resolve));
   t.match(await names(), [/^\.bigfs-put-/]);
