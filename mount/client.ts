@@ -84,7 +84,8 @@ function cannotConnect(address: string, cause: FsError): StartupError {
   }
   if (cause.errno === "EPROTO")
     return new StartupError(cause.detail, { hint: "check the address given with --meta", cause });
-  return new StartupError(`the metadata daemon at ${address} cannot be reached: ${cause.detail || cause.errno}`, {
+  const why = (cause.detail || cause.errno).replace(`${address} cannot be reached: `, "");
+  return new StartupError(`the metadata daemon at ${address} cannot be reached: ${why}`, {
     hint: "start it ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT",
     cause,
   });

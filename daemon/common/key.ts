@@ -1,10 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { link, open, readFile, rm, stat } from "node:fs/promises";
-import { FsError } from "../../proto/errno.js";
 import { StartupError } from "./running.js";
 
 /** Bytes of a cluster key; the file has them as hex digits. */
 export const KEY_BYTES = 32;
+
+const WHY_NOT: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EISDIR: "it is a folder",
+  EACCES: "permission denied",
+};
 
 /** The cluster key in this file. StartupError when it is missing, malformed or readable by others. */
 export async function readKey(file: string): Promise<Buffer> {
@@ -14,14 +19,11 @@ export async function readKey(file: string): Promise<Buffer> {
     text = (await readFile(file, "utf8")).trim();
     mode = (await stat(file)).mode;
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new StartupError(
-      `cannot read the cluster key ${file}: ${missing ? "no such file" : (error as Error).message}`,
-      {
-        hint: "copy the cluster.key of the cluster's 'bigfsd up' folder and give it with --key FILE",
-        cause: missing ? error : new FsError("EACCES", "", { cause: error }),
-      },
-    );
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    throw new StartupError(`cannot read the cluster key ${file}: ${WHY_NOT[code] ?? message}`, {
+      hint: "copy the cluster.key of the cluster's 'bigfsd up' folder and give it with --key FILE",
+      cause: error,
+    });
   }
   if ((mode & 0o077) !== 0) {
     throw new StartupError(`the cluster key ${file} can be read by other users`, { hint: `chmod 600 ${file}` });

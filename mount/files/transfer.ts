@@ -33,6 +33,7 @@ const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 
 const IS_FOLDER = "it is a folder: -r copies it with all that is in it";
+const INTERRUPTED = "another copy of it was interrupted meanwhile, and removed: copy it again";
 const CHANGED = "it changed while it was copied: copy it again";
 
 const FLAGS = { append: false, truncate: false, sync: false };
@@ -88,8 +89,9 @@ export async function putFile(files: Files, local: LocalPath, place: Place, opts
       opts.signal.throwIfAborted();
       await files.rename({ dir: place.dir, name: part }, place).catch(async (error: unknown) => {
         // Another copy of the same file was faster; it wrote the same bytes into the same part.
+        if (errnoOf(error) !== "ENOENT") throw error;
         const now = await files.child(place.dir, place.name);
-        if (errnoOf(error) !== "ENOENT" || now?.node.ino !== ino) throw error;
+        if (now?.node.ino !== ino) fail("EAGAIN", INTERRUPTED);
       });
     } catch (error) {
       if (isOpen) {
@@ -164,7 +166,9 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
       await target.close();
       opts.signal.throwIfAborted();
       await rename(part, local).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT" || (await lstat(local)).ino !== ino) throw error;
+        if (error.code !== "ENOENT") throw error;
+        const now = await lstat(local).catch(() => undefined);
+        if (now?.ino !== ino) fail("EAGAIN", INTERRUPTED);
       });
       await syncPath(folderOf(local));
     } catch (error) {

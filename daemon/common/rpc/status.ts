@@ -20,9 +20,16 @@ export function fromStatus(error: { code?: number | string; details?: string; me
     return new FsError("EPROTO", `${at} is another kind of daemon, or another version: ${details}`, { cause: error });
   }
   if (error.code === status.UNAVAILABLE) {
-    return new FsError("ECONNREFUSED", `${at} cannot be reached: ${details}`, { cause: error });
+    return new FsError("ECONNREFUSED", `${at} cannot be reached: ${plain(details)}`, { cause: error });
   }
   return new FsError(errno, `${at}: ${details}`, { cause: error });
+}
+
+/** "connect ECONNREFUSED 127.0.0.1:1", of what grpc-js writes around it. */
+function plain(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (Error: )?/, "")
+    .replace(/\.? Resolution note: ?$/, "");
 }
 
 /** The status that tells the other side why it is refused. */

@@ -132,7 +132,10 @@ test("what goes wrong is said with its path, and the rest is done", async (t) =>
   const [, meta = ""] = args;
   t.match(await bigfsd(["ls", "--meta", meta, "--key", wrong]), { code: 4, stderr: /another cluster key/ });
   await lab.meta.stop();
-  t.match(await run(["ls"]), { code: 3, stderr: /cannot be reached/ });
+  t.match(await run(["ls"]), {
+    code: 3,
+    stderr: /^bigfsd: the metadata daemon at (.+) cannot be reached: connect ECONNREFUSED \1\n {2}start it/,
+  });
 });
 
 test("interrupted by Ctrl-C a copy leaves nothing and ends with 130", async (t) => {

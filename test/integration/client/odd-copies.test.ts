@@ -19,6 +19,7 @@ import { localPath } from "../../../mount/files/local-path.js";
 import { parsePath } from "../../../mount/files/path.js";
 import { getFile, putFile } from "../../../mount/files/transfer.js";
 import { getTree, putTree } from "../../../mount/files/trees.js";
+import { FsError } from "../../../proto/errno.js";
 import { pattern } from "../../unit/mount/vfs/lab.js";
 import { content, options, place } from "./files-place.js";
 
@@ -93,6 +94,30 @@ test("what a copy has not finished is no part of another one", async (t) => {
   await getTree(p.files, await p.files.stat(parsePath("/t")), localPath(join(p.dir, "back")), options());
   t.same(await readdir(join(p.dir, "back")), ["f"]);
   await p.client.fs.release(handle);
+});
+
+test("a copy that cannot be read, or whose half file is taken away, says so and leaves nothing", async (t) => {
+  const p = await place(t);
+  const local = join(p.dir, "f");
+  await writeFile(local, pattern(10_000, 1));
+  const remove = (names: readonly string[]) =>
+    Promise.all(names.map(async (name) => p.files.remove(await p.at(`/${name}`), false).catch(() => {})));
+  const { fs } = p.client;
+  const fsync = fs.fsync.bind(fs);
+  fs.fsync = async (handle, dataOnly) => {
+    await fsync(handle, dataOnly);
+    await remove(await p.names());
+  };
+  await t.rejects(putFile(p.files, localPath(local), await p.at("/f"), options()), {
+    errno: "EAGAIN",
+    message: /another copy of it was interrupted meanwhile/,
+  });
+  fs.fsync = fsync;
+  await putFile(p.files, localPath(local), await p.at("/f"), options());
+  fs.read = () => Promise.reject(new FsError("EIO"));
+  const got = getFile(p.files, await p.files.stat(parsePath("/f")), localPath(join(p.dir, "g")), options());
+  await t.rejects(got, { errno: "EIO" });
+  t.same(await readdir(p.dir), ["f"]);
 });
 
 test("holes stay holes", async (t) => {
