@@ -8,7 +8,10 @@ import { describeNode, longRow } from "./lines.js";
 export const ls = filesCommand({
   command: "ls [paths..]",
   describe: "list files of the cluster",
-  examples: [["ls -l /logs", "what is in a folder"]],
+  examples: [
+    ["ls -l /logs", "what is in a folder"],
+    ["ls --json -R /logs", "everything below it, for a program"],
+  ],
   builder: (yargs) =>
     yargs
       .positional("paths", { type: "string", array: true, default: ["."], describe: "files and folders" })
