@@ -82,7 +82,8 @@ process.stderr.on("error", () => {});
 const args = hideBin(process.argv);
 const [first = ""] = args;
 const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
-let cli: Argv = yargs(withoutDoubleDash(args))
+const isCompletion = first === "--get-yargs-completions";
+let cli: Argv = yargs(isCompletion ? args : withoutDoubleDash(args))
   .scriptName("bigfsd")
   .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder");
 for (const load of only === undefined ? Object.values(COMMANDS) : [only]) cli = (await load()).addTo(cli, end);

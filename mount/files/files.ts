@@ -11,6 +11,7 @@ const PIECE = 1024 * 1024;
 const LINKS_MAX = 40;
 
 const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 const S_IFLNK = 0o120000;
 
@@ -35,6 +36,10 @@ export interface Place {
 export interface Entry {
   readonly name: Name;
   readonly node: Node;
+}
+
+export function isFile({ attr }: Node): boolean {
+  return (attr.mode & S_IFMT) === S_IFREG;
 }
 
 export function isFolder({ attr }: Node): boolean {

@@ -19,14 +19,15 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The path that a person has written, with or without a leading slash. `isEscaped`: written as `shownName` shows names,
- * for bytes that no argument can carry. EINVAL and ENAMETOOLONG for names that cannot be.
+ * for bytes that no argument can carry. ENOENT, EINVAL and ENAMETOOLONG for what cannot be.
  */
 export function parsePath(text: string, isEscaped = false): Path {
   return pathOf(writtenBytes(text, isEscaped));
 }
 
-/** The bytes that a person has written; EINVAL when they cannot be told from the text. */
+/** The bytes that a person has written; ENOENT when there are none, EINVAL when they cannot be told from the text. */
 export function writtenBytes(text: string, isEscaped: boolean): Buffer {
+  if (text === "") fail("ENOENT", "a path is empty: '.' or '/' is what is meant, or a variable has no value");
   if (text.includes(REPLACEMENT))
     fail("EINVAL", `${printable(text)} has bytes that are not UTF-8: write it as it is shown (\\xff), with -e`);
   return isEscaped ? unescaped(text) : Buffer.from(text);

@@ -9,7 +9,7 @@ import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { type Name, nameOf } from "../../proto/name.js";
 import { type LocalPath, beside, folderOf, localName } from "./local-path.js";
-import { type Files, type Node, type Place, isFolder } from "./files.js";
+import { type Files, type Node, type Place, isFile, isFolder, isLink } from "./files.js";
 
 /** Bytes of one read and write; also what is compared before an interrupted copy goes on. */
 const PIECE = 1024 * 1024;
@@ -29,10 +29,8 @@ export interface TransferOptions {
 
 const ZEROS = Buffer.alloc(PIECE);
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-
 const IS_FOLDER = "it is a folder: -r copies it with all that is in it";
+const IS_NEITHER = "it is neither a file nor a folder";
 const INTERRUPTED = "another copy of it was interrupted meanwhile, and removed: copy it again";
 const CHANGED = "it changed while it was copied: copy it again";
 
@@ -58,13 +56,15 @@ export function isPart(kind: keyof typeof PARTS, name: string): boolean {
 export async function putFile(files: Files, local: LocalPath, place: Place, opts: TransferOptions): Promise<void> {
   const { fs, who } = files;
   mustBeFile(await stat(local, { bigint: true }));
-  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
+  const old = place.node;
+  if (old !== undefined && isFolder(old)) fail("EISDIR", "there is a folder already");
+  if (old !== undefined && !isFile(old) && !isLink(old)) fail("EEXIST", "there is something that is no file");
   const source = await open(local, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const before = mustBeFile(await source.stat({ bigint: true }));
     const size = Number(before.size);
     opts.found(size);
-    if (opts.update && isThere(place.node?.attr, before)) return opts.copied(size);
+    if (opts.update && isThere(old, before)) return opts.copied(size);
     const part = partName("put", [place.name, before.size, before.mtimeNs, before.ctimeNs, before.ino, before.dev]);
     const reader = { read: (at: number, length: number) => readLocal(source, at, length) };
     const { handle, ino, there } = await openPart(files, { dir: place.dir, name: part }, { reader, size });
@@ -140,6 +140,7 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
   const { fs, who } = files;
   const old = await lstat(local, { bigint: true }).catch(() => undefined);
   if (isFolder(node)) fail("EISDIR", IS_FOLDER);
+  if (!isFile(node)) fail("EINVAL", IS_NEITHER);
   await mustBeReplaceable(local, { follow: true });
   const { handle } = await fs.open(who, node.ino, { ...FLAGS, read: true, write: false });
   try {
@@ -254,7 +255,7 @@ async function readLocal(file: FileHandle, at: number, length: number): Promise<
 }
 
 function mustBeFile(found: BigIntStats): BigIntStats {
-  return found.isFile() ? found : fail("EINVAL", found.isDirectory() ? IS_FOLDER : "it is neither a file nor a folder");
+  return found.isFile() ? found : fail("EINVAL", found.isDirectory() ? IS_FOLDER : IS_NEITHER);
 }
 
 /**
@@ -270,9 +271,9 @@ export async function mustBeReplaceable(local: LocalPath, { follow }: { readonly
 }
 
 /** What `update` leaves: a copy of this local file. */
-function isThere(attr: Attr | undefined, source: BigIntStats): boolean {
-  if (attr === undefined || (attr.mode & S_IFMT) !== S_IFREG || BigInt(attr.size) !== source.size) return false;
-  return 1000 * secondsOf(attr.mtime) > Number(source.mtimeMs) - SAME_MS;
+function isThere(node: Node | undefined, source: BigIntStats): boolean {
+  if (node === undefined || !isFile(node) || BigInt(node.attr.size) !== source.size) return false;
+  return 1000 * secondsOf(node.attr.mtime) > Number(source.mtimeMs) - SAME_MS;
 }
 
 /** What `update` leaves: a copy of this file of the volume. */

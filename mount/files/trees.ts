@@ -4,7 +4,7 @@ import type { Clock } from "../../daemon/common/clock.js";
 import { FsError, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import { type Name, nameOf } from "../../proto/name.js";
-import { type Files, type Node, type Place, isFolder, isLink } from "./files.js";
+import { type Files, type Node, type Place, isFile, isFolder, isLink } from "./files.js";
 import { type LocalPath, beside, inFolder, localName, shownLocal } from "./local-path.js";
 import { shownName } from "./path.js";
 import { Pool } from "./pool.js";
@@ -37,9 +37,6 @@ export interface TreeOptions extends TransferOptions {
   readonly done: (path: string) => void;
   readonly failed: (path: string, error: unknown) => void;
 }
-
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** Returns how many could not be copied; the others are. */
 export async function putTree(files: Files, local: LocalPath, place: Place, opts: TreeOptions): Promise<number> {
@@ -81,8 +78,7 @@ export async function getTree(files: Files, node: Node, local: LocalPath, opts: 
     const get = async (path: LocalPath, from: Node): Promise<void> => {
       if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path));
       if (!isFolder(from)) {
-        if ((from.attr.mode & S_IFMT) !== S_IFREG)
-          throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
+        if (!isFile(from)) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
         return walk.file(path, from.attr.size, (own) => getFile(files, from, path, own));
       }
       const isNew = await makeLocal(path);

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { isFolder } from "../../../mount/files/files.js";
+import { isFile, isFolder } from "../../../mount/files/files.js";
 import { fail } from "../../../proto/errno.js";
 import { filesCommand, forEachPath } from "./job.js";
 
@@ -13,6 +13,7 @@ export const cat = filesCommand({
       const { files, signal } = job;
       const node = await files.stat(at);
       if (isFolder(node)) fail("EISDIR", "it is a folder: 'ls' shows what is in it");
+      if (!isFile(node)) fail("EINVAL", "it is neither a file nor a folder");
       for await (const piece of files.read(node)) {
         signal.throwIfAborted();
         if (!process.stdout.write(piece)) await once(process.stdout, "drain", { signal });

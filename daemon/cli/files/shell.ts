@@ -137,7 +137,7 @@ export class Shell {
     const isLocal = (command === "put" && isFirst) || (command === "get" && !isFirst);
     const at = last.lastIndexOf("/") + 1;
     const [folder, start] = [last.slice(0, at), last.slice(at)];
-    const names = isLocal ? await localNames(folder) : await this.#names(folder);
+    const names = await (isLocal ? localNames(folder || ".") : this.#names(folder || "."));
     return [names.filter((name) => name.startsWith(start)).map((name) => typed(folder + name)), typed(last)];
   }
 

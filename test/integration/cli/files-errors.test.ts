@@ -19,9 +19,16 @@ test("each error says what and where, and what to do", async (t) => {
   }
   await symlink("b", join(dir, "link"));
   execFileSync("mkfifo", [join(dir, "fifo")]);
+  const { fs } = await at.lab.client({ permissions: "rules" });
+  await fs.mknod({ uid: 0, gid: 0, pid: 1 }, fs.root, "fifo" as never, 0o010644, 0, 0);
   await writeFile(join(dir, "\u001b[31mred\n"), "");
   const said: (readonly [command: string, error: string])[] = [
     ["cat /d", "/d: it is a folder: 'ls' shows what is in it (EISDIR)"],
+    ["cat /fifo", "/fifo: it is neither a file nor a folder (EINVAL)"],
+    [`get /fifo ${dir}/new`, "/fifo: it is neither a file nor a folder (EINVAL)"],
+    [`put ${dir}/a/f /fifo`, `${dir}/a/f: there is something that is no file (EEXIST)`],
+    ["mv /d/f ''", "a path is empty: '.' or '/' is what is meant, or a variable has no value (ENOENT)"],
+    [`put -r '' /`, "a path is empty: '.' or '/' is what is meant, or a variable has no value (ENOENT)"],
     ["tree /d/f", "/d/f: it is no folder (ENOTDIR)"],
     ["rm -r /", "/ ends in no name: it cannot be made, moved, removed or replaced (EINVAL)"],
     ["mkdir /none/x", "/none/x: /none does not exist (ENOENT)"],
@@ -68,7 +75,7 @@ test("each error says what and where, and what to do", async (t) => {
   const [long = "", ...rest] = later.stdout.split("\n");
   t.match(long, /^lrwxrwxrwx .* link -> b$/);
   const stat = rest.splice(-2, 1).join("");
-  t.same(rest, ["/:", "\\x1b[31mred\\n", "a", "b", "d", "link", "linked", "", "/link:", "f", "", ""]);
+  t.same(rest, ["/:", "\\x1b[31mred\\n", "a", "b", "d", "fifo", "link", "linked", "", "/link:", "f", "", ""]);
   t.match(JSON.parse(stat), { path: "/link", type: "link", target: "b" });
 });
 
@@ -145,6 +152,7 @@ test("who may not is told so, sees the rest, and the exit code is 4", async (t) 
 test("arguments after -- are no options, and none is given twice", async (t) => {
   const { run, args } = await place(t);
   t.equal((await run(["mkdir", "./-x"])).code, 0);
+  t.match((await bigfsd(["--get-yargs-completions", "bigfsd", "ls", "--"])).stdout, /^--long$/m);
   t.match(await bigfsd(["rm", "-r", ...args, "--", "-x"]), { code: 0, stderr: "" });
   t.same(await run(["ls"]), { code: 0, stdout: "", stderr: "" });
   t.match(await run(["ls", "--key", "/none"]), {
