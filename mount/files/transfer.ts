@@ -1,7 +1,7 @@
 /** Copies one file into a volume or out of it: whole under its final name, or not there. */
 import { createHash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
-import { type FileHandle, lstat, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, lchown, lstat, lutimes, open, rename, rm, stat } from "node:fs/promises";
 import { syncPath } from "../../daemon/common/durable.js";
 import { fileBuffer } from "../../daemon/common/file-buffer.js";
 import { errnoOf, fail } from "../../proto/errno.js";
@@ -281,10 +281,10 @@ function isGot(local: BigIntStats, attr: Attr): boolean {
   return local.size === BigInt(attr.size) && Number(local.mtimeMs) > 1000 * secondsOf(attr.mtime) - SAME_MS;
 }
 
-/** Mode, times and, for root, the owner, as far as the caller may. */
+/** Mode (which a link has not), times and, for root, the owner, as far as the caller may. */
 export async function preserve({ fs, who }: Files, ino: number, stat: BigIntStats): Promise<void> {
-  const mode = Number(stat.mode) & 0o7777;
-  await fs.setattr(who, ino, who.uid === 0 ? { uid: Number(stat.uid), gid: Number(stat.gid), mode } : { mode });
+  const owner = who.uid === 0 ? { uid: Number(stat.uid), gid: Number(stat.gid) } : {};
+  await fs.setattr(who, ino, stat.isSymbolicLink() ? owner : { ...owner, mode: Number(stat.mode) & 0o7777 });
   await fs.setattr(who, ino, { atime: timeOf(stat.atimeNs), mtime: timeOf(stat.mtimeNs) });
 }
 
@@ -294,6 +294,12 @@ export async function preserveLocal(file: FileHandle, attr: Attr): Promise<void>
   await file.chmod(attr.mode & 0o7777);
   // As text: Node takes negative numbers, before 1970, for mistakes and sets today.
   await file.utimes(`${secondsOf(attr.atime)}`, `${secondsOf(attr.mtime)}`);
+}
+
+/** The same of a local link. */
+export async function preserveLocalLink(path: LocalPath, attr: Attr): Promise<void> {
+  if (process.getuid?.() === 0) await lchown(path, attr.uid, attr.gid);
+  await lutimes(path, `${secondsOf(attr.atime)}`, `${secondsOf(attr.mtime)}`);
 }
 
 function timeOf(ns: bigint): Time {

@@ -17,6 +17,7 @@ import {
   partName,
   preserve,
   preserveLocal,
+  preserveLocalLink,
   putFile,
 } from "./transfer.js";
 
@@ -44,7 +45,7 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
     const put = async (path: LocalPath, at: Place): Promise<void> => {
       const stat = await lstat(path, { bigint: true });
       if (stat.isFile()) return walk.file(path, Number(stat.size), (own) => putFile(files, path, at, own));
-      if (stat.isSymbolicLink()) return walk.file(path, 0, () => putLink(files, path, at));
+      if (stat.isSymbolicLink()) return walk.file(path, 0, () => putLink(files, path, at, opts));
       if (!stat.isDirectory()) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
       if (at.node !== undefined && !isFolder(at.node)) fail("ENOTDIR", `${shownName(at.name)} is no folder`);
       const mode = Number(stat.mode) & 0o7777 & ~process.umask();
@@ -76,7 +77,7 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
 export async function getTree(files: Files, node: Node, local: LocalPath, opts: TreeOptions): Promise<number> {
   return walked(opts, async (walk) => {
     const get = async (path: LocalPath, from: Node): Promise<void> => {
-      if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path));
+      if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path, opts));
       if (!isFolder(from)) {
         if (!isFile(from)) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
         return walk.file(path, from.attr.size, (own) => getFile(files, from, path, own));
@@ -225,26 +226,36 @@ async function finishLocal(path: LocalPath, attr: Attr, opts: { preserve: boolea
 }
 
 /** Like a file, a link has its name when it is made, and what was there is there until then. */
-async function putLink(files: Files, local: LocalPath, place: Place): Promise<void> {
+async function putLink(
+  files: Files,
+  local: LocalPath,
+  place: Place,
+  opts: Pick<TreeOptions, "preserve">,
+): Promise<void> {
   const { fs, who } = files;
   if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
   const target = await readlink(local, { encoding: "buffer" });
   const part = { dir: place.dir, name: partName("put", [place.name, target.toString("latin1")]) };
   await files.remove(part, false).catch(ignoreMissing);
   const { attr } = await fs.symlink(who, part.dir, part.name, target);
-  if (attr !== undefined) fs.forget(attr.ino, 1);
-  await files.rename(part, place).catch(async (error: unknown) => {
+  const { ino } = attr ?? fail("EIO", "a new link has no attributes");
+  fs.forget(ino, 1);
+  try {
+    if (opts.preserve) await preserve(files, ino, await lstat(local, { bigint: true }));
+    await files.rename(part, place);
+  } catch (error) {
     await files.remove(part, false).catch(ignoreMissing);
     throw error;
-  });
+  }
 }
 
-async function getLink(files: Files, node: Node, local: LocalPath): Promise<void> {
+async function getLink(files: Files, node: Node, local: LocalPath, opts: Pick<TreeOptions, "preserve">): Promise<void> {
   const target = await files.fs.readlink(files.who, node.ino);
   const part = beside(local, partName("get", [localName(local), target.toString("latin1")]));
   await rm(part, { force: true });
   await symlink(target, part);
   try {
+    if (opts.preserve) await preserveLocalLink(part, node.attr);
     await mustBeReplaceable(local, { follow: false });
     await rename(part, local);
   } catch (error) {

@@ -123,8 +123,8 @@ test("who may not is told so, sees the rest, and the exit code is 4", async (t) 
       key,
     ]);
     child.stdin.end(`${line}\n`);
-    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-    return { code: code as number, stdout, stderr };
+    const [stdout, stderr, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+    return { code: ended[0] as number, stdout, stderr };
   };
   const denied = "bigfsd: /closed: permission denied (EACCES)\n";
   t.same(await said("ls -R"), {

@@ -35,6 +35,6 @@ export async function place(t: Test): Promise<Place> {
 export async function shell({ args }: Place, lines: readonly string[]): Promise<Outcome> {
   const child = spawn(process.execPath, [BIN, "shell", ...args], { stdio: "pipe" });
   child.stdin.end(`${lines.join("\n")}\n`);
-  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-  return { code: code as number, stdout, stderr };
+  const [stdout, stderr, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code: ended[0] as number, stdout, stderr };
 }

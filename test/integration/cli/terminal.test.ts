@@ -22,8 +22,8 @@ function onTerminal(t: Test, { args }: Place, command: readonly string[], env: R
     return seen;
   };
   const end = async () => {
-    const [code] = await ended;
-    return { code: code as number, output };
+    const found = await ended;
+    return { code: found[0] as number, output };
   };
   return { until, end, type: (text: string) => child.stdin.write(text) };
 }

@@ -1,7 +1,9 @@
 import { execFileSync } from "node:child_process";
 import {
   appendFile,
+  lchown,
   lstat,
+  lutimes,
   mkdir,
   readFile,
   readdir,
@@ -141,6 +143,22 @@ test("holes stay holes", async (t) => {
     t.ok((await readFile(back)).equals(await readFile(local)), name);
     t.ok((await stat(back)).blocks * 512 <= 3 * MIB, "here, too");
   }
+});
+
+test("links keep their times and owner, too", async (t) => {
+  const p = await place(t);
+  const tree = join(p.dir, "tree");
+  await mkdir(tree);
+  await symlink("none", join(tree, "link"));
+  await lutimes(join(tree, "link"), 1000, 2000);
+  if (process.getuid?.() === 0) await lchown(join(tree, "link"), 7, 8);
+  const opts = options({ preserve: true });
+  t.equal(await putTree(p.files, localPath(tree), await p.at("/t"), opts), 0);
+  const { uid, gid } = await lstat(join(tree, "link"));
+  const { attr } = await p.files.stat(parsePath("/t/link"), { follow: false });
+  t.match(attr, { uid, gid, mtime: { sec: 2000, nsec: 0 } });
+  t.equal(await getTree(p.files, await p.files.stat(parsePath("/t")), localPath(join(p.dir, "back")), opts), 0);
+  t.match(await lstat(join(p.dir, "back", "link")), { uid, gid, mtimeMs: 2_000_000 });
 });
 
 test("times before 1970 are kept", async (t) => {
