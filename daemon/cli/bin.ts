@@ -67,14 +67,21 @@ async function end(work: () => Promise<number>): Promise<void> {
     code = exitCodeOf(error);
   }
   // Output to a pipe may still be on its way.
-  process.stdout.write("", () => process.exit(code));
+  process.stdout.write("", (error) => process.exit(error ? outputFailed(error) : code));
 }
 
-// Who reads the output has had enough, or what it goes to is full: the rest is for nobody.
+let isOutputTold = false;
+
+/** Who reads the output has had enough, or what it goes to is full, which is told once. Returns the exit code. */
+function outputFailed(error: NodeJS.ErrnoException): number {
+  if (error.code === "EPIPE") return EXIT.closed;
+  if (!isOutputTold) process.stderr.write(`bigfsd: the output: ${explain(error)}\n`);
+  isOutputTold = true;
+  return EXIT.failed;
+}
+
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  const isClosed = error.code === "EPIPE";
-  if (!isClosed) process.stderr.write(`bigfsd: the output: ${explain(error)}\n`);
-  const code = isClosed ? EXIT.closed : EXIT.failed;
+  const code = outputFailed(error);
   if (!endInOrder(code)) process.exit(code);
 });
 process.stderr.on("error", () => {});

@@ -172,6 +172,7 @@ test("when nobody reads the output any more, or it is full, a command ends in or
   await writeFile(join(dir, "big"), "");
   await truncate(join(dir, "big"), 30 * 1024 * 1024);
   const codes = "echo ${PIPESTATUS[0]}";
+  t.equal(await line(`bigfsd mkdir --json /d ARGS 2>&1 | true; ${codes}`), "141\n");
   t.equal(
     await line(`bigfsd put big / ARGS 2>/dev/null; bigfsd cat /big ARGS 2>&1 | head -c 1 | wc -c; ${codes}`),
     "1\n141\n",
