@@ -3,7 +3,7 @@ import type { Node } from "../../../mount/files/files.js";
 import { type Path, shownName, shownPath } from "../../../mount/files/path.js";
 import type { Attr } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../../proto/gen/bigfs/v1/rows.js";
-import { type Name, nameOf } from "../../../proto/name.js";
+import { nameOf } from "../../../proto/name.js";
 
 const TYPES: Readonly<Record<number, { readonly letter: string; readonly word: string }>> = {
   0o010000: { letter: "p", word: "fifo" },
@@ -46,11 +46,11 @@ export function timeText(time: Time | undefined): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** Columns of a long listing. */
-export function longRow(name: Name, { attr, target }: Node): string[] {
+/** Columns of a long listing; `shown`: its name there. */
+export function longRow(shown: string, { attr, target }: Node): string[] {
   const { nlink, uid, gid, size, mtime } = attr;
-  const shown = target === undefined ? shownName(name) : `${shownName(name)} -> ${shownTarget(target)}`;
-  return [modeText(attr), `${nlink}`, `${uid}`, `${gid}`, `${size}`, timeText(mtime), shown];
+  const last = target === undefined ? shown : `${shown} -> ${shownTarget(target)}`;
+  return [modeText(attr), `${nlink}`, `${uid}`, `${gid}`, `${size}`, timeText(mtime), last];
 }
 
 function shownTarget(target: Buffer): string {

@@ -1,6 +1,5 @@
-import { type Entry, type Files, type Node, isFolder, isLink } from "../../../mount/files/files.js";
+import { type Files, type Node, isFolder, isLink } from "../../../mount/files/files.js";
 import { type Path, shownName, shownPath } from "../../../mount/files/path.js";
-import { nameOf } from "../../../proto/name.js";
 import { table } from "../table.js";
 import { type Failed, JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 import { describeNode, longRow } from "./lines.js";
@@ -32,7 +31,8 @@ export const ls = filesCommand({
       const isMeant = !isLink(own) || (args.long && !text.endsWith("/"));
       const node = isMeant ? own : await files.stat(at);
       if (isFolder(node)) return list(files, node, at, { ...args, isTitled, signal, failed });
-      return print(files, [{ name: at.at(-1) ?? nameOf(Buffer.of()), node } as Entry], at.slice(0, -1), args);
+      const name = isTitled ? shownPath(at) : shownPath(at.slice(-1)).slice(1);
+      return print(files, [{ name, path: at, node }], args);
     });
   },
 });
@@ -49,7 +49,8 @@ async function list(
     return [];
   });
   if (opts.isTitled && !opts.json) process.stdout.write(`${shownPath(path)}:\n`);
-  await print(files, entries, path, opts);
+  const things = entries.map(({ name, node }) => ({ name: shownName(name), path: [...path, name], node }));
+  await print(files, things, opts);
   if (opts.isTitled && !opts.json) process.stdout.write("\n");
   if (!opts.recursive) return;
   for (const { name, node } of entries) {
@@ -57,18 +58,19 @@ async function list(
   }
 }
 
+/** `name`: of a path that was given with others, all of it. */
 async function print(
   files: Files,
-  entries: readonly Entry[],
-  folder: Path,
+  things: readonly { readonly name: string; readonly path: Path; readonly node: Node }[],
   { long, json }: { long: boolean; json: boolean },
 ): Promise<void> {
-  const shown: Entry[] = [];
-  for (const { name, node } of entries) shown.push({ name, node: long || json ? await files.withTarget(node) : node });
-  const text = json
-    ? shown.map(({ name, node }) => JSON.stringify(describeNode([...folder, name], node))).join("\n")
+  if (things.length === 0) return;
+  const known = [];
+  for (const thing of things) known.push(long || json ? { ...thing, node: await files.withTarget(thing.node) } : thing);
+  const lines = json
+    ? known.map(({ path, node }) => JSON.stringify(describeNode(path, node)))
     : long
-      ? table(shown.map(({ name, node }) => longRow(name, node)))
-      : shown.map(({ name }) => shownName(name)).join("\n");
-  if (shown.length > 0) process.stdout.write(`${text}\n`);
+      ? [table(known.map(({ name, node }) => longRow(name, node)))]
+      : known.map(({ name }) => name);
+  process.stdout.write(`${lines.join("\n")}\n`);
 }

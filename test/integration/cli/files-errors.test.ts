@@ -69,12 +69,18 @@ test("each error says what and where, and what to do", async (t) => {
     "mv /d/f /-x",
     "rm -- -x",
     "ls -l /link",
+    "ls /b/f /b/f",
+    "mkdir 'end '",
+    "ls -l",
+    "rm -r 'end '",
     "ls / /link",
     "stat --json /link",
   ]);
   const [long = "", ...rest] = later.stdout.split("\n");
   t.match(long, /^lrwxrwxrwx .* link -> b$/);
   const stat = rest.splice(-2, 1).join("");
+  t.same(rest.splice(0, 2), ["/b/f", "/b/f"]);
+  t.equal(rest.splice(0, 8).filter((line) => /^d.*  end $/.test(line)).length, 1, "a name may end with a blank");
   t.same(rest, ["/:", "\\x1b[31mred\\n", "a", "b", "d", "fifo", "link", "linked", "", "/link:", "f", "", ""]);
   t.match(JSON.parse(stat), { path: "/link", type: "link", target: "b" });
 });
