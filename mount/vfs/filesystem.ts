@@ -84,6 +84,15 @@ export interface KernelCache {
   dropAllEntries(): boolean;
 }
 
+export interface XattrChange {
+  readonly name: Name;
+  readonly value: Buffer;
+  /** XATTR_CREATE 1, XATTR_REPLACE 2. */
+  readonly flags: number;
+  /** Access control lists: setgid goes, because the caller is not in the group. */
+  readonly killSgid: boolean;
+}
+
 /** The filesystem as a kernel adapter sees it: inodes, byte names, handles. Implemented by mount/vfs. */
 export interface FileSystem {
   readonly root: number;
@@ -148,8 +157,7 @@ export interface FileSystem {
   statfs(): Maybe<StatFsReply>;
   getxattr(who: Caller, ino: number, name: Name): Maybe<Buffer>;
   listxattr(who: Caller, ino: number): Maybe<readonly Xattr[]>;
-  /** flags: XATTR_CREATE 1, XATTR_REPLACE 2. */
-  setxattr(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Maybe<void>;
+  setxattr(who: Caller, ino: number, change: XattrChange): Maybe<void>;
   removexattr(who: Caller, ino: number, name: Name): Maybe<void>;
 
   /** The kernel has unmounted: finish what was acknowledged. */

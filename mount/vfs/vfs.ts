@@ -20,6 +20,7 @@ import type {
   OpenFlags,
   Opened,
   WriteFlags,
+  XattrChange,
 } from "./filesystem.js";
 import { vfsMetrics } from "./metrics.js";
 import type { Move } from "./name-effects.js";
@@ -168,8 +169,8 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([ino], () => this.#xattrs.list(who, ino));
   }
 
-  setxattr(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Maybe<void> {
-    return this.#core.busy.during([ino], () => this.#xattrs.set(who, ino, name, value, flags));
+  setxattr(who: Caller, ino: number, change: XattrChange): Maybe<void> {
+    return this.#core.busy.during([ino], () => this.#xattrs.set(who, ino, change));
   }
 
   removexattr(who: Caller, ino: number, name: Name): Maybe<void> {

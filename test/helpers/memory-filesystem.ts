@@ -14,6 +14,7 @@ import type {
   OpenFlags,
   Opened,
   WriteFlags,
+  XattrChange,
 } from "../../mount/vfs/filesystem.js";
 
 const S_IFMT = 0o170000;
@@ -309,7 +310,7 @@ export class MemoryFileSystem implements FileSystem {
     return [...this.#node(ino).xattrs].map(([name, value]) => ({ name: nameBytes(name), value }));
   }
 
-  setxattr(_who: Caller, ino: number, name: Name, value: Buffer, flags: number): void {
+  setxattr(_who: Caller, ino: number, { name, value, flags }: XattrChange): void {
     const { xattrs } = this.#node(ino);
     if (flags === 1 && xattrs.has(name)) fail("EEXIST");
     if (flags === 2 && !xattrs.has(name)) fail("ENODATA");

@@ -4,6 +4,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { inGroup, isRoot, mustAllow } from "./access.js";
+import { inheritedAcl } from "./acl.js";
 import { entryReply } from "./attributes.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { addEntry, findPlace } from "./entries.js";
@@ -36,9 +37,10 @@ export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
   const type = typeToMake(ctx, args);
   const target = type === S_IFLNK ? checkedTarget(args.target) : Buffer.alloc(0);
   const gid = (folder.mode & S_ISGID) !== 0 ? folder.gid : ctx.who.gid;
+  const { mode, acl } = permissions(ctx, args, type, folder);
   const made = newInode({
     ino: ctx.freshIno(),
-    mode: type | permissions(ctx, args, type, folder),
+    mode: type | mode,
     uid: ctx.who.uid,
     gid,
     now: ctx.now,
@@ -49,6 +51,8 @@ export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
     rdev: type === S_IFCHR || type === S_IFBLK ? args.rdev : 0,
     size: type === S_IFLNK ? target.length : made.size,
     target,
+    acl,
+    defaultAcl: type === S_IFDIR ? folder.defaultAcl : undefined,
   };
   tx.put(key.inode(inode.ino), inode);
   addEntry(tx, ctx, args.dir, name, inode);
@@ -83,11 +87,18 @@ function checkedTarget(target: Buffer): Buffer {
   return Buffer.from(target);
 }
 
-/** Permission bits of the new node. Folders in setgid folders are setgid too. */
-function permissions(ctx: Context, args: Make, type: number, folder: Inode): number {
-  if (type === S_IFLNK) return 0o777;
+/** Permissions of the new node: the folder's default list or the umask decides. */
+function permissions(ctx: Context, args: Make, type: number, folder: Inode): Pick<Inode, "mode" | "acl"> {
+  if (type === S_IFLNK) return { mode: 0o777 };
+  const { defaultAcl } = folder;
+  if (defaultAcl !== undefined) return inheritedAcl(permissionBits(ctx, args.mode, type, folder), defaultAcl);
+  return { mode: permissionBits(ctx, args.mode & ~args.umask, type, folder) };
+}
+
+/** Folders in setgid folders are setgid too. */
+function permissionBits(ctx: Context, mode: number, type: number, folder: Inode): number {
   const inherits = (folder.mode & S_ISGID) !== 0;
-  const bits = args.mode & ~args.umask & (type === S_IFDIR ? 0o1777 : 0o7777);
+  const bits = mode & (type === S_IFDIR ? 0o1777 : 0o7777);
   if (type === S_IFDIR) return inherits ? bits | S_ISGID : bits;
   const executableByGroup = (bits & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
   const trusted = ctx.who.checked || isRoot(ctx.who) || inGroup(ctx.who, folder.gid);

@@ -155,15 +155,17 @@ export function parseSeek(cursor: Cursor): SeekRequest {
 
 export interface CopyRequest {
   readonly from: { readonly handle: number; readonly off: number };
+  readonly intoNode: number;
   readonly into: { readonly handle: number; readonly off: number };
   readonly len: number;
 }
 
 export function parseCopy(cursor: Cursor): CopyRequest {
   const from = { handle: cursor.u64(), off: cursor.u64() };
-  const into = { handle: cursor.skip(8).u64(), off: cursor.u64() };
+  const intoNode = cursor.u64();
+  const into = { handle: cursor.u64(), off: cursor.u64() };
   const len = Math.min(cursor.u64(), COPY_MAX);
   if (cursor.u64() !== 0) fail("EINVAL", "copy_file_range flags");
   if (Math.max(from.off, into.off) + len > Number.MAX_SAFE_INTEGER) fail("EFBIG");
-  return { from, into, len };
+  return { from, intoNode, into, len };
 }

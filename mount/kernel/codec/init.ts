@@ -18,6 +18,7 @@ export const INIT = {
   readdirplusAuto: 1 << 14,
   asyncDirectIo: 1 << 15,
   parallelDirOps: 1 << 18,
+  posixAcl: 1 << 20,
   abortError: 1 << 21,
   maxPages: 1 << 22,
   cacheSymlinks: 1 << 23,

@@ -8,12 +8,15 @@ import {
   parseRead,
   parseSeek,
   parseWrite,
+  type CopyRequest,
   writeCount,
   writeOpened,
 } from "../codec/files.js";
+import type { Head } from "../codec/header.js";
+import type { FileSystem, Maybe } from "../../vfs/filesystem.js";
 import { after, operation } from "./operation.js";
 import { entryAnswer } from "./names.js";
-import { killPrivileges } from "./privileges.js";
+import { killOthersPrivileges, killPrivileges } from "./privileges.js";
 
 export const create = operation({
   name: "create",
@@ -92,7 +95,8 @@ export const fsync = operation({
 export const fallocate = operation({
   name: "fallocate",
   parse: parseFallocate,
-  run: (fs, _head, { handle, mode, off, len }) => fs.fallocate(handle, mode, off, len),
+  run: (fs, head, { handle, mode, off, len }) =>
+    after(fs.fallocate(handle, mode, off, len), () => killOthersPrivileges(fs, head, head.node, handle)),
 });
 
 export const lseek = operation({
@@ -105,10 +109,16 @@ export const lseek = operation({
   },
 });
 
+function copy(fs: FileSystem, head: Head, { from, into, intoNode, len }: CopyRequest): Maybe<number> {
+  return after(fs.copyRange(from, into, len), (count) =>
+    after(killOthersPrivileges(fs, head, intoNode, into.handle), () => count),
+  );
+}
+
 export const copyFileRange = operation({
   name: "copy_file_range",
   parse: parseCopy,
-  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  run: copy,
   reply(out, count) {
     writeCount(out, count);
     return undefined;
@@ -119,7 +129,7 @@ export const copyFileRange = operation({
 export const copyFileRange64 = operation({
   name: "copy_file_range",
   parse: parseCopy,
-  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  run: copy,
   reply(out, count) {
     out.u64(count);
     return undefined;

@@ -415,6 +415,8 @@ export interface SetXattr {
   value: Buffer;
   /** XATTR_CREATE 1, XATTR_REPLACE 2. */
   flags: number;
+  /** Access control lists: setgid goes, because the caller is not in the group. */
+  killSgid: boolean;
 }
 
 export interface RemoveXattr {
@@ -4995,7 +4997,7 @@ export const XattrsReply: MessageFns<XattrsReply> = {
 };
 
 function createBaseSetXattr(): SetXattr {
-  return { ino: 0, name: Buffer.alloc(0), value: Buffer.alloc(0), flags: 0 };
+  return { ino: 0, name: Buffer.alloc(0), value: Buffer.alloc(0), flags: 0, killSgid: false };
 }
 
 export const SetXattr: MessageFns<SetXattr> = {
@@ -5011,6 +5013,9 @@ export const SetXattr: MessageFns<SetXattr> = {
     }
     if (message.flags !== 0) {
       writer.uint32(32).uint32(message.flags);
+    }
+    if (message.killSgid !== false) {
+      writer.uint32(40).bool(message.killSgid);
     }
     return writer;
   },
@@ -5060,6 +5065,14 @@ export const SetXattr: MessageFns<SetXattr> = {
             message.flags = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.killSgid = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5081,6 +5094,7 @@ export const SetXattr: MessageFns<SetXattr> = {
     message.name = object.name ?? Buffer.alloc(0);
     message.value = object.value ?? Buffer.alloc(0);
     message.flags = object.flags ?? 0;
+    message.killSgid = object.killSgid ?? false;
     return message;
   },
 };
