@@ -126,6 +126,8 @@ export interface FileSystem {
     umask: number,
     flags: OpenFlags & { exclusive: boolean },
   ): Maybe<Found & Opened>;
+  /** O_TMPFILE: it lives as long as it is open, or until it is linked to a name. */
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Maybe<Found & Opened>;
   open(who: Caller, ino: number, flags: OpenFlags): Maybe<Opened>;
   /** Up to `size` bytes; fewer only at the end of the file. The adapter has copied or written them out before it returns. */
   read(handle: number, off: number, size: number): Maybe<Buffer>;

@@ -77,9 +77,7 @@ export class OpenFiles {
         core.inodes.take(attr, reply.cached, ticket);
         core.inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
         const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
-        const { attr: known, attrMs, entryMs } = foundOf(core, inode, isKept);
-        const { handle, keepCache, direct } = opened;
-        return { attr: known, attrMs, entryMs, handle, keepCache, direct };
+        return { ...foundOf(core, inode, isKept), ...opened };
       });
     } catch (error) {
       // It may have been done although no answer came.
@@ -87,6 +85,36 @@ export class OpenFiles {
       core.inodes.invalidate(at.dir);
       throw error;
     }
+  }
+
+  createUnnamed(
+    who: Caller,
+    dir: number,
+    made: { mode: number; umask: number },
+    flags: OpenFlags,
+  ): Promise<Found & Opened> {
+    const { core } = this;
+    core.mustBeWritable();
+    const request = {
+      dir,
+      name: Buffer.alloc(0),
+      mode: made.mode,
+      umask: made.umask,
+      rdev: 0,
+      target: Buffer.alloc(0),
+      open: true,
+      exclusive: true,
+      truncate: false,
+      access: accessOf(flags),
+      unnamed: true,
+    };
+    return core.ask("make", request, core.credOf(who), (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      const inode = core.inodes.add(attr);
+      const opened = this.#admit(inode, attr, flags, ticket);
+      core.inodes.take(attr, reply.cached, ticket);
+      return { ...foundOf(core, inode, false), ...opened };
+    });
   }
 
   /** Those of the inodes (all without) that are open, with their numbers of handles. */

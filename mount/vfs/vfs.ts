@@ -190,6 +190,10 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([dir], () => this.#files.create(who, { dir, name }, { mode, umask }, flags));
   }
 
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Maybe<Found & Opened> {
+    return this.#core.busy.during([dir], () => this.#files.createUnnamed(who, dir, { mode, umask }, flags));
+  }
+
   open(who: Caller, ino: number, flags: OpenFlags): Maybe<Opened> {
     return this.#core.busy.during([ino], () => this.#files.open(who, ino, flags));
   }

@@ -201,6 +201,12 @@ export class MemoryFileSystem implements FileSystem {
     return { ...this.#open(node, flags), ...this.#found(node) };
   }
 
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Found & Opened {
+    const node = this.#make(who, S_IFREG | (mode & ~umask), dir);
+    node.nlink = 0;
+    return { ...this.#open(node, flags), ...this.#found(node) };
+  }
+
   open(_who: Caller, ino: number, flags: OpenFlags): Opened {
     return this.#open(this.#node(ino), flags);
   }

@@ -29,6 +29,7 @@ USERS = [(0, 0, []), (0, 0, []), (1000, 1000, []), (1001, 1001, [1000, 50]), (10
 XATTRS = [b"user.a", b"user.b", b"trusted.t", b"security.s", b"user.", b"other.x"]
 ACLS = [b"system.posix_acl_access", b"system.posix_acl_default"]
 SET_TIME = 1_000_000_007_123_456_789
+AT_SYMLINK_FOLLOW = 0x400
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 FILE_MAX = 3 << 20
 OPEN_MAX = 8
@@ -223,6 +224,20 @@ def op_open(fuzz):
     return f"{path} {flags:o} {mode:o} in {slot}", work, [path]
 
 
+def op_unnamed(fuzz):
+    path, mode, slot = fuzz.path(), fuzz.mode(), fuzz.rng.randrange(OPEN_MAX)
+    flags = os.O_TMPFILE | fuzz.rng.choice([os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_EXCL, os.O_RDONLY])
+    fuzz.slots[slot] = flags
+
+    def work(side):
+        if slot in side.files:
+            os.close(side.files.pop(slot))
+        side.files[slot] = os.open(side.at(path), flags, mode)
+        return shown(os.fstat(side.files[slot]))
+
+    return f"{path} {flags:o} {mode:o} in {slot}", work, [path]
+
+
 def on_file(make):
     """Work on an open file: make(fuzz) gives a name for the log and a function of (fd, side)."""
 
@@ -322,6 +337,16 @@ def owner(rng):
 def f_owner(fuzz):
     uid, gid = owner(fuzz.rng)
     return f"{uid}:{gid}", lambda fd, side: os.fchown(fd, uid, gid)
+
+
+def f_link(fuzz):
+    path = fuzz.path()
+
+    def call(fd, side):
+        checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, side.at(path), AT_SYMLINK_FOLLOW))
+        return shown(os.fstat(fd))
+
+    return f"{path}", call
 
 
 def f_close(fuzz):
@@ -454,6 +479,8 @@ OPERATIONS = {
     "fsync": (on_file(lambda fuzz: ("", lambda fd, side: os.fsync(fd))), 1),
     "fchmod": (on_file(f_mode), 1),
     "fchown": (on_file(f_owner), 1),
+    "tmpfile": (op_unnamed, 2),
+    "flink": (on_file(f_link), 3),
     "close": (on_file(f_close), 4),
     "mkdir": (with_mode(os.mkdir), 7),
     "rmdir": (on_path(os.rmdir), 3),

@@ -81,7 +81,8 @@ const CHECKS: Readonly<Record<string, string>> = {
         with open("f" if n % 2 else other("f"), "ab") as f: f.write(b"%02d" % n)
     assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
   O_TMPFILE: `
-    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"whole"); assert os.listdir(".") == []
+    checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"f", 0x400)); os.close(fd); assert get(other("f")) == b"whole"`,
   "sync(1)": `
     put("f", b"x"); os.sync(); assert get("f") == b"x"`,
 };
@@ -90,6 +91,8 @@ const CHECKS: Readonly<Record<string, string>> = {
 const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
   own: {},
   "fuse-native": {
+    O_TMPFILE: `
+    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
     "POSIX access control lists": `
     put("f", b""); fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", ACCESS, acl([1, 6], [4, 4], [32, 4])))`,
     names: `

@@ -47,6 +47,7 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     hasUnsynced: false,
     acl: undefined,
     defaultAcl: undefined,
+    neverNamed: false,
   };
 }
 

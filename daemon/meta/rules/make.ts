@@ -8,7 +8,7 @@ import { inheritedAcl } from "./acl.js";
 import { entryReply } from "./attributes.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { addEntry, findPlace } from "./entries.js";
-import { type Inode, changeUsage, mustInode, newInode } from "./inodes.js";
+import { type Inode, changeUsage, mustFolder, mustInode, newInode } from "./inodes.js";
 import {
   S_IFBLK,
   S_IFCHR,
@@ -21,6 +21,7 @@ import {
   S_ISGID,
   S_IXGRP,
   W,
+  X,
   isDir,
   isFile,
 } from "./modes.js";
@@ -28,12 +29,34 @@ import { openChecked } from "./open.js";
 
 const TYPES: readonly number[] = [S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 
-/** mknod, mkdir, symlink, and open with O_CREAT. */
+/** mknod, mkdir, symlink, and open with O_CREAT or O_TMPFILE. */
 export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
+  if (args.unnamed === true) return makeUnnamed(tx, ctx, args);
   const { folder, name, entry } = findPlace(tx, ctx, args.dir, args.name);
   if (entry !== undefined) return entryReply(openExisting(tx, ctx, args, mustInode(tx, entry.ino)));
   mustBeWritable(ctx);
   mustAllow(ctx, folder, W);
+  const inode = newNode(ctx, args, folder);
+  tx.put(key.inode(inode.ino), inode);
+  addEntry(tx, ctx, args.dir, name, inode);
+  changeUsage(tx, { inodes: 1 });
+  return entryReply(inode);
+}
+
+/** It lives as long as it is open, unless it is given a name. */
+function makeUnnamed(tx: Tx, ctx: Context, args: Make): EntryReply {
+  const folder = mustFolder(tx, args.dir);
+  mustBeWritable(ctx);
+  mustAllow(ctx, folder, W | X);
+  if (!args.open) fail("EINVAL", "what has no name must be opened");
+  const inode = { ...newNode(ctx, args, folder), nlink: 0, neverNamed: true };
+  tx.put(key.inode(inode.ino), inode);
+  tx.put(key.orphan(inode.ino), { ino: inode.ino });
+  changeUsage(tx, { inodes: 1 });
+  return entryReply(inode);
+}
+
+function newNode(ctx: Context, args: Make, folder: Inode): Inode {
   const type = typeToMake(ctx, args);
   const target = type === S_IFLNK ? checkedTarget(args.target) : Buffer.alloc(0);
   const gid = (folder.mode & S_ISGID) !== 0 ? folder.gid : ctx.who.gid;
@@ -45,7 +68,7 @@ export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
     gid,
     now: ctx.now,
   });
-  const inode: Inode = {
+  return {
     ...made,
     parent: type === S_IFDIR ? args.dir : 0,
     rdev: type === S_IFCHR || type === S_IFBLK ? args.rdev : 0,
@@ -54,10 +77,6 @@ export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
     acl,
     defaultAcl: type === S_IFDIR ? folder.defaultAcl : undefined,
   };
-  tx.put(key.inode(inode.ino), inode);
-  addEntry(tx, ctx, args.dir, name, inode);
-  changeUsage(tx, { inodes: 1 });
-  return entryReply(inode);
 }
 
 /**

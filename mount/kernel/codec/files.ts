@@ -47,20 +47,29 @@ export function parseOpen(cursor: Cursor): OpenRequest {
   return { flags, killPrivileges: (cursor.u32() & OPEN_KILL_PRIVILEGES) !== 0 };
 }
 
-export interface CreateRequest {
-  readonly name: Name;
+export interface UnnamedRequest {
   readonly mode: number;
   readonly umask: number;
+  readonly flags: OpenFlags;
+}
+
+export interface CreateRequest extends UnnamedRequest {
+  readonly name: Name;
   readonly flags: OpenFlags & { exclusive: boolean };
 }
 
 export function parseCreate(cursor: Cursor): CreateRequest {
-  const flags = cursor.u32();
+  const raw = cursor.u32();
   const mode = cursor.u32() & 0o7777;
   const umask = cursor.u32();
-  const exclusive = (flags & O_EXCL) !== 0;
-  const { read, write, append, truncate, sync } = openFlags(flags);
-  return { mode, umask, flags: { read, write, append, truncate, sync, exclusive }, name: cursor.skip(4).name() };
+  const exclusive = (raw & O_EXCL) !== 0;
+  return { mode, umask, flags: { ...openFlags(raw), exclusive }, name: cursor.skip(4).name() };
+}
+
+/** As CREATE, but what stands for the name is none. */
+export function parseTmpfile(cursor: Cursor): UnnamedRequest {
+  const flags = openFlags(cursor.u32());
+  return { flags, mode: cursor.u32() & 0o7777, umask: cursor.u32() };
 }
 
 /** fuse_open_out. A handle that cannot write has nothing to store or to be told at its close. Writes to files that are not cached need no order among each other in the kernel. */

@@ -38,6 +38,7 @@ export const OPCODE = {
   rename2: 45,
   lseek: 46,
   copyFileRange: 47,
+  tmpfile: 51,
   statx: 52,
   copyFileRange64: 53,
 } as const;

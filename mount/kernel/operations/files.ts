@@ -7,16 +7,22 @@ import {
   parseOpen,
   parseRead,
   parseSeek,
+  parseTmpfile,
   parseWrite,
   type CopyRequest,
   writeCount,
   writeOpened,
 } from "../codec/files.js";
 import type { Head } from "../codec/header.js";
-import type { FileSystem, Maybe } from "../../vfs/filesystem.js";
+import type { FileSystem, Found, Maybe, Opened } from "../../vfs/filesystem.js";
 import { after, operation } from "./operation.js";
 import { entryAnswer } from "./names.js";
 import { killOthersPrivileges, killPrivileges } from "./privileges.js";
+
+function undoOpened(fs: FileSystem, made: Found & Opened): Maybe<void> {
+  entryAnswer.undo(fs, made);
+  return fs.release(made.handle);
+}
 
 export const create = operation({
   name: "create",
@@ -27,10 +33,19 @@ export const create = operation({
     writeOpened(out, made, flags.write);
     return undefined;
   },
-  undo(fs, made) {
-    entryAnswer.undo(fs, made);
-    return fs.release(made.handle);
+  undo: undoOpened,
+});
+
+export const tmpfile = operation({
+  name: "tmpfile",
+  parse: parseTmpfile,
+  run: (fs, head, { mode, umask, flags }) => fs.createUnnamed(head.who, head.node, mode, umask, flags),
+  reply(out, made, { flags }) {
+    entryAnswer.reply(out, made);
+    writeOpened(out, made, flags.write);
+    return undefined;
   },
+  undo: undoOpened,
 });
 
 export const open = operation({

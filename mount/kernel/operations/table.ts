@@ -11,6 +11,7 @@ import {
   open,
   read,
   release,
+  tmpfile,
   write,
 } from "./files.js";
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from "./folders.js";
@@ -71,6 +72,7 @@ const OPERATIONS: { readonly [K in Exclude<keyof typeof OPCODE, "init">]: Operat
   rename2,
   lseek,
   copyFileRange,
+  tmpfile,
   statx,
   copyFileRange64,
 };

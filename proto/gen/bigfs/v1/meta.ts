@@ -299,6 +299,8 @@ export interface Make {
   umask: number;
   /** With `open`: as Access.mask; checked when the file exists already. */
   access: number;
+  /** O_TMPFILE: a regular file without a name, opened; `name` does not count. */
+  unnamed?: boolean | undefined;
 }
 
 export interface Link {
@@ -3609,6 +3611,7 @@ function createBaseMake(): Make {
     truncate: false,
     umask: 0,
     access: 0,
+    unnamed: undefined,
   };
 }
 
@@ -3643,6 +3646,9 @@ export const Make: MessageFns<Make> = {
     }
     if (message.access !== 0) {
       writer.uint32(80).uint32(message.access);
+    }
+    if (message.unnamed !== undefined) {
+      writer.uint32(88).bool(message.unnamed);
     }
     return writer;
   },
@@ -3740,6 +3746,14 @@ export const Make: MessageFns<Make> = {
             message.access = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.unnamed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3767,6 +3781,7 @@ export const Make: MessageFns<Make> = {
     message.truncate = object.truncate ?? false;
     message.umask = object.umask ?? 0;
     message.access = object.access ?? 0;
+    message.unnamed = object.unnamed ?? undefined;
     return message;
   },
 };

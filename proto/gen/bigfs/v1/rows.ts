@@ -110,7 +110,11 @@ export interface InodeRow {
     | Acl
     | undefined;
   /** Folders: what is made in it gets. */
-  defaultAcl?: DefaultAcl | undefined;
+  defaultAcl?:
+    | DefaultAcl
+    | undefined;
+  /** Made without a name (O_TMPFILE), and may still be given one. */
+  neverNamed: boolean;
 }
 
 export interface AclEntry {
@@ -678,6 +682,7 @@ function createBaseInodeRow(): InodeRow {
     hasUnsynced: false,
     acl: undefined,
     defaultAcl: undefined,
+    neverNamed: false,
   };
 }
 
@@ -763,6 +768,9 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.defaultAcl !== undefined) {
       DefaultAcl.encode(message.defaultAcl, writer.uint32(226).fork()).join();
+    }
+    if (message.neverNamed !== false) {
+      writer.uint32(232).bool(message.neverNamed);
     }
     return writer;
   },
@@ -996,6 +1004,14 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.defaultAcl = DefaultAcl.decode(reader, reader.uint32());
             continue;
           }
+          case 29: {
+            if (tag !== 232) {
+              break;
+            }
+
+            message.neverNamed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1044,6 +1060,7 @@ export const InodeRow: MessageFns<InodeRow> = {
     message.defaultAcl = (object.defaultAcl !== undefined && object.defaultAcl !== null)
       ? DefaultAcl.fromPartial(object.defaultAcl)
       : undefined;
+    message.neverNamed = object.neverNamed ?? false;
     return message;
   },
 };
