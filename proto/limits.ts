@@ -27,6 +27,8 @@ export const LIMITS = {
   xattrsMax: 131072,
   /** Entries of an access control list; they are in the row of the inode. */
   aclEntriesMax: 256,
+  /** Locks on one file, of all mounts. */
+  locksPerFile: 10_000,
   /** Hard links to one inode, as ext4 has it. */
   linkMax: 65000,
   /** Bytes of a file: offsets stay exact numbers. */

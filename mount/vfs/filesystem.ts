@@ -1,4 +1,4 @@
-import type { Attr, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, FileLock, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time, Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Name } from "../../proto/name.js";
 
@@ -136,10 +136,14 @@ export interface FileSystem {
    * default those of the handle.
    */
   write(handle: number, off: number, data: Buffer, flags?: WriteFlags): Maybe<number>;
-  /** close(2) of one descriptor: reports what went wrong since. */
-  flush(handle: number): Maybe<void>;
-  /** The last reference to the handle is gone; nobody waits for this. */
-  release(handle: number): Maybe<void>;
+  /** close(2) of one descriptor: reports what went wrong since. Ends the fcntl locks of that owner. */
+  flush(handle: number, lockOwner?: string): Maybe<void>;
+  /** The last reference to the handle is gone; nobody waits for this. With flock's lock of that owner. */
+  release(handle: number, flockOwner?: string): Maybe<void>;
+  /** EAGAIN when it is held by others; with `wait` it waits, until that is aborted (EINTR). */
+  setLock(handle: number, lock: FileLock, wait?: AbortSignal): Maybe<void>;
+  /** What is in the way of the lock. */
+  getLock(handle: number, lock: FileLock): Maybe<FileLock | undefined>;
   fsync(handle: number, dataOnly: boolean): Maybe<void>;
   fallocate(handle: number, mode: number, off: number, len: number): Maybe<void>;
   copyRange(from: { handle: number; off: number }, into: { handle: number; off: number }, len: number): Maybe<number>;

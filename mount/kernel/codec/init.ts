@@ -10,9 +10,11 @@ export const MINOR_MIN = 28;
 /** Bits of `flags`. */
 export const INIT = {
   asyncRead: 1 << 0,
+  posixLocks: 1 << 1,
   atomicTruncate: 1 << 3,
   bigWrites: 1 << 5,
   dontMask: 1 << 6,
+  flockLocks: 1 << 10,
   autoInvalidateData: 1 << 12,
   doReaddirplus: 1 << 13,
   readdirplusAuto: 1 << 14,

@@ -3,9 +3,10 @@ import {
   parseCreate,
   parseFallocate,
   parseFsync,
-  parseHandle,
+  parseFlush,
   parseOpen,
   parseRead,
+  parseRelease,
   parseSeek,
   parseTmpfile,
   parseWrite,
@@ -28,9 +29,9 @@ export const create = operation({
   name: "create",
   parse: parseCreate,
   run: (fs, head, { name, mode, umask, flags }) => fs.create(head.who, head.node, name, mode, umask, flags),
-  reply(out, made, { flags }) {
+  reply(out, made) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made, flags.write);
+    writeOpened(out, made);
     return undefined;
   },
   undo: undoOpened,
@@ -40,9 +41,9 @@ export const tmpfile = operation({
   name: "tmpfile",
   parse: parseTmpfile,
   run: (fs, head, { mode, umask, flags }) => fs.createUnnamed(head.who, head.node, mode, umask, flags),
-  reply(out, made, { flags }) {
+  reply(out, made) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made, flags.write);
+    writeOpened(out, made);
     return undefined;
   },
   undo: undoOpened,
@@ -56,8 +57,8 @@ export const open = operation({
     if (!request.killPrivileges) return opened;
     return after(opened, (file) => after(killPrivileges(fs, head, file.handle), () => file));
   },
-  reply(out, opened, { flags }) {
-    writeOpened(out, opened, flags.write);
+  reply(out, opened) {
+    writeOpened(out, opened);
     return undefined;
   },
   undo: (fs, opened) => fs.release(opened.handle),
@@ -91,14 +92,14 @@ export const write = operation({
 
 export const flush = operation({
   name: "flush",
-  parse: parseHandle,
-  run: (fs, _head, handle) => fs.flush(handle),
+  parse: parseFlush,
+  run: (fs, _head, { handle, lockOwner }) => fs.flush(handle, lockOwner),
 });
 
 export const release = operation({
   name: "release",
-  parse: parseHandle,
-  run: (fs, _head, handle) => fs.release(handle),
+  parse: parseRelease,
+  run: (fs, _head, { handle, flockOwner }) => fs.release(handle, flockOwner),
 });
 
 export const fsync = operation({

@@ -16,6 +16,7 @@ import {
 } from "./files.js";
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from "./folders.js";
 import { destroy, interrupt } from "./lifecycle.js";
+import { getlk, setlk, setlkw } from "./locks.js";
 import {
   batchForget,
   forget,
@@ -62,6 +63,9 @@ const OPERATIONS: { readonly [K in Exclude<keyof typeof OPCODE, "init">]: Operat
   readdir,
   releasedir,
   fsyncdir,
+  getlk,
+  setlk,
+  setlkw,
   access,
   create,
   interrupt,
