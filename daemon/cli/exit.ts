@@ -1,5 +1,6 @@
 import { FsError } from "../../proto/errno.js";
 import { StartupError } from "../common/running.js";
+import { visible } from "./visible.js";
 
 /** Exit codes of every command. */
 export const EXIT = { done: 0, failed: 1, misuse: 2, unreachable: 3, notAllowed: 4 } as const;
@@ -22,8 +23,12 @@ export class OptionError extends UsageError {
   }
 }
 
-/** What went wrong, in words, with the way out when there is one. */
+/** What went wrong, in words that any terminal can show, with the way out when there is one. */
 export function explain(error: unknown): string {
+  return wordsOf(error).split("\n").map(visible).join("\n");
+}
+
+function wordsOf(error: unknown): string {
   if (error instanceof StartupError) return `${error.message}\n  ${error.hint}`;
   if (error instanceof FsError) return error.detail === "" ? error.errno : `${error.detail} (${error.errno})`;
   return error instanceof Error ? error.message : String(error);
@@ -32,7 +37,7 @@ export function explain(error: unknown): string {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.misuse;
   const cause = error instanceof StartupError ? error.cause : error;
-  if (!(cause instanceof FsError)) return EXIT.failed;
-  if (cause.errno === "EACCES" || cause.errno === "EPERM") return EXIT.notAllowed;
-  return cause.errno === "ETIMEDOUT" || cause.errno === "ECONNREFUSED" ? EXIT.unreachable : EXIT.failed;
+  const code = cause instanceof FsError ? cause.errno : (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code === "EACCES" || code === "EPERM") return EXIT.notAllowed;
+  return code === "ETIMEDOUT" || code === "ECONNREFUSED" ? EXIT.unreachable : EXIT.failed;
 }

@@ -9,6 +9,7 @@ import { printJson, withJson } from "../admin/json.js";
 import { defineCommand } from "../command.js";
 import { collect } from "../debug/collect.js";
 import { EXIT } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 
 export const debug = defineCommand({
   command: "debug",
@@ -22,10 +23,13 @@ export const debug = defineCommand({
   run: async (args) => {
     const data = args.data === undefined ? undefined : resolve(args.data);
     const file = resolve(args.output);
-    const contents = await pack(file, () => collect({ meta: args.meta, key: args.key, data, disk: [] }, systemClock));
-    if (args.json) printJson({ file, contents });
-    else process.stdout.write(`${file}\n`);
-    return EXIT.done;
+    return interruptible(async (signal) => {
+      const wanted = { meta: args.meta, key: args.key, data, disk: [], signal };
+      const contents = await pack(file, () => collect(wanted, systemClock));
+      if (args.json) printJson({ file, contents });
+      else process.stdout.write(`${file}\n`);
+      return EXIT.done;
+    });
   },
 });
 
@@ -33,7 +37,7 @@ export const debug = defineCommand({
 async function pack(file: string, make: () => Promise<ReadonlyMap<string, string>>): Promise<string[]> {
   const output = await open(file, "wx", 0o600).catch((cause: unknown) => {
     const why = (cause as NodeJS.ErrnoException).code === "EEXIST" ? "it is there already" : (cause as Error).message;
-    throw new StartupError(`cannot write ${file}: ${why}`, { hint: "give another file with --output FILE" });
+    throw new StartupError(`cannot write ${file}: ${why}`, { hint: "give another file with --output FILE", cause });
   });
   const folder = await mkdtemp(join(tmpdir(), "bigfs-debug-"));
   try {

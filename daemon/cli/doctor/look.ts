@@ -1,7 +1,6 @@
 import { execFile } from "node:child_process";
 import { open, readFile } from "node:fs/promises";
 import { release, totalmem } from "node:os";
-import { errnoOf } from "../../../proto/errno.js";
 import type { MachineFacts } from "./machine.js";
 
 /** How long a helper program may take. */
@@ -9,7 +8,10 @@ const PROGRAM_MS = 10_000;
 
 export async function lookAtMachine(): Promise<MachineFacts> {
   const [fuseError, bindingError, fusermount, fuseConf, limits] = await Promise.all([
-    open("/dev/fuse", "r+").then((file) => file.close(), errnoOf),
+    open("/dev/fuse", "r+").then(
+      (file) => file.close(),
+      ({ code, message }: NodeJS.ErrnoException) => code ?? message,
+    ),
     import("../../../mount/kernel/addon.js")
       .then(({ loadAddon }) => void loadAddon())
       .catch((error: Error) => error.message),

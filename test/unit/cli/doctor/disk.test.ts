@@ -49,7 +49,9 @@ test("memory and remote filesystems are no disks", async (t) => {
 });
 
 test("a folder that cannot be written is an error", async (t) => {
-  t.match(found({ sync: undefined, error: "EROFS" }), [{ level: "error", check: "disk-sync", what: /EROFS/ }]);
+  t.match(found({ sync: undefined, error: { code: "EROFS", message: "EROFS: read-only" } }), [
+    { level: "error", check: "disk-sync", what: /EROFS/ },
+  ]);
 });
 
 test("percentiles are of the nearest rank", async (t) => {
