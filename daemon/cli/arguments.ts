@@ -21,7 +21,7 @@ export function withWords<T>(cli: Argv<T>) {
       for (const [name, value] of Object.entries(args)) {
         if (typeof value === "string") args[name] = unmarked(value);
         else if (Array.isArray(value))
-          args[name] = value.map((word) => (typeof word === "string" ? unmarked(word) : word));
+          args[name] = value.map((word: unknown) => (typeof word === "string" ? unmarked(word) : word));
       }
     }, true)
     .check((args: Record<string, unknown>) => {

@@ -69,7 +69,9 @@ async function end(work: () => Promise<number>): Promise<void> {
 
 /** Options only where one begins: elsewhere there may be a file, which the shell completes. */
 const completed: FallbackCompletionFunction = (word, _args, usual, tell) => {
-  usual((_error, found) => tell((found ?? []).filter((one) => one.startsWith("-") === word.startsWith("-"))));
+  usual((_error, found = []) => {
+    tell(found.filter((one) => one.startsWith("-") === word.startsWith("-")));
+  });
 };
 
 // Whoever read the output has seen enough.

@@ -145,9 +145,14 @@ export function printConfig<A extends object>(args: A, options: (args: A) => unk
   return EXIT.done;
 }
 
+/** On one line, for its source stands behind it. */
+function scalar(value: Value): string {
+  const isLong = typeof value === "string" && value.includes("\n");
+  return isLong ? JSON.stringify(value) : stringify(value, { lineWidth: 0 }).trimEnd();
+}
+
 export function renderSettings(settings: Settings): string {
-  const line = (start: string, { value, from }: Setting) =>
-    `${start} ${stringify(value, { lineWidth: 0, blockQuote: false }).trimEnd()} # ${from}\n`;
+  const line = (start: string, { value, from }: Setting) => `${start} ${scalar(value)} # ${from}\n`;
   let text = "# flags win over environment over file\n";
   for (const [name, { isArray, all }] of settings) {
     const [first] = all;

@@ -25,7 +25,7 @@ export const debug = defineCommand({
     const file = resolve(args.output);
     return interruptible(async (signal) => {
       const wanted = { meta: args.meta, key: args.key, data, disk: [], signal };
-      const contents = await pack(file, () => collect(wanted, systemClock));
+      const contents = await pack(file, { make: () => collect(wanted, systemClock), signal });
       if (args.json) printJson({ file, contents });
       else process.stdout.write(`${file}\n`);
       return EXIT.done;
@@ -34,7 +34,10 @@ export const debug = defineCommand({
 });
 
 /** Writes what `make` gives as a compressed tar file, readable for this user alone; the names in it. */
-async function pack(file: string, make: () => Promise<ReadonlyMap<string, string>>): Promise<string[]> {
+async function pack(
+  file: string,
+  { make, signal }: { readonly make: () => Promise<ReadonlyMap<string, string>>; readonly signal: AbortSignal },
+): Promise<string[]> {
   const output = await open(file, "wx", 0o600).catch((cause: unknown) => {
     const why = (cause as NodeJS.ErrnoException).code === "EEXIST" ? "it is there already" : (cause as Error).message;
     throw new StartupError(`cannot write ${file}: ${why}`, { hint: "give another file with --output FILE", cause });
@@ -48,6 +51,7 @@ async function pack(file: string, make: () => Promise<ReadonlyMap<string, string
       await writeFile(path, content);
     }
     await tar(folder, output.fd);
+    signal.throwIfAborted();
     return [...contents.keys()].sort();
   } catch (error) {
     await rm(file, { force: true });

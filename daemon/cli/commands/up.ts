@@ -165,12 +165,12 @@ function shapeOf({ chunkSize = "1MiB", replicas = 2, minReplicas }: Args) {
 /** Options of a new volume change nothing of one that is there: that shall not surprise. */
 function tellKept(args: Args, status: StatusReply): void {
   const wanted = shapeOf(args);
-  const kept = (["chunkSize", "replicas", "minReplicas"] as const).filter(
-    (name) => args[name] !== undefined && wanted[name] !== status[name],
-  );
+  const names = { chunkSize: "chunk-size", replicas: "replicas", minReplicas: "min-replicas" } as const;
+  const kept = (["chunkSize", "replicas", "minReplicas"] as const)
+    .filter((name) => args[name] !== undefined && wanted[name] !== status[name])
+    .map((name) => `${names[name]} ${status[name]}`);
   if (kept.length === 0) return;
-  const what = kept.map((name) => `${name} ${status[name]}`).join(", ");
-  process.stderr.write(`bigfsd: the volume is there already and keeps ${what}; see 'bigfsd config'\n`);
+  process.stderr.write(`bigfsd: the volume is there already and keeps ${kept.join(", ")}; see 'bigfsd config'\n`);
 }
 
 async function untilSignal(): Promise<void> {

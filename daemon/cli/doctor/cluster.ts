@@ -30,9 +30,10 @@ export function judgeCluster(facts: ClusterFacts): Finding[] {
     ok("reachable", `the metadata daemon at ${facts.meta} answers; volume ${status.volume}`),
     phase(status),
     clock(facts),
-    ...judgeCopies(facts),
+    enoughNodes(facts, live),
     ...status.nodes.flatMap(nodeState),
     ...oneHost(facts, live),
+    ...zones(facts, live),
     ...live.flatMap(room),
     ...copies(status),
   ];

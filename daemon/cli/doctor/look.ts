@@ -6,9 +6,10 @@ import type { MachineFacts } from "./machine.js";
 /** How long a helper program may take. */
 const PROGRAM_MS = 10_000;
 
-export async function lookAtMachine(): Promise<MachineFacts> {
+/** `fuse`: the device that mounts need. */
+export async function lookAtMachine({ fuse = "/dev/fuse" } = {}): Promise<MachineFacts> {
   const [fuseError, bindingError, fusermount, fuseConf, limits] = await Promise.all([
-    open("/dev/fuse", "r+").then(
+    open(fuse, "r+").then(
       (file) => file.close(),
       ({ code, message }: NodeJS.ErrnoException) => code ?? message,
     ),

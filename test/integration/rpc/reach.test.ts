@@ -34,3 +34,13 @@ test("whoever else answers, or nobody, is said with the address", async (t) => {
   await server.stop();
   await refused(address, /ECONNREFUSED/);
 });
+
+test("where a node was before it may be silent, but nobody else may answer", async (t) => {
+  const again = (address: string) => reachOf({ uuid: "a", address }, { mustAnswer: false });
+  await again(await store(t, "a", "volume-1"));
+  const { server, address } = await serve(t, () => {});
+  await server.stop();
+  await again(address);
+  await t.rejects(again(await store(t, "b", "volume-1")), { message: /another storage daemon answers there/ });
+  await t.rejects(again(await store(t, "a", "volume-2")), { message: /volume-2/ });
+});
