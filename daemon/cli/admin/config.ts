@@ -67,4 +67,9 @@ async function warn(address: ClusterAddress): Promise<void> {
   }
 }
 
-export const config = groupOf("config", "settings of the volume", [get, set]);
+export const config = groupOf(
+  "config",
+  "settings of the volume",
+  [get, set],
+  ["$0 config get --data ./cluster", "all of them"],
+);

@@ -68,7 +68,12 @@ const set = defineCommand({
   },
 });
 
-export const node = groupOf("node", "the storage daemons", [ls, show, rename, set]);
+export const node = groupOf(
+  "node",
+  "the storage daemons",
+  [ls, show, rename, set],
+  ["$0 node ls --data ./cluster", "name, address, zone, state and space of each"],
+);
 
 async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> {
   const { nodes } = await fetchStatus(address);

@@ -36,7 +36,7 @@ export function builder(yargs: Argv) {
     .option("short-circuit", {
       type: "boolean",
       default: true,
-      describe: "exchange data with storage daemons on this machine through files and memory",
+      describe: "read chunks of storage daemons on this machine from their files, past the network",
     })
     .option("zone", {
       type: "string",

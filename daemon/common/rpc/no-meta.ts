@@ -11,8 +11,12 @@ export function noMeta(address: string, cause: FsError): StartupError {
   }
   if (cause.errno === "EPROTO")
     return new StartupError(cause.detail, { hint: "check the address given with --meta", cause });
+  const start =
+    "start the metadata daemon there ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT";
+  const silent =
+    "is that its address (--meta HOST:PORT), and do the network and its firewalls let this machine through?";
   return new StartupError(cause.detail || `${address}: ${cause.errno}`, {
-    hint: "start the metadata daemon there ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT",
+    hint: cause.errno === "ETIMEDOUT" ? silent : start,
     cause,
   });
 }
