@@ -38,6 +38,13 @@ test("an option that is given twice, or empty, is misuse", async (t) => {
   t.match(await bigfsd(both), { code: 0, stdout: /- chunkMs=7 # flag\n {2}- syncMs=8/ }, "a list may be");
 });
 
+test("help has examples, also of groups, and bigfsd's own the exit codes", async (t) => {
+  const help = async (...words: string[]) => (await bigfsd([...words, "--help"])).stdout;
+  const groups = await Promise.all(["node", "session", "config", "volume"].map((group) => help(group)));
+  for (const text of groups) t.match(text, /\nExamples:\n {2}bigfsd (\w+) \w+/);
+  t.match(await help(), /\nExamples:\n[^]*\nExit codes: 0 done, 1 failed, 2 misuse, 3 not reachable, 4 not allowed/);
+});
+
 test("a completion is asked for as the shell does, and leaves files to the shell", async (t) => {
   const dir = await folder(t);
   await writeFile(join(dir, "bigfsd"), `#!/bin/sh\nexec ${process.execPath} ${BIN} "$@"\n`, { mode: 0o755 });
@@ -85,7 +92,10 @@ test("status --watch goes on while the daemon is away, and ends with 130 at Ctrl
   await once(child.stdout, "data");
   await lab.meta.stop();
   const [away] = (await once(child.stderr, "data")) as [Buffer];
-  t.match(away.toString(), /^bigfsd: .*cannot be reached: connect ECONNREFUSED .*\n {2}start the metadata daemon there/);
+  t.match(
+    away.toString(),
+    /^bigfsd: .*cannot be reached: connect ECONNREFUSED .*\n {2}start the metadata daemon there/,
+  );
   await lab.startMeta(listen);
   const [back] = (await once(child.stdout, "data")) as [Buffer];
   t.equal(SCHEMAS.status.safeParse(JSON.parse(back.toString().split("\n")[0] ?? "")).success, true);
