@@ -61,7 +61,7 @@ export async function handler(args: Args): Promise<number> {
     return startStore({
       ...options,
       data: resolve(required("data", args.data)),
-      meta: required("meta", args.meta),
+      meta: required("meta", options.meta),
       key: await clusterKey(args.key, undefined),
       log,
       clock: systemClock,

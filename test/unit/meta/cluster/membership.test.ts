@@ -81,6 +81,16 @@ test("an address is tried before a node is recorded with it, and need not answer
   t.same(tried.slice(3), ["a a:1, may be silent", "a b:1"]);
 });
 
+test("of two administrators who give two nodes one name at once, one is refused", async (t) => {
+  const bench = await ClusterBench.make();
+  t.teardown(() => bench.stop());
+  const ids = [(await bench.node("a")).id, (await bench.node("b")).id];
+  const outcomes = await Promise.allSettled(ids.map((node) => bench.cluster.setNode({ node, name: "same" })));
+  t.match(outcomes, [{ status: "fulfilled" }, { status: "rejected", reason: { errno: "EEXIST" } }]);
+  const named = bench.cluster.map().nodes.filter(({ name }) => name === "same");
+  t.match(named, [{ id: ids[0] }]);
+});
+
 test("of two streams with one uuid the newer stays, and the end of the older changes nothing", async (t) => {
   const bench = await ClusterBench.make();
   t.teardown(() => bench.stop());
