@@ -107,7 +107,10 @@ function parse(text: string): Identity | undefined {
 async function create(layout: Layout): Promise<Identity> {
   await mustBeNew(layout.root, { marker: "identity.json", leftover: "identity.json.tmp", daemon: "storage" });
   const fresh: Identity = { format: FORMAT, uuid: randomUUID(), volume: "", node: 0 };
-  await save(layout.identity, fresh);
+  await save(layout.identity, fresh).catch((cause: unknown) => {
+    const hint = "make room on that disk, or name another folder";
+    throw new StartupError(`cannot write ${layout.identity}: ${(cause as Error).message}`, { hint, cause });
+  });
   // The folder may be new itself. Its parent may be closed to this user; then it was not made here.
   await syncPath(dirname(layout.root)).catch(() => {});
   return fresh;

@@ -66,7 +66,7 @@ async function tar(folder: string, output: number): Promise<void> {
   const child = spawn("tar", ["-c", "-z", "-f", "-", "-C", folder, "bigfs-debug"], {
     stdio: ["ignore", output, "inherit"],
   });
-  const hint = "install tar and gzip";
+  const hint = "tar and gzip must be installed, and the disk of the file must have space";
   const [code] = (await once(child, "exit").catch((cause: unknown) => {
     throw new StartupError(`tar cannot be run: ${(cause as Error).message}`, { hint, cause });
   })) as [number | null];

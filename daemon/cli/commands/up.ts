@@ -1,12 +1,11 @@
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { clearInterval, setInterval } from "node:timers";
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import { DRIVERS } from "../../../mount/driver.js";
 import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { makeFolder } from "../../common/data-folder.js";
 import { createKey } from "../../common/key.js";
 import { lockFolder } from "../../common/lock-file.js";
-import { StartupError } from "../../common/running.js";
 import { printJson } from "../admin/json.js";
 import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
 import { EXIT, UsageError } from "../exit.js";
@@ -46,7 +45,7 @@ export async function handler(args: Args): Promise<number> {
   deadlinesWith(args.deadline);
   const known = await readCluster(data);
   const plan = planOf(args, known, shape.replicas);
-  await mkdir(data, { recursive: true });
+  await makeFolder(data);
   let cluster: LocalCluster | undefined;
   const code = await interruptible(async (signal) => {
     cluster = await startAll(known, { data, pass: passed(args), signal }, { plan, args });
@@ -145,10 +144,7 @@ async function start(
   await waitForNodes(cluster.current, plan.storage, opts);
   const before = cluster.member("mount");
   if (before !== undefined && !isAlive(before)) await takeOff(before, true);
-  await mkdir(plan.mount, { recursive: true }).catch((cause: unknown) => {
-    const hint = "choose an empty folder to mount on";
-    throw new StartupError(`cannot make the mount point ${plan.mount}: ${(cause as Error).message}`, { hint, cause });
-  });
+  await makeFolder(plan.mount, { what: "mount point" });
   await cluster.ensure("mount", "mount", plan.mount, [
     ...[plan.mount, "--foreground", "--meta", meta.listen, ...key],
     ...(args.allowOther ? ["--allow-other"] : []),

@@ -81,7 +81,7 @@ test("a mount point that cannot be made is told as one, and nothing is left runn
   const dir = await folder(t);
   await writeFile(join(dir, "file"), "");
   const up = ["up", "--data", join(dir, "cluster"), "--mount", join(dir, "file"), "--storage", "1", "--replicas", "1"];
-  t.match(await bigfsd(up), { code: 1, stderr: /cannot make the mount point .*file: .*\n {2}choose an empty folder/ });
+  t.match(await bigfsd(up), { code: 1, stderr: /cannot make the mount point .*file: there is a file of/ });
   t.same(await processesOf(dir), []);
   const log = ["mount", dir, "--meta", "127.0.0.1:1", "--key", join(dir, "cluster", "cluster.key"), "--log", dir];
   t.match(await bigfsd(log), { code: 1, stderr: /cannot write the log file .*\n.*--log FILE/ });
