@@ -54,7 +54,7 @@ export class LocalCluster {
     this.opts.signal.throwIfAborted();
     this.report(`starting ${name}`);
     const log = join(this.opts.data, "log", `${name}.log`);
-    const spawned = await spawnDaemon([role, ...args, ...this.opts.pass], log);
+    const spawned = await spawnDaemon([role, ...args, ...this.opts.pass], log, this.opts.signal);
     const member: Member = { role, name, ...spawned, data };
     this.#fresh.push(member);
     await this.record(member);

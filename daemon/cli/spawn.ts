@@ -27,9 +27,10 @@ export interface Spawned {
 
 /**
  * Starts `bigfsd ARGS` as a process of its own that outlives this one, its output appended to `logFile`, and waits until
- * it has started. A warning of the daemon goes to standard error. Rejects with the StartupError that it told.
+ * it has started. A warning of the daemon goes to standard error. Rejects with the StartupError that it told; with the
+ * reason of `signal` when that is aborted before, and the process has ended.
  */
-export async function spawnDaemon(args: readonly string[], logFile: string): Promise<Spawned> {
+export async function spawnDaemon(args: readonly string[], logFile: string, signal?: AbortSignal): Promise<Spawned> {
   const log = await openLog(logFile);
   let child: ChildProcess;
   try {
@@ -42,7 +43,14 @@ export async function spawnDaemon(args: readonly string[], logFile: string): Pro
   } finally {
     await log.close();
   }
+  const ended = new Promise<void>((resolve) => void child.once("exit", () => resolve()));
+  const stop = (): void => void child.kill("SIGTERM");
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted === true) stop();
   const ready = await readyLine(child);
+  signal?.removeEventListener("abort", stop);
+  if (signal?.aborted === true) await ended;
+  signal?.throwIfAborted();
   child.unref();
   if (ready === undefined) {
     throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended before it was ready`, { hint: `see ${logFile}` });

@@ -63,7 +63,7 @@ const set = defineCommand({
 /** What was set may be more than the nodes of today allow. */
 async function warn(address: ClusterAddress): Promise<void> {
   for (const { level, what, fix } of judgeCopies({ meta: address.meta, status: await fetchStatus(address) })) {
-    if (level !== "ok") process.stderr.write(`bigfsd: ${level}: ${what}${fix === undefined ? "" : `\n  ${fix}`}\n`);
+    if (level !== "ok") process.stderr.write(`bigfsd: warning: ${what}${fix === undefined ? "" : `\n  ${fix}`}\n`);
   }
 }
 

@@ -9,6 +9,7 @@ import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
 import { printJson } from "../admin/json.js";
 import { EXIT, UsageError } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 import { located, printConfig, withConfig } from "../settings.js";
 import {
   addressOption,
@@ -78,7 +79,7 @@ export async function handler(args: Args): Promise<number> {
   if (args.foreground && args.json) {
     throw new UsageError("--json tells what was started in the background: leave --foreground out");
   }
-  return args.foreground ? foreground(args) : background(args);
+  return args.foreground ? foreground(args) : interruptible((signal) => background(args, signal));
 }
 
 async function foreground(args: Args): Promise<number> {
@@ -98,7 +99,7 @@ async function foreground(args: Args): Promise<number> {
   });
 }
 
-async function background(args: Args): Promise<number> {
+async function background(args: Args, signal: AbortSignal): Promise<number> {
   const path = (option: string, value: string | undefined) =>
     value === undefined ? [] : [`--${option}`, resolve(value)];
   const text = (option: string, value: string | undefined) => (value === undefined ? [] : [`--${option}`, value]);
@@ -125,6 +126,7 @@ async function background(args: Args): Promise<number> {
       ...args.deadline.flatMap((change) => ["--deadline", change]),
     ],
     log,
+    signal,
   );
   if (args.json) printJson({ mountpoint, pid, log });
   return EXIT.done;

@@ -11,7 +11,7 @@ import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file
 import { EXIT, UsageError } from "../exit.js";
 import { interruptible } from "../interrupt.js";
 import { LocalCluster, type LocalOptions, waitForNodes, waitForStatus } from "../local-cluster.js";
-import { deadlinesWith } from "../shared-options.js";
+import { deadlinesWith, sizeOption } from "../shared-options.js";
 import { takeDown, takeOff } from "./down.js";
 import { volumeShape } from "./meta.js";
 
@@ -43,6 +43,7 @@ export async function handler(args: Args): Promise<number> {
   const data = resolve(args.data);
   const shape = shapeOf(args);
   deadlinesWith(args.deadline);
+  if (args.capacity !== undefined) sizeOption("capacity", args.capacity);
   const known = await readCluster(data);
   const plan = planOf(args, known, shape.replicas);
   await makeFolder(data);

@@ -62,7 +62,7 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
     code: 0,
     stderr: /^bigfsd: warning: 3 of 3 .* too few for 4 copies\n {2}bigfsd store .*\n.*warning: 4 copies, but 3 zones/,
   });
-  t.match(await run("config", "set", "min-replicas", "4"), { code: 0, stderr: /error: .*writes need 4: they wait/ });
+  t.match(await run("config", "set", "min-replicas", "4"), { code: 0, stderr: /warning: .*writes need 4: they wait/ });
   await run("config", "set", "min-replicas", "2");
   t.match(await run("config", "set", "replicas", "3"), { code: 0, stderr: "" });
   // What was chosen stays, what was not is as the node says.

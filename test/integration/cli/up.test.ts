@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer, type AddressInfo } from "node:net";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,12 +77,33 @@ test("an up that is interrupted takes back what it has started, and another one 
   t.match(await bigfsd(up), { code: 0 });
 });
 
+test("a mount that is interrupted is not there later", async (t) => {
+  const dir = await folder(t);
+  await mkdir(join(dir, "mnt"));
+  await writeFile(join(dir, "key"), KEY.toString("hex"), { mode: 0o600 });
+  // Takes calls and says nothing.
+  const silent = createServer();
+  t.teardown(() => void silent.close());
+  silent.listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const meta = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const args = ["mount", join(dir, "mnt"), "--meta", meta, "--key", join(dir, "key"), "--log", join(dir, "log")];
+  const child = spawn(process.execPath, [BIN, ...args], { stdio: "ignore" });
+  const exit = once(child, "exit");
+  await once(silent, "connection");
+  child.kill("SIGINT");
+  t.same(await exit, [130, null]);
+  t.same(await processesOf(dir), []);
+});
+
 test("a mount point that cannot be made is told as one, and nothing is left running", async (t) => {
   const dir = await folder(t);
   await writeFile(join(dir, "file"), "");
   const up = ["up", "--data", join(dir, "cluster"), "--mount", join(dir, "file"), "--storage", "1", "--replicas", "1"];
   t.match(await bigfsd(up), { code: 1, stderr: /cannot make the mount point .*file: there is a file of/ });
   t.same(await processesOf(dir), []);
+  const size = ["up", "--data", join(dir, "none"), "--mount", join(dir, "mnt"), "--capacity", "x"];
+  t.match(await bigfsd(size), { code: 2, stderr: /^bigfsd: --capacity x: give a size/ });
   const log = ["mount", dir, "--meta", "127.0.0.1:1", "--key", join(dir, "cluster", "cluster.key"), "--log", dir];
   t.match(await bigfsd(log), { code: 1, stderr: /cannot write the log file .*\n.*--log FILE/ });
 });
