@@ -85,6 +85,8 @@ const [first = ""] = args;
 const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
 let cli: Argv = yargs(markWords(args))
   .scriptName("bigfsd")
+  // Half of the words would be in the user's language, and half not.
+  .locale("en")
   .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder");
 for (const load of only === undefined ? Object.values(COMMANDS) : [only]) cli = (await load()).addTo(cli, end);
 await withWords(cli)

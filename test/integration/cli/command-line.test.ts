@@ -34,6 +34,8 @@ test("an option that is given twice, or empty, is misuse", async (t) => {
   await misuse(["volume", "create", "--data", ""], "data is empty: give a value");
   await misuse(["key", ""], "file is empty: give a value");
   await misuse(["doctor", "--disk"], "Not enough arguments following: disk");
+  const german = await bigfsd(["node", "show"], { LC_ALL: "de_DE.UTF-8" });
+  t.match(german, { code: 2, stderr: /Not enough non-option arguments/ }, "in one language");
   const both = ["meta", "--print-config", "--deadline", "chunkMs=7", "--deadline", "syncMs=8"];
   t.match(await bigfsd(both), { code: 0, stdout: /- chunkMs=7 # flag\n {2}- syncMs=8/ }, "a list may be");
 });
