@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-import yargs, { type Argv } from "yargs";
+import yargs, { type Argv, type FallbackCompletionFunction } from "yargs";
 import { hideBin } from "yargs/helpers";
-import { printable } from "../../mount/files/path.js";
 import { keepAlive } from "../common/clock.js";
-import { type Command, type CommandModule, commandOf, withoutDoubleDash } from "./command.js";
+import { type Command, type CommandModule, commandOf } from "./command.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "./exit.js";
 import { endInOrder } from "./interrupt.js";
 import { packageVersion } from "./version.js";
+import { markWords, withWords } from "./arguments.js";
 
 /** What is needed for each command is loaded for it alone; for the help, all of it. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -85,27 +85,36 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (!endInOrder(code)) process.exit(code);
 });
 process.stderr.on("error", () => {});
+/** Options only where one begins: elsewhere there may be a file, which the shell completes. */
+const completed: FallbackCompletionFunction = (word, _args, usual, tell) => {
+  usual((_error, found = []) => {
+    tell(found.filter((one) => one.startsWith("-") === word.startsWith("-")));
+  });
+};
 
 const args = hideBin(process.argv);
 const [first = ""] = args;
 const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
-const isCompletion = first === "--get-yargs-completions";
-let cli: Argv = yargs(isCompletion ? args : withoutDoubleDash(args))
+let cli: Argv = yargs(markWords(args))
   .scriptName("bigfsd")
+  // Half of the words would be in the user's language, and half not.
+  .locale("en")
   .usage("$0 COMMAND: a distributed filesystem that mounts as a local folder");
 for (const load of only === undefined ? Object.values(COMMANDS) : [only]) cli = (await load()).addTo(cli, end);
-await cli
-  .completion("completion", "print a script that completes commands in bash and zsh")
+await withWords(cli)
+  .completion("completion", "print a script that completes commands in bash and zsh", completed)
   .demandCommand(1, "give a command")
   .strict()
   .strictCommands()
+  .example("$0 up --data ./cluster --mount ./mnt", "a whole cluster on this machine, mounted")
+  .epilogue("Exit codes: 0 done, 1 failed, 2 misuse, 3 not reachable, 4 not allowed.")
   .wrap(Math.min(120, process.stdout.columns ?? 100))
   .version(packageVersion())
   .fail((message: string | null, error: Error | undefined) => {
     // yargs gives either a message (misuse) or an error that a builder threw.
     if (error !== undefined && !(error instanceof UsageError) && message === null) throw error;
-    const help = `bigfsd ${only === undefined ? "" : `${first} `}--help`;
-    process.stderr.write(`bigfsd: ${printable(message ?? error?.message ?? "")}\nTry '${help}'.\n`);
+    const help = only === undefined ? "bigfsd --help" : `bigfsd ${first} --help`;
+    process.stderr.write(`bigfsd: ${explain(message ?? error)}\nTry '${help}'.\n`);
     process.exit(EXIT.misuse);
   })
   .parseAsync();

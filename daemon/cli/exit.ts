@@ -25,7 +25,7 @@ export class OptionError extends UsageError {
   }
 }
 
-/** What went wrong, in words, with the way out when there is one; nothing in it gives orders to a terminal. */
+/** What went wrong, in words that any terminal can show, with the way out when there is one. */
 export function explain(error: unknown): string {
   return printable(inWords(error));
 }
@@ -48,7 +48,7 @@ function wordsOf(errno: number): string {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.misuse;
   const cause = error instanceof StartupError ? error.cause : error;
-  const errno = cause instanceof FsError ? cause.errno : (cause as NodeJS.ErrnoException | undefined)?.code;
-  if (errno === "EACCES" || errno === "EPERM") return EXIT.notAllowed;
-  return errno === "ETIMEDOUT" || errno === "ECONNREFUSED" ? EXIT.unreachable : EXIT.failed;
+  const code = cause instanceof FsError ? cause.errno : (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code === "EACCES" || code === "EPERM") return EXIT.notAllowed;
+  return code === "ETIMEDOUT" || code === "ECONNREFUSED" ? EXIT.unreachable : EXIT.failed;
 }

@@ -1,5 +1,8 @@
-/** Columns side by side, left-aligned, two spaces between them; the last one of a row is left as it is. */
-export function table(rows: readonly (readonly string[])[]): string {
+import { printableLine } from "../../mount/files/path.js";
+
+/** Columns side by side, left-aligned, two spaces between them; each row is one line of a terminal. */
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(printableLine));
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
   return rows

@@ -38,6 +38,11 @@ export function printable(text: string): string {
   return text.replace(UNSAFE, (char) => (char === "\n" ? char : escaped(char)));
 }
 
+/** The same for one line of it. */
+export function printableLine(text: string): string {
+  return text.replace(UNSAFE, escaped);
+}
+
 /** The path in these bytes, as in a symbolic link. */
 export function pathOf(bytes: Buffer): Path {
   const steps: (Name | "..")[] = [];

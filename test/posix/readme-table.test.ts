@@ -50,7 +50,15 @@ const CHECKS: Readonly<Record<string, string>> = {
   "extended attributes": `
     put("f", b""); os.setxattr("f", "user.k", b"v"); assert os.getxattr("f", "user.k") == b"v"
     assert "user.k" in os.listxattr("f"); os.removexattr("f", "user.k"); assert "user.k" not in os.listxattr("f")
-    fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", "system.posix_acl_access", b"\\2\\0\\0\\0"))`,
+    fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", "other.k", b"v"))`,
+  "POSIX access control lists": `
+    put("f", b""); many = [[2, 4, n] for n in range(252)]
+    os.setxattr("f", ACCESS, acl([1, 6], [2, 7, 1000], [4, 0], [16, 5], [32, 0])); assert mode("f") == 0o650
+    os.chmod("f", 0o600); assert os.getxattr("f", ACCESS) == acl([1, 6], [2, 7, 1000], [4, 0], [16, 0], [32, 0])
+    os.mkdir("d"); os.setxattr("d", DEFAULT, acl([1, 7], [2, 4, 1001], [4, 0], [16, 7], [32, 0])); os.umask(0o077)
+    put("d/f", b""); assert os.getxattr("d/f", ACCESS) == acl([1, 6], [2, 4, 1001], [4, 0], [16, 6], [32, 0])
+    os.setxattr("f", ACCESS, acl([1, 6], *many, [4, 0], [16, 4], [32, 0]))
+    fails(errno.ENOSPC, lambda: os.setxattr("f", ACCESS, acl([1, 6], *many, [2, 4, 999], [4, 0], [16, 4], [32, 0])))`,
   mmap: `
     put("f", bytes(100000)); fd = os.open("f", os.O_RDWR)
     shared = mmap.mmap(fd, 100000); shared[50000:50005] = b"hello"; shared.flush(); shared.close()
@@ -73,7 +81,8 @@ const CHECKS: Readonly<Record<string, string>> = {
         with open("f" if n % 2 else other("f"), "ab") as f: f.write(b"%02d" % n)
     assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
   O_TMPFILE: `
-    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"whole"); assert os.listdir(".") == []
+    checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"f", 0x400)); os.close(fd); assert get(other("f")) == b"whole"`,
   "sync(1)": `
     put("f", b"x"); os.sync(); assert get("f") == b"x"`,
 };
@@ -82,6 +91,10 @@ const CHECKS: Readonly<Record<string, string>> = {
 const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
   own: {},
   "fuse-native": {
+    O_TMPFILE: `
+    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    "POSIX access control lists": `
+    put("f", b""); fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", ACCESS, acl([1, 6], [4, 4], [32, 4])))`,
     names: `
     for name in ["n" * 255, " ", "\\n", "caf\u00e9"]:
         open(name, "w").close(); assert name in os.listdir(".")
@@ -105,7 +118,7 @@ const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
 };
 
 const PRELUDE = `
-import ctypes, errno, fcntl, mmap, os, stat, subprocess, sys
+import ctypes, errno, fcntl, mmap, os, stat, struct, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def checked(result):
     if result != 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -119,6 +132,9 @@ def fails(code, work):
     try: work()
     except OSError as error: assert error.errno == code, error
     else: raise AssertionError("it should have failed with " + errno.errorcode[code])
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+def acl(*entries): return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *(e + [2**32 - 1])[:3]) for e in entries)
+def mode(path): return stat.S_IMODE(os.stat(path).st_mode)
 here, second = sys.argv[1:3]
 def other(name): return os.path.join(second, os.path.basename(here), name)
 os.mkdir(here); os.chdir(here)

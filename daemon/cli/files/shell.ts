@@ -8,7 +8,7 @@ import { parseLocal } from "../../../mount/files/local-path.js";
 import { type Path, parsePath, shownName, shownPath } from "../../../mount/files/path.js";
 import { FsError, errnoOf, fail } from "../../../proto/errno.js";
 import { nameOf } from "../../../proto/name.js";
-import { withoutDoubleDash } from "../command.js";
+import { markWords, withWords } from "../arguments.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "../exit.js";
 import { interruptible } from "../interrupt.js";
 import { environment } from "../shared-options.js";
@@ -160,7 +160,7 @@ export class Shell {
         code = await work(job);
       },
     };
-    let cli: Argv = yargs(withoutDoubleDash(words))
+    let cli: Argv = yargs(markWords(words))
       .scriptName("")
       .usage("Commands of this prompt:")
       .exitProcess(false)
@@ -172,7 +172,7 @@ export class Shell {
       });
     for (const command of [...FILE_COMMANDS, ...this.#ownCommands(() => cli)]) cli = command.addTo(cli, source);
     try {
-      await cli.parseAsync();
+      await withWords(cli).parseAsync();
       return code;
     } finally {
       this.#running = undefined;

@@ -15,7 +15,11 @@ const MEANING: ReadonlyMap<number, Errno> = new Map([
 /** Why a stream ended, from what grpc-js says. */
 export function fromStatus(error: { code?: number | string; details?: string; message?: string }, at: string): FsError {
   const errno = (typeof error.code === "number" ? MEANING.get(error.code) : undefined) ?? "EIO";
-  const details = error.details ?? error.message ?? "";
+  // What grpc-js says around the error of the connection helps nobody.
+  const details = (error.details ?? error.message ?? "").replace(
+    /^.* Last error: (?:Error: )?(.*)\. Resolution.*$/,
+    "$1",
+  );
   if (error.code === status.UNIMPLEMENTED) {
     return new FsError("EPROTO", `${at} is another kind of daemon, or another version: ${details}`, { cause: error });
   }

@@ -163,7 +163,7 @@ test("arguments after -- are no options, and none is given twice", async (t) => 
   t.same(await run(["ls"]), { code: 0, stdout: "", stderr: "" });
   t.match(await run(["ls", "--key", "/none"]), {
     code: 2,
-    stderr: /--key is given more than once\nTry 'bigfsd ls --help'/,
+    stderr: /key is given 2 times: give one\nTry 'bigfsd ls --help'/,
   });
 });
 
