@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Clock } from "../daemon/common/clock.js";
 import type { Deadlines } from "../daemon/common/deadlines.js";
-import { StartupError } from "../daemon/common/running.js";
+import { noMeta } from "../daemon/common/rpc/no-meta.js";
 import { FsError } from "../proto/errno.js";
 import { connectMeta } from "./clients/meta-client.js";
 import { StoreClients } from "./clients/store-clients.js";
@@ -71,21 +71,6 @@ async function connect(opts: ClientOptions): Promise<MetaClient> {
   try {
     return await connectMeta({ address, key, name, readOnly, deadlines, clock, log });
   } catch (error) {
-    throw error instanceof FsError ? cannotConnect(address, error) : error;
+    throw error instanceof FsError ? noMeta(address, error) : error;
   }
-}
-
-function cannotConnect(address: string, cause: FsError): StartupError {
-  if (cause.errno === "EACCES") {
-    return new StartupError(`the metadata daemon at ${address} has another cluster key`, {
-      hint: "give the key file of that cluster with --key FILE (or BIGFS_KEY)",
-      cause,
-    });
-  }
-  if (cause.errno === "EPROTO")
-    return new StartupError(cause.detail, { hint: "check the address given with --meta", cause });
-  return new StartupError(`the metadata daemon at ${address} cannot be reached: ${cause.detail || cause.errno}`, {
-    hint: "start it ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT",
-    cause,
-  });
 }

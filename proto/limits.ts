@@ -25,6 +25,10 @@ export const LIMITS = {
   /** Bytes of one xattr value, and of all xattrs of an inode together. */
   xattrValueMax: 65536,
   xattrsMax: 131072,
+  /** Entries of an access control list; they are in the row of the inode. */
+  aclEntriesMax: 256,
+  /** Locks on one file, of all mounts. */
+  locksPerFile: 10_000,
   /** Hard links to one inode, as ext4 has it. */
   linkMax: 65000,
   /** Bytes of a file: offsets stay exact numbers. */

@@ -17,8 +17,10 @@ export function nameOf(bytes: Uint8Array): Name {
 /** The name in these bytes; EINVAL for an empty one, "." and "..", `/` or NUL in it; ENAMETOOLONG above 255 bytes. */
 export function checkedName(bytes: Uint8Array): Name {
   const name = nameOf(bytes);
-  if (name.length > NAME_MAX) fail("ENAMETOOLONG");
-  if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) fail("EINVAL");
+  if (name.length > NAME_MAX) fail("ENAMETOOLONG", `a name has ${NAME_MAX} bytes at most`);
+  if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
+    fail("EINVAL", "a name is not empty, . or .., and has no / and no NUL in it");
+  }
   return name;
 }
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** A process of a one-machine cluster. */
-const member = z.strictObject({
+export const member = z.strictObject({
   role: z.enum(["meta", "store", "mount"]),
   name: z.string(),
   pid: z.number().int().positive(),

@@ -44,13 +44,18 @@ export function commandOf<A>(module: CommandModule<A>): Command {
   });
 }
 
-/** Commands under a common word, as `node ls`. */
-export function groupOf(name: string, describe: string, commands: readonly Command[]): Command {
+/** Commands under a common word, as `node ls`. `example`: one of them, and what it does. */
+export function groupOf(
+  name: string,
+  describe: string,
+  commands: readonly Command[],
+  example: readonly [string, string],
+): Command {
   return {
     addTo: (yargs, end) =>
       yargs.command(name, describe, (own) => {
         for (const command of commands) command.addTo(own, end);
-        return own.demandCommand(1, `say what: '${name} --help' lists what there is`);
+        return own.example(...example).demandCommand(1, `say what: '${name} --help' lists what there is`);
       }),
   };
 }

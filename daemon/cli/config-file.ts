@@ -22,7 +22,7 @@ export interface Given {
 }
 
 /** Longest configuration file, in characters. */
-const FILE_MAX = 65_536;
+export const FILE_MAX = 65_536;
 
 /** What yargs has of the options declared so far; it tells them, but its types do not. */
 interface Declared {
@@ -57,7 +57,7 @@ export function parseConfig(text: string, file: string, shapes: readonly OptionS
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const at = (offset: number) => `${file}:${lines.linePos(offset).line}`;
-  const problems = document.errors.map((error) => `${at(error.pos[0])}: ${error.message}`);
+  const problems = [...document.errors, ...document.warnings].map((error) => `${at(error.pos[0])}: ${error.message}`);
   const given = new Map<string, Given>();
   const root = document.contents;
   if (problems.length === 0 && root !== null) {

@@ -1,12 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { join } from "node:path";
-import type { Logger } from "pino";
 import { FsError } from "../../proto/errno.js";
+import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { systemClock, type Clock } from "../common/clock.js";
+import { readKey } from "../common/key.js";
 import { StartupError } from "../common/running.js";
 import { fetchStatus } from "./admin/ask.js";
 import { isAlive, keyPath, writeCluster, type ClusterFile, type Member } from "./cluster-file.js";
-import { readKey } from "../common/key.js";
+import { EXIT, exitCodeOf } from "./exit.js";
 import { spawnDaemon } from "./spawn.js";
 
 /** What every process of a one-machine cluster is started with. */
@@ -15,6 +16,8 @@ export interface LocalOptions {
   readonly data: string;
   /** Options that are passed on to every daemon. */
   readonly pass: readonly string[];
+  /** Aborted when no more shall be started or waited for. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -35,6 +38,11 @@ export class LocalCluster {
     return this.file;
   }
 
+  /** Names of what this object has started, in order. */
+  get started(): string[] {
+    return this.#fresh.map(({ name }) => name);
+  }
+
   member(name: string): Member | undefined {
     return this.file.processes.find((m) => m.name === name);
   }
@@ -43,17 +51,18 @@ export class LocalCluster {
   async ensure(role: Member["role"], name: string, data: string, args: readonly string[]): Promise<Member> {
     const known = this.member(name);
     if (known !== undefined && isAlive(known)) return known;
+    this.opts.signal.throwIfAborted();
     this.report(`starting ${name}`);
     const log = join(this.opts.data, "log", `${name}.log`);
-    const spawned = await spawnDaemon([role, ...args, ...this.opts.pass], log);
+    const spawned = await spawnDaemon([role, ...args, ...this.opts.pass], log, this.opts.signal);
     const member: Member = { role, name, ...spawned, data };
     this.#fresh.push(member);
     await this.record(member);
     return member;
   }
 
-  async setVolume(volume: string, meta: string): Promise<void> {
-    this.file = { ...this.file, volume, meta };
+  async setVolume(volume: string): Promise<void> {
+    this.file = { ...this.file, volume };
     await writeCluster(this.opts.data, this.file);
   }
 
@@ -64,7 +73,8 @@ export class LocalCluster {
 
   private async record(member: Member): Promise<void> {
     const others = this.file.processes.filter((m) => m.name !== member.name);
-    this.file = { ...this.file, processes: [...others, member].sort(byStartOrder) };
+    const meta = member.role === "meta" ? member.listen : this.file.meta;
+    this.file = { ...this.file, meta, processes: [...others, member].sort(byStartOrder) };
     await writeCluster(this.opts.data, this.file);
   }
 }
@@ -93,23 +103,52 @@ export async function stopProcess(member: Member, clock: Clock = systemClock): P
   }
 }
 
-/** Waits until all `stores` storage daemons of this cluster are up. */
-export async function waitForNodes(file: ClusterFile, data: string, stores: number, log?: Logger): Promise<void> {
-  const key = await readKey(keyPath(data));
-  const deadline = systemClock.monotonicMs() + 30_000;
+/** How long a process that lives may take to answer, or to join. */
+const ANSWER_MS = 120_000;
+
+type Waiting = Pick<LocalOptions, "data" | "signal">;
+
+/** The state of the cluster once its metadata daemon answers. StartupError when that has ended before. */
+export function waitForStatus(file: ClusterFile, opts: Waiting): Promise<StatusReply> {
+  return waitFor(file, { ...opts, of: ["meta"] }, () => undefined);
+}
+
+/** Waits until all `stores` storage daemons of this cluster are up. StartupError when a process of it has ended before. */
+export async function waitForNodes(file: ClusterFile, stores: number, opts: Waiting): Promise<void> {
+  await waitFor(file, { ...opts, of: ["meta", "store"] }, ({ nodes }) => {
+    if (nodes.filter((node) => node.state === "UP").length >= stores) return undefined;
+    const states = nodes.map(({ name, state }) => `${name} ${state}`).join(", ");
+    return new StartupError(`only some storage daemons have joined: ${states || "none"}`, {
+      hint: `see ${join(opts.data, "log")}`,
+      cause: new FsError("ETIMEDOUT"),
+    });
+  });
+}
+
+/** The state of the cluster once `problemOf` finds nothing wrong with it, as long as the processes `of` live. */
+async function waitFor(
+  file: ClusterFile,
+  { data, signal, of }: Waiting & { readonly of: readonly Member["role"][] },
+  problemOf: (status: StatusReply) => Error | undefined,
+): Promise<StatusReply> {
+  const address = { meta: file.meta, key: await readKey(keyPath(data)) };
+  const deadline = systemClock.monotonicMs() + ANSWER_MS;
   for (;;) {
-    const status = await fetchStatus({ meta: file.meta, key });
-    if (status.nodes.filter((node) => node.state === "UP").length >= stores) return;
-    if (systemClock.monotonicMs() > deadline) {
-      throw new StartupError(
-        `only some storage daemons joined: ${status.nodes.map((n) => `${n.name} ${n.state}`).join(", ")}`,
-        {
-          hint: `see ${join(data, "log")}`,
-          cause: new FsError("ETIMEDOUT"),
-        },
-      );
+    let problem: unknown;
+    try {
+      const status = await fetchStatus(address);
+      problem = problemOf(status);
+      if (problem === undefined) return status;
+    } catch (error) {
+      if (exitCodeOf(error) !== EXIT.unreachable) throw error;
+      problem = error;
     }
-    log?.debug({ nodes: status.nodes.length }, "waiting for storage daemons");
-    await pause(50);
+    const ended = file.processes.find((member) => of.includes(member.role) && !isAlive(member));
+    if (ended !== undefined) {
+      const hint = `see ${join(data, "log", `${ended.name}.log`)}`;
+      throw new StartupError(`${ended.name} (pid ${ended.pid}) has ended`, { hint });
+    }
+    if (systemClock.monotonicMs() > deadline) throw problem;
+    await pause(50, undefined, { signal });
   }
 }

@@ -1,6 +1,6 @@
 /** The shape of what commands print with `--json`. Sizes are in bytes, times in seconds since 1970, ages as named. */
 import { z } from "zod";
-import { cluster } from "./cluster-schema.js";
+import { cluster, member } from "./cluster-schema.js";
 import { LEVELS } from "./doctor/finding.js";
 
 const id = z.int().min(0).describe("unique for ever");
@@ -66,6 +66,7 @@ const status = z.strictObject({
 const file = z.strictObject({
   path: z.string().describe("escaped: \\n, \\t, \\\\, \\xff"),
   type: z.enum(["file", "folder", "link", "fifo", "socket", "character device", "block device"]),
+  target: z.string().optional().describe("of a link: where it leads, escaped"),
   ino: id,
   mode: z.string().regex(/^[0-7]{4}$/),
   uid: count,
@@ -163,9 +164,14 @@ const bench = z.strictObject({
   ),
 });
 
+const mountpoint = z.string().describe("absolute path");
+
 /** By command; those marked so print one such object a line. */
 export const SCHEMAS = {
-  up: cluster,
+  up: cluster.extend({ started: z.array(z.string()).describe("names of those that did not run before, in order") }),
+  down: z.strictObject({ stopped: z.array(member).describe("those that ran, in the order in which they ended") }),
+  mount: z.strictObject({ mountpoint, pid: z.int().positive(), log: z.string().describe("its log file") }),
+  umount: z.strictObject({ mountpoint }),
   status,
   "node ls": z.array(node),
   "node show": node,

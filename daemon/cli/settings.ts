@@ -1,7 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { text as textOf } from "node:stream/consumers";
 import { stringify } from "yaml";
 import type { Argv } from "yargs";
 import {
+  FILE_MAX,
   parseConfig,
   parseEnvironment,
   shapesOf,
@@ -78,7 +80,8 @@ export function withConfig<T>(yargs: Argv<T>, opts: { readonly hides?: Hides } =
 
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    // Of a device there may be no end.
+    return await textOf(createReadStream(file, { end: 4 * FILE_MAX }));
   } catch (error) {
     throw new UsageError(`--config ${file}: ${(error as Error).message}; packaging/config has samples`);
   }
@@ -142,9 +145,14 @@ export function printConfig<A extends object>(args: A, options: (args: A) => unk
   return EXIT.done;
 }
 
+/** On one line, for its source stands behind it. */
+function scalar(value: Value): string {
+  const isLong = typeof value === "string" && value.includes("\n");
+  return isLong ? JSON.stringify(value) : stringify(value, { lineWidth: 0 }).trimEnd();
+}
+
 export function renderSettings(settings: Settings): string {
-  const line = (start: string, { value, from }: Setting) =>
-    `${start} ${stringify(value, { lineWidth: 0 }).trimEnd()} # ${from}\n`;
+  const line = (start: string, { value, from }: Setting) => `${start} ${scalar(value)} # ${from}\n`;
   let text = "# flags win over environment over file\n";
   for (const [name, { isArray, all }] of settings) {
     const [first] = all;

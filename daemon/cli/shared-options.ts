@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import type { Argv } from "yargs";
+import type { FsError } from "../../proto/errno.js";
 import { parseAddress } from "../common/address.js";
 import { DEADLINES, checkDeadlines, type Deadlines } from "../common/deadlines.js";
 import { readKey } from "../common/key.js";
 import { parseSize } from "../common/sizes.js";
 import { keyPath, readCluster } from "./cluster-file.js";
 import { variableOf } from "./config-file.js";
-import { OptionError, UsageError, explain } from "./exit.js";
+import { OptionError, UsageError } from "./exit.js";
 
 /** Options of everything that talks to a metadata daemon. */
 export function withCluster<T>(yargs: Argv<T>) {
@@ -45,7 +46,8 @@ export async function clusterAddress(args: {
   data?: string | undefined;
 }): Promise<ClusterAddress> {
   const data = args.data === undefined ? undefined : resolve(args.data);
-  const meta = args.meta ?? (data === undefined ? environment("BIGFS_META") : (await readCluster(data))?.meta);
+  const variable = args.meta === undefined && data === undefined ? environment("BIGFS_META") : undefined;
+  const meta = args.meta ?? variable ?? (data === undefined ? undefined : (await readCluster(data))?.meta);
   if (meta === undefined) {
     throw new UsageError(
       data === undefined
@@ -53,23 +55,39 @@ export async function clusterAddress(args: {
         : `no cluster was started in ${data}: run 'bigfsd up --data ${data} --mount DIR', or give --meta HOST:PORT`,
     );
   }
-  return { meta: metaAddress(meta), key: await clusterKey(args.key, data) };
+  const problem = variable === undefined ? undefined : addressProblem(variable);
+  if (problem !== undefined) throw new UsageError(`BIGFS_META: ${problem}`);
+  return { meta: addressOption("meta", meta), key: await clusterKey(args.key, data) };
 }
 
-/** HOST:PORT of a metadata daemon, checked. */
-export function metaAddress(text: string): string {
+/** An address, checked; says which option is wrong. `parse`: for those of which a part may be missing. */
+export function addressOption(name: string, text: string, parse: (text: string) => object = parseAddress): string {
+  const problem = addressProblem(text, parse);
+  if (problem !== undefined) throw new OptionError(name, text, problem);
+  return text;
+}
+
+function addressProblem(text: string, parse: (text: string) => object = parseAddress): string | undefined {
   try {
-    parseAddress(text);
-    return text;
+    parse(text);
+    return undefined;
   } catch (error) {
-    throw new OptionError("meta", text, explain(error));
+    return (error as FsError).detail;
   }
+}
+
+/** A name or a zone, checked by what says what is wrong with it. */
+export function labelOption(name: string, text: string, problemOf: (text: string) => string | undefined): string {
+  const problem = problemOf(text);
+  if (problem !== undefined) throw new OptionError(name, text, problem);
+  return text;
 }
 
 /** The cluster key: from --key, the folder of an `up`, or BIGFS_KEY. */
 export async function clusterKey(option: string | undefined, data: string | undefined): Promise<Buffer> {
   const file = option ?? (data === undefined ? environment("BIGFS_KEY") : keyPath(data));
-  if (file === undefined) throw new UsageError("no cluster key: give --key FILE (or BIGFS_KEY)");
+  if (file === undefined)
+    throw new UsageError("no cluster key: give --key FILE (or BIGFS_KEY), which 'bigfsd key' or 'bigfsd up' made");
   return readKey(resolve(file));
 }
 
@@ -86,7 +104,7 @@ export function deadlinesWith(changes: readonly string[]): Deadlines {
   try {
     checkDeadlines(deadlines);
   } catch (error) {
-    throw new UsageError(`--deadline: ${(error as Error).message}`);
+    throw new OptionError("deadline", changes.join(" "), (error as Error).message);
   }
   return deadlines;
 }

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdir, open } from "node:fs/promises";
+import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -27,11 +27,11 @@ export interface Spawned {
 
 /**
  * Starts `bigfsd ARGS` as a process of its own that outlives this one, its output appended to `logFile`, and waits until
- * it has started. A warning of the daemon goes to standard error. Rejects with the StartupError that it told.
+ * it has started. A warning of the daemon goes to standard error. Rejects with the StartupError that it told; with the
+ * reason of `signal` when that is aborted before, and the process has ended.
  */
-export async function spawnDaemon(args: readonly string[], logFile: string): Promise<Spawned> {
-  await mkdir(dirname(logFile), { recursive: true });
-  const log = await open(logFile, "a", 0o600);
+export async function spawnDaemon(args: readonly string[], logFile: string, signal?: AbortSignal): Promise<Spawned> {
+  const log = await openLog(logFile);
   let child: ChildProcess;
   try {
     child = spawn(process.execPath, [fileURLToPath(new URL("./bin.js", import.meta.url)), ...args], {
@@ -43,7 +43,14 @@ export async function spawnDaemon(args: readonly string[], logFile: string): Pro
   } finally {
     await log.close();
   }
+  const ended = new Promise<void>((resolve) => void child.once("exit", () => resolve()));
+  const stop = (): void => void child.kill("SIGTERM");
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted === true) stop();
   const ready = await readyLine(child);
+  signal?.removeEventListener("abort", stop);
+  if (signal?.aborted === true) await ended;
+  signal?.throwIfAborted();
   child.unref();
   if (ready === undefined) {
     throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended before it was ready`, { hint: `see ${logFile}` });
@@ -59,6 +66,16 @@ export async function spawnDaemon(args: readonly string[], logFile: string): Pro
     throw new StartupError(`'bigfsd ${args[0] ?? ""}' ended right after it had started`, { hint: `see ${logFile}` });
   }
   return { pid, started, listen: ready.listen };
+}
+
+async function openLog(file: string): Promise<FileHandle> {
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    return await open(file, "a", 0o600);
+  } catch (cause) {
+    const hint = "name a file that this user may write to (a mount: --log FILE)";
+    throw new StartupError(`cannot write the log file ${file}: ${(cause as Error).message}`, { hint, cause });
+  }
 }
 
 /** What the variables BIGFS_... say is in the arguments already; a daemon shall not take what another one is meant to. */

@@ -29,6 +29,12 @@ export const systemClock: Clock = {
   },
 };
 
+/** Keeps the process alive until it is cancelled, also while all that it waits for are timers. */
+export function keepAlive(): Cancel {
+  const timer = setInterval(() => {}, 2 ** 31 - 1);
+  return () => clearInterval(timer);
+}
+
 /** Wall minus monotonic nanoseconds, measured anew when the wall clock has moved by more than a millisecond. */
 const WALL_OFFSET_NS = (() => {
   let offset = BigInt(Date.now()) * 1_000_000n - process.hrtime.bigint();

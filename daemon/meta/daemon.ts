@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { collectForManyRows } from "../common/engine.js";
 import { serveHttp, type HttpServer } from "../common/http.js";
@@ -17,7 +16,7 @@ import { Serving } from "./serving.js";
 import { knownSessions } from "./sessions.js";
 import { SpaceWatch } from "./space-watch.js";
 import { onlyDeletionsWhen } from "./space.js";
-import { openSqlite } from "./sqlite/sqlite-store.js";
+import { openMetadata } from "./volume-folder.js";
 import { openVolume } from "./volume-start.js";
 
 const SPACE_MS = 5_000;
@@ -47,7 +46,7 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());
-  const store = opts.store ?? (await openSqlite(join(opts.data, "meta.db")));
+  const store = opts.store ?? (await openMetadata(opts.data));
   undo.add(() => store.close());
   const registry = processRegistry();
   const space = new SpaceWatch({ log }, opts.data);

@@ -161,6 +161,7 @@ const NOTHING: PageGrant = { names: undefined, inodes: undefined, exclusive: und
 
 /** The name whose entry the answer shows. */
 function placeOf(op: RequestOp, answer: AnswerOp): { readonly dir: number; readonly name: Buffer } | undefined {
+  if (op.$case === "make" && op.value.unnamed === true) return undefined;
   if (op.$case === "lookup" || op.$case === "make" || op.$case === "link") return op.value;
   if (op.$case !== "rename" || answer.$case !== "rename" || answer.value.moved === 0) return undefined;
   return { dir: op.value.intoDir, name: op.value.intoName };

@@ -95,7 +95,7 @@ function hasOtherData(a: Inode, b: Inode): boolean {
   return a.size !== b.size || a.truncSeq !== b.truncSeq;
 }
 
-const SHOWN = ["mode", "uid", "gid", "nlink", "rdev", "stored", "hasXattrs"] as const;
+const SHOWN = ["mode", "uid", "gid", "nlink", "rdev", "stored", "hasXattrs", "acl", "defaultAcl"] as const;
 
 /** Xattrs change the ctime too. */
 function hasOtherAttributes(a: Inode, b: Inode): boolean {

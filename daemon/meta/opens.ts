@@ -16,6 +16,10 @@ export class Opens {
     return (this.#holders.get(ino) ?? 0) > own;
   }
 
+  isOpenBy(session: number, ino: number): boolean {
+    return this.#bySession.get(session)?.has(ino) === true;
+  }
+
   /** Inodes that this session has open. */
   countOf(session: number): number {
     return this.#bySession.get(session)?.size ?? 0;

@@ -1,7 +1,7 @@
 /** Streams of clients: each attaches to a session, then says what it wants. */
 import type { Logger } from "pino";
 import { FsError, errnoOf } from "../../proto/errno.js";
-import type { Attach, ClientFrame, Recalled, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attach, ClientFrame, Close, Recalled, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../common/clock.js";
@@ -11,6 +11,7 @@ import { Connection, type AnswerOp } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { Leases } from "./leases.js";
+import type { Locks } from "./locks.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Reaper } from "./reaper.js";
@@ -27,6 +28,7 @@ export interface ServiceParts {
   readonly cluster: Pick<Cluster, "map">;
   readonly leases: Leases;
   readonly opens: Opens;
+  readonly locks: Locks;
   readonly phases: Phases;
   readonly reaper: Reaper;
   readonly recalls: Recalls;
@@ -113,7 +115,7 @@ export class Service {
   #receive(connection: Connection, frame: ClientFrame): void {
     const { session } = connection;
     if (session === undefined || session.isEnded) return;
-    const { clock, requests, reaper, opens, log } = this.parts;
+    const { clock, requests, locks } = this.parts;
     session.heard(clock.monotonicMs(), frame.oldestOpen);
     const { op } = frame;
     if (op === undefined) {
@@ -132,15 +134,22 @@ export class Service {
       case "goodbye":
         void this.#goodbye(connection, session, frame.id);
         return;
+      case "locks":
+        return locks.declare(session.id, op.value);
       case "close":
-        if (opens.close(session.id, op.value.ino, Math.max(1, op.value.count))) {
-          reaper.unopened([op.value.ino]).catch((error: unknown) => log.warn({ err: error }, "reaping failed"));
-        }
+        this.#close(session, op.value);
         connection.begin();
         return connection.answer(frame.id, { $case: "close", value: {} });
       default:
         return requests.accept(connection, session, frame, op);
     }
+  }
+
+  #close(session: Session, { ino, count }: Close): void {
+    const { opens, locks, reaper, log } = this.parts;
+    const isLast = opens.close(session.id, ino, Math.max(1, count));
+    if (!opens.isOpenBy(session.id, ino)) locks.close(session.id, ino);
+    if (isLast) reaper.unopened([ino]).catch((error: unknown) => log.warn({ err: error }, "reaping failed"));
   }
 
   #recalled(session: Session, { number, open }: Recalled): void {

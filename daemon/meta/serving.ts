@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { FsError } from "../../proto/errno.js";
 import type { Clock } from "../common/clock.js";
 import type { Deadlines } from "../common/deadlines.js";
 import { OperationTimes, type Registry } from "../common/metrics.js";
@@ -6,11 +7,13 @@ import { Task } from "../common/tasks.js";
 import { Admin } from "./admin.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { CommitService } from "./commit-service.js";
+import type { AnswerOp } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { FilesService } from "./files-service.js";
 import { Grants } from "./grants.js";
 import { InodeIds } from "./ids.js";
 import { Leases } from "./leases.js";
+import { Locks } from "./locks.js";
 import { ListingService, looking } from "./listing-service.js";
 import { showMetaFigures } from "./meta-metrics.js";
 import { Opens } from "./opens.js";
@@ -18,7 +21,7 @@ import { OperationsService } from "./operations-service.js";
 import { Phases } from "./phases.js";
 import { Reaper } from "./reaper.js";
 import { Recalls } from "./recalls.js";
-import { Requests, type Handler, type RequestCase } from "./requests.js";
+import { Requests, plain, type Handler, type RequestCase } from "./requests.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
 import { Sessions, type KnownSessions } from "./sessions.js";
@@ -75,12 +78,17 @@ export class Serving {
       leasesTotal: LEASES_TOTAL,
       contendedMs: CONTENDED_MS,
     }));
+    const tell = (session: number, op: AnswerOp) => this.sessions.get(session)?.connection?.push(op);
     const recalls: Recalls = new Recalls({
       leases,
       clock,
-      send: (session, recall) => this.sessions.get(session)?.connection?.push({ $case: "recall", value: recall }),
+      send: (session, recall) => tell(session, { $case: "recall", value: recall }),
     });
-    const shared = { executor, cluster, clock, log, opens, phases, recalls, volume, leases };
+    const locks = new Locks({
+      wanted: (session, ino) => tell(session, { $case: "locksWanted", value: { ino } }),
+      freed: (session, ino) => tell(session, { $case: "locksFreed", value: { ino } }),
+    });
+    const shared = { executor, cluster, clock, log, opens, phases, recalls, volume, leases, locks };
     const sweepSoon = () => this.tasks.sweep.wake();
     const reaper = (this.#reaper = new Reaper({ ...shared, sweepSoon }));
     const sweeper = new Sweeper(shared);
@@ -98,7 +106,10 @@ export class Serving {
       ids: this.#ids,
     });
     const times = new OperationTimes(parts, "meta");
-    const requests = new Requests({ ...shared, times }, this.#handlers(operations, grants, opens, deadlines));
+    const requests = new Requests(
+      { ...shared, times },
+      this.#handlers(operations, { grants, opens, locks }, deadlines),
+    );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
     this.admin = new Admin({ ...all, service: this.service });
@@ -148,8 +159,7 @@ export class Serving {
 
   #handlers(
     operations: OperationsService,
-    grants: Grants,
-    opens: Opens,
+    { grants, opens, locks }: { readonly grants: Grants; readonly opens: Opens; readonly locks: Locks },
     deadlines: Deadlines,
   ): Map<RequestCase, Handler> {
     const { executor, cluster, clock, volume, isLow } = this.#parts;
@@ -169,6 +179,17 @@ export class Serving {
     handlers.set("inodes", (call) => files.inodes(call));
     handlers.set("fsync", (call) => files.fsync(call));
     handlers.set("statfs", () => files.statfs());
+    handlers.set("lock", async ({ op, session }) => {
+      if (op.$case !== "lock" || op.value.lock === undefined) throw new FsError("EINVAL", "a request without a lock");
+      const { ino, lock, wait } = op.value;
+      return plain({ $case: "lock", value: await locks.set(session, ino, lock, wait) });
+    });
+    handlers.set("getlock", async ({ op, session }) => {
+      if (op.$case !== "getlock" || op.value.lock === undefined)
+        throw new FsError("EINVAL", "a request without a lock");
+      const { ino, lock } = op.value;
+      return plain({ $case: "getlock", value: { lock: await locks.get(session.id, ino, lock) } });
+    });
     return handlers;
   }
 

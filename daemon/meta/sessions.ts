@@ -16,6 +16,7 @@ import { pages } from "./cluster/pages.js";
 import type { Connection } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { idIn } from "./keys.js";
+import type { Locks } from "./locks.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Recalls } from "./recalls.js";
@@ -27,6 +28,7 @@ export interface SessionsParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly opens: Opens;
+  readonly locks: Locks;
   readonly recalls: Recalls;
   readonly phases: Phases;
   /** Nobody has these open any more. */
@@ -90,7 +92,7 @@ export class Sessions {
   ): Promise<{ readonly session: Session; readonly resumed: boolean } | undefined> {
     const known = this.#sessions.get(attach.session);
     if (known === undefined || known.isEnded) return this.#begin(connection, attach);
-    const { opens, phases, unopened, clock, log } = this.parts;
+    const { opens, locks, phases, unopened, clock, log } = this.parts;
     known.connection?.close(new FsError("ESTALE", "the session has a newer stream"));
     known.connection = connection;
     connection.session = known;
@@ -99,6 +101,7 @@ export class Sessions {
     if (!connection.isOpen) return undefined;
     if (known.isEnded) return this.#begin(connection, attach);
     unopened(opens.replace(known.id, attach.open));
+    locks.declareAll(known.id, attach.locks);
     phases.returned(known.id);
     log.info({ session: known.id, name: known.name, peer: connection.address }, "session resumed");
     return { session: known, resumed: true };
@@ -161,7 +164,7 @@ export class Sessions {
   }
 
   async #end(session: Session): Promise<void> {
-    const { executor, recalls, phases, opens, unopened } = this.parts;
+    const { executor, recalls, phases, opens, locks, unopened } = this.parts;
     const { batch } = await executor.execute(0, (tx) => {
       endSession(tx, session.id);
     });
@@ -169,6 +172,7 @@ export class Sessions {
     this.#sessions.delete(session.id);
     recalls.end(session.id);
     const left = opens.drop(session.id);
+    locks.end(session.id);
     phases.finished(session.id);
     unopened(left);
   }

@@ -1,11 +1,13 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../common/clock.js";
-import { makeFolder } from "../common/data-folder.js";
+import { makeFolder, mustBeNew } from "../common/data-folder.js";
 import { lockFolder } from "../common/lock-file.js";
 import { StartupError } from "../common/running.js";
 import { Executor } from "./executor.js";
 import type { MetaOptions } from "./options.js";
+import type { MetaStore } from "./metastore.js";
 import { openSqlite } from "./sqlite/sqlite-store.js";
 import { openVolume } from "./volume-start.js";
 
@@ -21,7 +23,7 @@ export async function createVolumeIn(
   await makeFolder(folder);
   const lock = await lockFolder(folder);
   try {
-    const store = await openSqlite(join(folder, "meta.db"));
+    const store = await openMetadata(folder);
     try {
       const executor = new Executor({ store, log: parts.log });
       const { volume, isNew } = await openVolume({ executor, clock: parts.clock }, shape);
@@ -34,4 +36,15 @@ export async function createVolumeIn(
   } finally {
     await lock.release();
   }
+}
+
+/** The rows in a data folder, which exists; makes an empty store in an empty one. StartupError when it is neither. */
+export async function openMetadata(folder: string): Promise<MetaStore> {
+  const file = join(folder, "meta.db");
+  const isThere = await stat(file).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== "ENOENT",
+  );
+  if (!isThere) await mustBeNew(folder, { marker: "meta.db", leftover: "meta.db.lock", daemon: "metadata" });
+  return openSqlite(file);
 }

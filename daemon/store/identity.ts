@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, readdir } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
+import { makeFolder, mustBeNew } from "../common/data-folder.js";
 import { syncPath, writeDurably } from "../common/durable.js";
 import { lockFolder, type FolderLock } from "../common/lock-file.js";
 import { StartupError } from "../common/running.js";
@@ -37,12 +38,7 @@ export interface DataFolder {
  */
 export async function openDataFolder(data: string): Promise<DataFolder> {
   const layout = new Layout(data);
-  await mkdir(data, { recursive: true }).catch((error: unknown) => {
-    throw new StartupError(`cannot make the data folder ${data}: ${(error as Error).message}`, {
-      hint: "name a folder that this user may write to",
-      cause: error,
-    });
-  });
+  await makeFolder(data);
   const lock = await lockFolder(data);
   try {
     return new Folder(layout.identity, lock, (await load(layout)) ?? (await create(layout)));
@@ -108,19 +104,13 @@ function parse(text: string): Identity | undefined {
   }
 }
 
-/** The folder of a freshly made filesystem is not quite empty, nor is one where a start was interrupted. */
-const HARMLESS = /^(lost\+found|lock\..*|identity\.json\.tmp)$/;
-
 async function create(layout: Layout): Promise<Identity> {
-  const others = (await readdir(layout.root)).filter((name) => !HARMLESS.test(name));
-  if (others.length > 0) {
-    const what = others.slice(0, 3).join(", ");
-    throw new StartupError(`${layout.root} has no identity.json, but it is not empty (${what})`, {
-      hint: "is the right disk mounted there? A new storage daemon needs an empty folder",
-    });
-  }
+  await mustBeNew(layout.root, { marker: "identity.json", leftover: "identity.json.tmp", daemon: "storage" });
   const fresh: Identity = { format: FORMAT, uuid: randomUUID(), volume: "", node: 0 };
-  await save(layout.identity, fresh);
+  await save(layout.identity, fresh).catch((cause: unknown) => {
+    const hint = "make room on that disk, or name another folder";
+    throw new StartupError(`cannot write ${layout.identity}: ${(cause as Error).message}`, { hint, cause });
+  });
   // The folder may be new itself. Its parent may be closed to this user; then it was not made here.
   await syncPath(dirname(layout.root)).catch(() => {});
   return fresh;

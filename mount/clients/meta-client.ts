@@ -142,11 +142,11 @@ class SessionClient implements MetaClient {
     return value as OpResult<C>;
   }
 
-  tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void {
+  tell<C extends "close" | "forget" | "locks">(op: C, args: OpArgs<C>): void {
     const { kind } = this.#state;
     // Attaching included: what is open was declared with it, and this comes behind that.
     if (kind === "away" || kind === "stopped") return;
-    if (op === "forget") {
+    if (op !== "close") {
       this.#send(this.#state.link, { id: 0, op: { $case: op, value: args } as Op });
       return;
     }
@@ -229,7 +229,8 @@ class SessionClient implements MetaClient {
     if (clockMs !== undefined) this.#time.greeted(clockMs);
     this.#closes.clear();
     const open = this.#events?.openFiles() ?? [];
-    const value = { session: this.#session, name, readOnly, open, replayDone: this.#session === 0 };
+    const locks = this.#events?.heldLocks() ?? [];
+    const value = { session: this.#session, name, readOnly, open, locks, replayDone: this.#session === 0 };
     this.#send(link, { id: this.#requests.nextId(), op: { $case: "attach", value } });
   }
 
@@ -305,6 +306,8 @@ class SessionClient implements MetaClient {
   #pushed(link: SessionLink, { op }: ServerFrame): void {
     if (op?.$case === "map") this.#learn(op.value);
     else if (op?.$case === "recall") this.#recall(link, op.value);
+    else if (op?.$case === "locksWanted") this.#events?.locksWanted(op.value.ino);
+    else if (op?.$case === "locksFreed") this.#events?.locksFreed(op.value.ino);
     else if (op?.$case === "copies") this.#volume = { ...this.volume, ...op.value };
   }
 

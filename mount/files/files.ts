@@ -11,6 +11,7 @@ const PIECE = 1024 * 1024;
 const LINKS_MAX = 40;
 
 const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 const S_IFLNK = 0o120000;
 
@@ -21,6 +22,8 @@ const X = 1;
 export interface Node {
   readonly ino: number;
   readonly attr: Attr;
+  /** Where a symbolic link leads, when that was asked (`withTarget`). */
+  readonly target?: Buffer;
 }
 
 /** A name in a folder, and what is there. */
@@ -33,6 +36,10 @@ export interface Place {
 export interface Entry {
   readonly name: Name;
   readonly node: Node;
+}
+
+export function isFile({ attr }: Node): boolean {
+  return (attr.mode & S_IFMT) === S_IFREG;
 }
 
 export function isFolder({ attr }: Node): boolean {
@@ -65,12 +72,17 @@ export class Files {
   /** The name at the end of the path, which need not exist; a link there is not followed. EINVAL for the root and "..". */
   async place(path: Path): Promise<Place> {
     const { end } = await this.#walk(path, false);
-    return end ?? fail("EINVAL", `${shownPath(path)} is no name of anything`);
+    return end ?? fail("EINVAL", `${shownPath(path)} ends in no name: it cannot be made, moved, removed or replaced`);
   }
 
   /** The place that a name leads to over links, which need not exist: what is written there is written to its target. */
   async target(path: Path): Promise<Place | undefined> {
     return (await this.#walk(path, true)).end;
+  }
+
+  /** The same; of a symbolic link with its target. */
+  async withTarget(node: Node): Promise<Node> {
+    return isLink(node) ? { ...node, target: await this.fs.readlink(this.who, node.ino) } : node;
   }
 
   /** Everything in the folder, by name. */
@@ -167,9 +179,13 @@ export class Files {
     const stack: number[] = [this.fs.root];
     const steps = [...path];
     let links = 0;
+    // So many of the steps are those of links.
+    let added = 0;
     for (let step = steps.shift(); step !== undefined; step = steps.shift()) {
       const dir = stack.at(-1) ?? this.fs.root;
-      await this.#search(dir, path);
+      const at = shownPath(path.slice(0, path.length - steps.length + added));
+      if (added > 0) added--;
+      await this.#search(dir, at);
       if (step === "..") {
         if (stack.length > 1) stack.pop();
         continue;
@@ -180,12 +196,14 @@ export class Files {
         if (++links > LINKS_MAX) fail("ELOOP", `${shownPath(path)} leads over too many links`);
         const target = await this.fs.readlink(this.who, node.ino);
         if (target.at(0) === 0x2f) stack.length = 1;
-        steps.unshift(...pathOf(target));
+        const further = pathOf(target);
+        steps.unshift(...further);
+        added += further.length;
         continue;
       }
       if (isLast) return { end: { dir, name: step, node }, stack };
-      if (node === undefined) fail("ENOENT", `${shownPath(path)} does not exist`);
-      if (!isFolder(node)) fail("ENOTDIR", `${shownPath(path)} leads through something that is no folder`);
+      if (node === undefined) fail("ENOENT", `${at} does not exist`);
+      if (!isFolder(node)) fail("ENOTDIR", `${at} is no folder`);
       stack.push(node.ino);
     }
     return { end: undefined, stack };
@@ -197,12 +215,12 @@ export class Files {
   }
 
   /** Whoever passes a folder must be allowed to search it. */
-  #search(dir: number, path?: Path): Promise<void> {
+  #search(dir: number, what?: string): Promise<void> {
     const known = this.#searched.get(dir);
     if (known !== undefined) return known;
     const checked = Promise.resolve(this.fs.access(this.who, dir, X)).catch((error: unknown) => {
-      if (!(error instanceof FsError) || path === undefined) throw error;
-      throw new FsError(error.errno, `${shownPath(path)}: ${error.detail || "may not be searched"}`);
+      if (!(error instanceof FsError) || error.errno !== "EACCES" || what === undefined) throw error;
+      throw new FsError("EACCES", `${what} lies in a folder that you may not enter`);
     });
     this.#searched.set(dir, checked);
     return checked;

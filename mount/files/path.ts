@@ -9,20 +9,38 @@ const SHOWN: ReadonlyMap<string, string> = new Map([
   ["\n", "\\n"],
   ["\t", "\\t"],
   ["\r", "\\r"],
-  ["\\", "\\\\"],
 ]);
 /** Characters that a terminal may take for an order, and those that cannot be seen. */
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\\]/gu;
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+/** What stands for bytes that were no UTF-8 when a program read them; a name may hold it, too. */
+const REPLACEMENT = "\ufffd";
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The path that a person has written, with or without a leading slash. `isEscaped`: written as `shownName` shows names,
- * for bytes that no argument can carry. EINVAL and ENAMETOOLONG for names that cannot be.
+ * for bytes that no argument can carry. ENOENT, EINVAL and ENAMETOOLONG for what cannot be.
  */
 export function parsePath(text: string, isEscaped = false): Path {
-  const bytes = isEscaped ? unescaped(text) : Buffer.from(text);
-  return pathOf(bytes);
+  return pathOf(writtenBytes(text, isEscaped));
+}
+
+/** The bytes that a person has written; ENOENT when there are none, EINVAL when they cannot be told from the text. */
+export function writtenBytes(text: string, isEscaped: boolean): Buffer {
+  if (text === "") fail("ENOENT", "a path is empty: '.' or '/' is what is meant, or a variable has no value");
+  if (text.includes(REPLACEMENT))
+    fail("EINVAL", `${printable(text)} has bytes that are not UTF-8: write it as it is shown (\\xff), with -e`);
+  return isEscaped ? unescaped(text) : Buffer.from(text);
+}
+
+/** Text for a person's terminal: what would be an order to it is escaped; lines stay lines. */
+export function printable(text: string): string {
+  return text.replace(UNSAFE, (char) => (char === "\n" ? char : escaped(char)));
+}
+
+/** The same for one line of it. */
+export function printableLine(text: string): string {
+  return text.replace(UNSAFE, escaped);
 }
 
 /** The path in these bytes, as in a symbolic link. */
@@ -50,7 +68,11 @@ export function shownPath(path: Path): string {
 }
 
 function shown(text: string): string {
-  return text.replace(UNSAFE, (char) => SHOWN.get(char) ?? [...Buffer.from(char)].map(hex).join(""));
+  return text.replaceAll("\\", "\\\\").replaceAll(REPLACEMENT, escaped).replace(UNSAFE, escaped);
+}
+
+function escaped(char: string): string {
+  return SHOWN.get(char) ?? [...Buffer.from(char)].map(hex).join("");
 }
 
 function hex(byte: number): string {

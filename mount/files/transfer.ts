@@ -1,15 +1,15 @@
 /** Copies one file into a volume or out of it: whole under its final name, or not there. */
 import { createHash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
-import { type FileHandle, lstat, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, lchown, lstat, lutimes, open, rename, rm, stat } from "node:fs/promises";
 import { syncPath } from "../../daemon/common/durable.js";
 import { fileBuffer } from "../../daemon/common/file-buffer.js";
-import { FsError, errnoOf, fail } from "../../proto/errno.js";
+import { errnoOf, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { type Name, nameOf } from "../../proto/name.js";
 import { type LocalPath, beside, folderOf, localName } from "./local-path.js";
-import { type Files, type Node, type Place, isFolder } from "./files.js";
+import { type Files, type Node, type Place, isFile, isFolder, isLink } from "./files.js";
 
 /** Bytes of one read and write; also what is compared before an interrupted copy goes on. */
 const PIECE = 1024 * 1024;
@@ -27,10 +27,16 @@ export interface TransferOptions {
   readonly copied: (bytes: number) => void;
 }
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
+const ZEROS = Buffer.alloc(PIECE);
+
+const IS_FOLDER = "it is a folder: -r copies it with all that is in it";
+const IS_NEITHER = "it is neither a file nor a folder";
+const INTERRUPTED = "another copy of it was interrupted meanwhile, and removed: copy it again";
+const CHANGED = "it changed while it was copied: copy it again";
 
 const FLAGS = { append: false, truncate: false, sync: false };
+
+const SEC_NS = 1_000_000_000n;
 
 /** Times that a copy has kept differ by less: some systems keep them less exactly. */
 const SAME_MS = 1;
@@ -45,27 +51,33 @@ export function isPart(kind: keyof typeof PARTS, name: string): boolean {
 /**
  * Puts a local file there, durably. It gets its name when it is whole; until then it lies beside it under a name that the
  * same file leads to again, so that a copy that was killed is continued. EAGAIN: the file changed meanwhile. EISDIR:
- * there is a folder.
+ * there is a folder. EINVAL: it is no file, and is not waited for.
  */
 export async function putFile(files: Files, local: LocalPath, place: Place, opts: TransferOptions): Promise<void> {
   const { fs, who } = files;
-  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", `there is a folder already`);
-  const source = await open(local, "r");
+  mustBeFile(await stat(local, { bigint: true }));
+  const old = place.node;
+  if (old !== undefined && isFolder(old)) fail("EISDIR", "there is a folder already");
+  if (old !== undefined && !isFile(old) && !isLink(old)) fail("EEXIST", "there is something that is no file");
+  const source = await open(local, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const before = await sourceOf(source);
+    const before = mustBeFile(await source.stat({ bigint: true }));
     const size = Number(before.size);
     opts.found(size);
-    if (opts.update && isThere(place.node?.attr, before)) return opts.copied(size);
-    const part = partName("put", [place.name, before.size, before.mtimeNs, before.ino]);
+    if (opts.update && isThere(old, before)) return opts.copied(size);
+    const part = partName("put", [place.name, before.size, before.mtimeNs, before.ctimeNs, before.ino, before.dev]);
     const reader = { read: (at: number, length: number) => readLocal(source, at, length) };
     const { handle, ino, there } = await openPart(files, { dir: place.dir, name: part }, { reader, size });
     let isOpen = true;
     try {
-      const write = async (at: number, data: Buffer) => void (await fs.write(handle, at, data));
-      await copy(reader, write, { size, there }, opts);
-      const after = await sourceOf(source);
+      const target = {
+        write: async (at: number, data: Buffer) => void (await fs.write(handle, at, data)),
+        setSize: async () => void (await fs.setattr(who, ino, { size })),
+      };
+      await copy(reader, target, { size, there }, opts);
+      const after = await source.stat({ bigint: true });
       if (after.size !== before.size || after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs) {
-        fail("EAGAIN", "it changed while it was copied");
+        fail("EAGAIN", CHANGED);
       }
       await fs.flush(handle);
       await fs.setattr(who, ino, { mode: Number(before.mode) & (opts.preserve ? 0o7777 : 0o777 & ~process.umask()) });
@@ -77,8 +89,9 @@ export async function putFile(files: Files, local: LocalPath, place: Place, opts
       opts.signal.throwIfAborted();
       await files.rename({ dir: place.dir, name: part }, place).catch(async (error: unknown) => {
         // Another copy of the same file was faster; it wrote the same bytes into the same part.
+        if (errnoOf(error) !== "ENOENT") throw error;
         const now = await files.child(place.dir, place.name);
-        if (errnoOf(error) !== "ENOENT" || now?.node.ino !== ino) throw error;
+        if (now?.node.ino !== ino) fail("EAGAIN", INTERRUPTED);
       });
     } catch (error) {
       if (isOpen) {
@@ -104,21 +117,31 @@ async function openPart(
     const { handle, attr } = await fs.create(who, dir, name, 0o600, 0, flags);
     const { ino, size: there } = attr ?? fail("EIO", "a new file has no attributes");
     const own = { read: async (at: number, length: number) => fs.read(handle, at, length) };
-    if (await isBeginning(reader, own, { size, there })) return { handle, ino, there };
-    // Not cut: another copy of the same file may be in it, or have given it its name.
-    await fs.release(handle);
-    fs.forget(ino, 1);
-    await Promise.resolve(fs.unlink(who, dir, name)).catch(ignoreMissing);
+    let isUsable = false;
+    try {
+      isUsable = await isBeginning(reader, own, { size, there });
+      if (isUsable) return { handle, ino, there };
+    } finally {
+      if (!isUsable) {
+        // Not cut: another copy of the same file may be in it, or have given it its name.
+        await fs.release(handle);
+        fs.forget(ino, 1);
+        await Promise.resolve(fs.unlink(who, dir, name)).catch(ignoreMissing);
+      }
+    }
   }
 }
 
 /**
- * Gets a file into a local one, durably: like `putFile`. The name of a folder is EISDIR.
+ * Gets a file into a local one, durably: like `putFile`. A symbolic link that is there is replaced, unless it leads to a
+ * device or the like. EISDIR: there is a folder, or it is one.
  */
 export async function getFile(files: Files, node: Node, local: LocalPath, opts: TransferOptions): Promise<void> {
   const { fs, who } = files;
   const old = await lstat(local, { bigint: true }).catch(() => undefined);
-  if (old?.isDirectory() === true) fail("EISDIR", `there is a folder already`);
+  if (isFolder(node)) fail("EISDIR", IS_FOLDER);
+  if (!isFile(node)) fail("EINVAL", IS_NEITHER);
+  await mustBeReplaceable(local, { follow: true });
   const { handle } = await fs.open(who, node.ino, { ...FLAGS, read: true, write: false });
   try {
     const { attr } = await fs.getattr(who, node.ino, handle);
@@ -129,10 +152,13 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
     const { target, there } = await openLocalPart(part, { reader, size: attr.size });
     let isOpen = true;
     try {
-      const write = async (at: number, data: Buffer) => void (await target.write(data, 0, data.length, at));
-      await copy(reader, write, { size: attr.size, there }, opts);
+      const own = {
+        write: async (at: number, data: Buffer) => void (await target.write(data, 0, data.length, at)),
+        setSize: () => target.truncate(attr.size),
+      };
+      await copy(reader, own, { size: attr.size, there }, opts);
       const after = (await fs.getattr(who, node.ino, handle)).attr;
-      if (after.size !== attr.size || after.version !== attr.version) fail("EAGAIN", "it changed while it was copied");
+      if (after.size !== attr.size || after.version !== attr.version) fail("EAGAIN", CHANGED);
       await target.chmod(attr.mode & (opts.preserve ? 0o7777 : 0o777 & ~process.umask()));
       if (opts.preserve) await preserveLocal(target, attr);
       await target.sync();
@@ -141,7 +167,9 @@ export async function getFile(files: Files, node: Node, local: LocalPath, opts: 
       await target.close();
       opts.signal.throwIfAborted();
       await rename(part, local).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT" || (await lstat(local)).ino !== ino) throw error;
+        if (error.code !== "ENOENT") throw error;
+        const now = await lstat(local).catch(() => undefined);
+        if (now?.ino !== ino) fail("EAGAIN", INTERRUPTED);
       });
       await syncPath(folderOf(local));
     } catch (error) {
@@ -163,9 +191,16 @@ async function openLocalPart(
     const target = await open(part, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
     const { size: there } = await target.stat();
     const own = { read: (at: number, length: number) => readLocal(target, at, length) };
-    if (await isBeginning(reader, own, { size, there })) return { target, there };
-    await target.close();
-    await rm(part, { force: true });
+    let isUsable = false;
+    try {
+      isUsable = await isBeginning(reader, own, { size, there });
+      if (isUsable) return { target, there };
+    } finally {
+      if (!isUsable) {
+        await target.close();
+        await rm(part, { force: true });
+      }
+    }
   }
 }
 
@@ -173,23 +208,33 @@ interface Source {
   read(at: number, length: number): Promise<Buffer>;
 }
 
-/** Copies what is not there yet. */
+interface Target {
+  write(at: number, data: Buffer): Promise<void>;
+  /** Makes it as long as the source. */
+  setSize(): Promise<void>;
+}
+
+/** Copies what is not there yet. Zeros become holes, so that what is mostly holes stays small. */
 async function copy(
   source: Source,
-  write: (at: number, data: Buffer) => Promise<void>,
+  target: Target,
   { size, there }: { readonly size: number; readonly there: number },
   { signal, copied }: TransferOptions,
 ): Promise<void> {
   let at = there;
+  let end = there;
   copied(at);
   while (at < size) {
     signal.throwIfAborted();
     const data = await source.read(at, Math.min(PIECE, size - at));
-    if (data.length === 0) fail("EAGAIN", "it became shorter while it was copied");
-    await write(at, data);
+    if (data.length === 0) fail("EAGAIN", CHANGED);
+    const isHole = data.equals(ZEROS.subarray(0, data.length));
+    if (!isHole) await target.write(at, data);
     at += data.length;
+    if (!isHole) end = at;
     copied(data.length);
   }
+  if (end < size) await target.setSize();
 }
 
 /** Whether what is there is as long as the source at most and ends as it does there. */
@@ -209,16 +254,26 @@ async function readLocal(file: FileHandle, at: number, length: number): Promise<
   return buffer.subarray(0, bytesRead);
 }
 
-async function sourceOf(file: FileHandle): Promise<BigIntStats> {
-  const stat = await file.stat({ bigint: true });
-  if (!stat.isFile()) throw new FsError("EINVAL", stat.isDirectory() ? "it is a folder" : "it is no file");
-  return stat;
+function mustBeFile(found: BigIntStats): BigIntStats {
+  return found.isFile() ? found : fail("EINVAL", found.isDirectory() ? IS_FOLDER : IS_NEITHER);
+}
+
+/**
+ * EISDIR for a folder, EEXIST for a device, say: it would be lost, and nothing written to it. `follow`: nor is a link to
+ * one replaced.
+ */
+export async function mustBeReplaceable(local: LocalPath, { follow }: { readonly follow: boolean }): Promise<void> {
+  const own = await lstat(local).catch(() => undefined);
+  if (own?.isDirectory() === true) fail("EISDIR", "there is a folder already");
+  const found = follow ? await stat(local).catch(() => own) : own;
+  if (found === undefined || found.isFile() || found.isDirectory() || found.isSymbolicLink()) return;
+  fail("EEXIST", "there is something that is no file: 'cat' writes to it");
 }
 
 /** What `update` leaves: a copy of this local file. */
-function isThere(attr: Attr | undefined, source: BigIntStats): boolean {
-  if (attr === undefined || (attr.mode & S_IFMT) !== S_IFREG || BigInt(attr.size) !== source.size) return false;
-  return 1000 * secondsOf(attr.mtime) > Number(source.mtimeMs) - SAME_MS;
+function isThere(node: Node | undefined, source: BigIntStats): boolean {
+  if (node === undefined || !isFile(node) || BigInt(node.attr.size) !== source.size) return false;
+  return 1000 * secondsOf(node.attr.mtime) > Number(source.mtimeMs) - SAME_MS;
 }
 
 /** What `update` leaves: a copy of this file of the volume. */
@@ -226,10 +281,10 @@ function isGot(local: BigIntStats, attr: Attr): boolean {
   return local.size === BigInt(attr.size) && Number(local.mtimeMs) > 1000 * secondsOf(attr.mtime) - SAME_MS;
 }
 
-/** Mode, times and, for root, the owner, as far as the caller may. */
+/** Mode (which a link has not), times and, for root, the owner, as far as the caller may. */
 export async function preserve({ fs, who }: Files, ino: number, stat: BigIntStats): Promise<void> {
-  const mode = Number(stat.mode) & 0o7777;
-  await fs.setattr(who, ino, who.uid === 0 ? { uid: Number(stat.uid), gid: Number(stat.gid), mode } : { mode });
+  const owner = who.uid === 0 ? { uid: Number(stat.uid), gid: Number(stat.gid) } : {};
+  await fs.setattr(who, ino, stat.isSymbolicLink() ? owner : { ...owner, mode: Number(stat.mode) & 0o7777 });
   await fs.setattr(who, ino, { atime: timeOf(stat.atimeNs), mtime: timeOf(stat.mtimeNs) });
 }
 
@@ -237,23 +292,30 @@ export async function preserve({ fs, who }: Files, ino: number, stat: BigIntStat
 export async function preserveLocal(file: FileHandle, attr: Attr): Promise<void> {
   if (process.getuid?.() === 0) await file.chown(attr.uid, attr.gid);
   await file.chmod(attr.mode & 0o7777);
-  await file.utimes(secondsOf(attr.atime), secondsOf(attr.mtime));
+  // As text: Node takes negative numbers, before 1970, for mistakes and sets today.
+  await file.utimes(`${secondsOf(attr.atime)}`, `${secondsOf(attr.mtime)}`);
+}
+
+/** The same of a local link. */
+export async function preserveLocalLink(path: LocalPath, attr: Attr): Promise<void> {
+  if (process.getuid?.() === 0) await lchown(path, attr.uid, attr.gid);
+  await lutimes(path, `${secondsOf(attr.atime)}`, `${secondsOf(attr.mtime)}`);
 }
 
 function timeOf(ns: bigint): Time {
-  const sec = ns / 1_000_000_000n;
-  return { sec: Number(sec), nsec: Number(ns - sec * 1_000_000_000n) };
+  const nsec = ((ns % SEC_NS) + SEC_NS) % SEC_NS;
+  return { sec: Number((ns - nsec) / SEC_NS), nsec: Number(nsec) };
 }
 
 function secondsOf(time: Time | undefined): number {
   return (time?.sec ?? 0) + (time?.nsec ?? 0) / 1e9;
 }
 
-function partName(kind: keyof typeof PARTS, of: readonly (string | number | bigint)[]): Name {
+export function partName(kind: keyof typeof PARTS, of: readonly (string | number | bigint)[]): Name {
   const digest = createHash("sha256").update(of.join("/")).digest("hex");
   return nameOf(Buffer.from(`${PARTS[kind]}${digest.slice(0, 24)}`));
 }
 
-function ignoreMissing(error: unknown): void {
+export function ignoreMissing(error: unknown): void {
   if (errnoOf(error) !== "ENOENT") throw error;
 }

@@ -1,14 +1,25 @@
 /** Whole folders: copied in and out, and removed. */
-import { type FileHandle, lstat, mkdir, open, readdir, readlink, rm, symlink } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, symlink } from "node:fs/promises";
 import type { Clock } from "../../daemon/common/clock.js";
-import { FsError, errnoOf, fail } from "../../proto/errno.js";
+import { FsError, fail } from "../../proto/errno.js";
 import type { Attr } from "../../proto/gen/bigfs/v1/meta.js";
 import { type Name, nameOf } from "../../proto/name.js";
-import { type Files, type Node, type Place, isFolder, isLink } from "./files.js";
-import { type LocalPath, inFolder, shownLocal } from "./local-path.js";
+import { type Files, type Node, type Place, isFile, isFolder, isLink } from "./files.js";
+import { type LocalPath, beside, inFolder, localName, shownLocal } from "./local-path.js";
 import { shownName } from "./path.js";
 import { Pool } from "./pool.js";
-import { type TransferOptions, getFile, isPart, preserve, preserveLocal, putFile } from "./transfer.js";
+import {
+  type TransferOptions,
+  getFile,
+  ignoreMissing,
+  isPart,
+  mustBeReplaceable,
+  partName,
+  preserve,
+  preserveLocal,
+  preserveLocalLink,
+  putFile,
+} from "./transfer.js";
 
 /** Files under way at a time: each waits for disks and the network most of its time. */
 const PARALLEL = 16;
@@ -28,16 +39,13 @@ export interface TreeOptions extends TransferOptions {
   readonly failed: (path: string, error: unknown) => void;
 }
 
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-
 /** Returns how many could not be copied; the others are. */
 export async function putTree(files: Files, local: LocalPath, place: Place, opts: TreeOptions): Promise<number> {
   return walked(opts, async (walk) => {
     const put = async (path: LocalPath, at: Place): Promise<void> => {
       const stat = await lstat(path, { bigint: true });
       if (stat.isFile()) return walk.file(path, Number(stat.size), (own) => putFile(files, path, at, own));
-      if (stat.isSymbolicLink()) return walk.file(path, 0, () => putLink(files, path, at));
+      if (stat.isSymbolicLink()) return walk.file(path, 0, () => putLink(files, path, at, opts));
       if (!stat.isDirectory()) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
       if (at.node !== undefined && !isFolder(at.node)) fail("ENOTDIR", `${shownName(at.name)} is no folder`);
       const mode = Number(stat.mode) & 0o7777 & ~process.umask();
@@ -48,6 +56,7 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
       );
       for (const bytes of await readdir(path, { encoding: "buffer" })) {
         const name = nameOf(bytes);
+        if (isPart("get", name)) continue;
         await walk.entry(inFolder(path, name), (below) =>
           put(below, { dir: node.ino, name, node: there.get(name)?.node }),
         );
@@ -68,22 +77,16 @@ export async function putTree(files: Files, local: LocalPath, place: Place, opts
 export async function getTree(files: Files, node: Node, local: LocalPath, opts: TreeOptions): Promise<number> {
   return walked(opts, async (walk) => {
     const get = async (path: LocalPath, from: Node): Promise<void> => {
-      if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path));
+      if (isLink(from)) return walk.file(path, 0, () => getLink(files, from, path, opts));
       if (!isFolder(from)) {
-        if ((from.attr.mode & S_IFMT) !== S_IFREG)
-          throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
+        if (!isFile(from)) throw new FsError("EINVAL", "it is neither a file, a folder nor a link: left out");
         return walk.file(path, from.attr.size, (own) => getFile(files, from, path, own));
       }
-      const isNew = await mkdir(path).then(
-        () => true,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== "EEXIST") throw error;
-          return false;
-        },
-      );
+      const isNew = await makeLocal(path);
       const names = new Set<string>();
       for (const entry of await files.list(from.ino)) {
         names.add(entry.name);
+        if (isPart("put", entry.name)) continue;
         await walk.entry(inFolder(path, entry.name), (below) => get(below, entry.node));
       }
       walk.finally(path, async () => {
@@ -93,6 +96,18 @@ export async function getTree(files: Files, node: Node, local: LocalPath, opts: 
     };
     await walk.entry(local, (path) => get(path, node));
   });
+}
+
+/** Whether the folder is new. What somebody else may have put there, a link above all, is not written through. */
+async function makeLocal(path: LocalPath): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  if (!(await lstat(path)).isDirectory()) fail("ENOTDIR", "there is something that is no folder");
+  return false;
 }
 
 /** Removes a name and everything below it. Returns how many could not be removed. */
@@ -180,9 +195,7 @@ async function removeStale(
 ): Promise<void> {
   const now = await files.child(part.dir, part.name);
   if (now === undefined || clock.now().sec - (now.node.attr.mtime?.sec ?? 0) < STALE_SEC) return;
-  await files.remove(part, false).catch((error: unknown) => {
-    if (errnoOf(error) !== "ENOENT") throw error;
-  });
+  await files.remove(part, false).catch(ignoreMissing);
 }
 
 async function removeLocalStale(
@@ -195,7 +208,8 @@ async function removeLocalStale(
     if (!isPart("get", name) || keep.has(name)) continue;
     const path = inFolder(folder, name);
     const stat = await lstat(path).catch(() => undefined);
-    if (stat?.isFile() === true && clock.now().sec - stat.mtimeMs / 1000 > STALE_SEC) await rm(path, { force: true });
+    const isOurs = stat?.isFile() === true || stat?.isSymbolicLink() === true;
+    if (isOurs && clock.now().sec - stat.mtimeMs / 1000 > STALE_SEC) await rm(path, { force: true });
   }
 }
 
@@ -211,16 +225,41 @@ async function finishLocal(path: LocalPath, attr: Attr, opts: { preserve: boolea
   }
 }
 
-async function putLink(files: Files, local: LocalPath, place: Place): Promise<void> {
+/** Like a file, a link has its name when it is made, and what was there is there until then. */
+async function putLink(
+  files: Files,
+  local: LocalPath,
+  place: Place,
+  opts: Pick<TreeOptions, "preserve">,
+): Promise<void> {
   const { fs, who } = files;
+  if (place.node !== undefined && isFolder(place.node)) fail("EISDIR", "there is a folder already");
   const target = await readlink(local, { encoding: "buffer" });
-  if (place.node !== undefined) await files.remove(place, false);
-  const { attr } = await fs.symlink(who, place.dir, place.name, target);
-  if (attr !== undefined) fs.forget(attr.ino, 1);
+  const part = { dir: place.dir, name: partName("put", [place.name, target.toString("latin1")]) };
+  await files.remove(part, false).catch(ignoreMissing);
+  const { attr } = await fs.symlink(who, part.dir, part.name, target);
+  const { ino } = attr ?? fail("EIO", "a new link has no attributes");
+  fs.forget(ino, 1);
+  try {
+    if (opts.preserve) await preserve(files, ino, await lstat(local, { bigint: true }));
+    await files.rename(part, place);
+  } catch (error) {
+    await files.remove(part, false).catch(ignoreMissing);
+    throw error;
+  }
 }
 
-async function getLink(files: Files, node: Node, local: LocalPath): Promise<void> {
+async function getLink(files: Files, node: Node, local: LocalPath, opts: Pick<TreeOptions, "preserve">): Promise<void> {
   const target = await files.fs.readlink(files.who, node.ino);
-  await rm(local, { force: true });
-  await symlink(target, local);
+  const part = beside(local, partName("get", [localName(local), target.toString("latin1")]));
+  await rm(part, { force: true });
+  await symlink(target, part);
+  try {
+    if (opts.preserve) await preserveLocalLink(part, node.attr);
+    await mustBeReplaceable(local, { follow: false });
+    await rename(part, local);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
 }

@@ -7,6 +7,7 @@ import { IN_HEADER, parseHead, type Head } from "./codec/header.js";
 import { agree, MINOR_MIN, parseInit, VERSION, writeInit, type Agreed, type Bounds } from "./codec/init.js";
 import { OPCODE } from "./codec/opcodes.js";
 import { Output } from "./codec/output.js";
+import { Interrupts } from "./interrupts.js";
 import type { Channel, Operation, Request } from "./operations/operation.js";
 import { operationOf } from "./operations/table.js";
 import type { PendingRequests } from "./pending.js";
@@ -68,6 +69,7 @@ export class Session implements Channel {
   readonly ended: Promise<Error | undefined>;
   readonly out = new Output(ANSWER_BYTES);
   readonly maxWrite = BOUNDS.maxWrite;
+  readonly interrupts = new Interrupts();
   readonly #parts: SessionParts;
   readonly #opts: SessionOptions;
   readonly #cursor = new Cursor();
@@ -116,6 +118,7 @@ export class Session implements Channel {
   end(error: Error | undefined): void {
     if (this.#state.at === "ended") return;
     this.#state = { at: "ended" };
+    this.interrupts.all();
     this.#onEnded(error);
   }
 

@@ -7,7 +7,7 @@ import type { FileState } from "./file-state.js";
 import type { Attributes, Caller, Change, Maybe } from "./filesystem.js";
 import type { Inode } from "./inode.js";
 import { isRegular } from "./modes.js";
-import { isForetold, tellAttributes, withChange } from "./told-attributes.js";
+import { isForetold, shownWith, tellAttributes, withChange } from "./told-attributes.js";
 
 /** Attributes of inodes, and truncation. */
 export class InodeAttributes {
@@ -26,9 +26,21 @@ export class InodeAttributes {
    * that was lost while it was open.
    */
   #afterRemoval(ino: number, error: unknown): Attributes {
+    return { attr: { ...this.#removed(ino, error).attr, nlink: 0 }, attrMs: 0 };
+  }
+
+  /** It has what is set for as long as somebody holds it. */
+  #changeRemoved(ino: number, change: Change, error: unknown): Attributes {
+    const inode = this.#removed(ino, error);
+    const told = withChange(undefined, change, this.core.nowAfter(inode.attr.ctime), 0);
+    inode.attr = shownWith(inode.attr, told);
+    return { attr: { ...inode.attr, nlink: 0 }, attrMs: 0 };
+  }
+
+  #removed(ino: number, error: unknown): Inode {
     const inode = this.core.inodes.get(ino);
     if (errnoOf(error) !== "ESTALE" || inode?.lostName !== true || inode.file !== undefined) throw error;
-    return { attr: { ...inode.attr, nlink: 0 }, attrMs: 0 };
+    return inode;
   }
 
   /** Asks, whatever is cached. */
@@ -49,7 +61,9 @@ export class InodeAttributes {
     const inode = inodes.get(ino);
     if (inode !== undefined && this.#setHere(inode, change)) return inodes.attributes(inode);
     const file = inode?.file;
-    if (file === undefined) return this.#change(who, ino, change);
+    if (file === undefined) {
+      return this.#change(who, ino, change).catch((error: unknown) => this.#changeRemoved(ino, change, error));
+    }
     if (change.size !== undefined) return this.#resize(who, file, change, change.size);
     if (!file.writer.isDirty) return this.#change(who, ino, change);
     return file.writer.exclusive(() => this.#change(who, ino, change));

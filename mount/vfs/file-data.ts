@@ -4,6 +4,7 @@ import type { InodeAttributes } from "./attributes.js";
 import { type Core, SELF } from "./core.js";
 import type { FileState } from "./file-state.js";
 import type { Maybe, WriteFlags } from "./filesystem.js";
+import type { Locks } from "./locks.js";
 import type { FileHandle, OpenFiles } from "./open-files.js";
 import type { Reader } from "./reader/reader.js";
 import type { Budget } from "./writer/budget.js";
@@ -11,6 +12,7 @@ import type { Budget } from "./writer/budget.js";
 export interface FileDataParts {
   readonly core: Core;
   readonly files: OpenFiles;
+  readonly locks: Locks;
   readonly attributes: InodeAttributes;
   readonly reader: Reader;
   readonly budget: Budget;
@@ -44,8 +46,22 @@ export class FileData {
     return room === undefined && !sync ? data.length : this.#settle(open, data.length, sync, room);
   }
 
-  flush(handle: number): Maybe<void> {
+  flush(handle: number, lockOwner?: string): Maybe<void> {
     const open = this.parts.files.get(handle);
+    if (!this.parts.locks.has(open.file.ino)) return this.#stored(open);
+    return this.#unlocked(open, lockOwner);
+  }
+
+  /** Also when the data could not be stored. */
+  async #unlocked(open: FileHandle, lockOwner: string | undefined): Promise<void> {
+    try {
+      await this.#stored(open);
+    } finally {
+      if (lockOwner !== undefined) await this.parts.locks.release(open, lockOwner, false);
+    }
+  }
+
+  #stored(open: FileHandle): Maybe<void> {
     const { file, flags } = open;
     if (!flags.write) return;
     if (file.writer.isDirty || file.inode.wasEmptied) return this.#close(open);

@@ -1,4 +1,4 @@
-import type { Attr, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, FileLock, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time, Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Name } from "../../proto/name.js";
 
@@ -84,6 +84,15 @@ export interface KernelCache {
   dropAllEntries(): boolean;
 }
 
+export interface XattrChange {
+  readonly name: Name;
+  readonly value: Buffer;
+  /** XATTR_CREATE 1, XATTR_REPLACE 2. */
+  readonly flags: number;
+  /** Access control lists: setgid goes, because the caller is not in the group. */
+  readonly killSgid: boolean;
+}
+
 /** The filesystem as a kernel adapter sees it: inodes, byte names, handles. Implemented by mount/vfs. */
 export interface FileSystem {
   readonly root: number;
@@ -117,6 +126,8 @@ export interface FileSystem {
     umask: number,
     flags: OpenFlags & { exclusive: boolean },
   ): Maybe<Found & Opened>;
+  /** O_TMPFILE: it lives as long as it is open, or until it is linked to a name. */
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Maybe<Found & Opened>;
   open(who: Caller, ino: number, flags: OpenFlags): Maybe<Opened>;
   /** Up to `size` bytes; fewer only at the end of the file. The adapter has copied or written them out before it returns. */
   read(handle: number, off: number, size: number): Maybe<Buffer>;
@@ -125,10 +136,14 @@ export interface FileSystem {
    * default those of the handle.
    */
   write(handle: number, off: number, data: Buffer, flags?: WriteFlags): Maybe<number>;
-  /** close(2) of one descriptor: reports what went wrong since. */
-  flush(handle: number): Maybe<void>;
-  /** The last reference to the handle is gone; nobody waits for this. */
-  release(handle: number): Maybe<void>;
+  /** close(2) of one descriptor: reports what went wrong since. Ends the fcntl locks of that owner. */
+  flush(handle: number, lockOwner?: string): Maybe<void>;
+  /** The last reference to the handle is gone; nobody waits for this. With flock's lock of that owner. */
+  release(handle: number, flockOwner?: string): Maybe<void>;
+  /** EAGAIN when it is held by others; with `wait` it waits, until that is aborted (EINTR). */
+  setLock(handle: number, lock: FileLock, wait?: AbortSignal): Maybe<void>;
+  /** What is in the way of the lock. */
+  getLock(handle: number, lock: FileLock): Maybe<FileLock | undefined>;
   fsync(handle: number, dataOnly: boolean): Maybe<void>;
   fallocate(handle: number, mode: number, off: number, len: number): Maybe<void>;
   copyRange(from: { handle: number; off: number }, into: { handle: number; off: number }, len: number): Maybe<number>;
@@ -148,8 +163,7 @@ export interface FileSystem {
   statfs(): Maybe<StatFsReply>;
   getxattr(who: Caller, ino: number, name: Name): Maybe<Buffer>;
   listxattr(who: Caller, ino: number): Maybe<readonly Xattr[]>;
-  /** flags: XATTR_CREATE 1, XATTR_REPLACE 2. */
-  setxattr(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Maybe<void>;
+  setxattr(who: Caller, ino: number, change: XattrChange): Maybe<void>;
   removexattr(who: Caller, ino: number, name: Name): Maybe<void>;
 
   /** The kernel has unmounted: finish what was acknowledged. */

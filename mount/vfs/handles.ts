@@ -21,6 +21,10 @@ export class Handles<T> {
     return this.#open.get(handle) ?? fail("EBADF");
   }
 
+  all(): Iterable<T> {
+    return this.#open.values();
+  }
+
   remove(handle: number): void {
     this.#open.delete(handle);
   }

@@ -41,8 +41,8 @@ export class Inode {
   wasEmptied = false;
   /** Target of a symbolic link: it never changes. */
   target: Buffer | undefined;
-  /** Valid while the attributes are cached. */
-  xattrs: readonly Xattr[] | undefined;
+  /** Valid while the attributes are cached and have this mode, which access control lists show too. */
+  xattrs: { readonly all: readonly Xattr[]; readonly mode: number } | undefined;
 
   constructor(
     attr: Attr,

@@ -1,4 +1,5 @@
 import type { Attr, OpenFile, OpenReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { fail } from "../../proto/errno.js";
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
 import { cutTo } from "./attributes.js";
@@ -8,6 +9,7 @@ import type { Caller, Found, OpenFlags, Opened } from "./filesystem.js";
 import { Handles } from "./handles.js";
 import type { Inode } from "./inode.js";
 import { foundOf } from "./found.js";
+import type { Locks } from "./locks.js";
 import { ReadPattern } from "./reader/read-ahead.js";
 import type { Hearer } from "./write-errors.js";
 
@@ -20,6 +22,10 @@ export interface FileHandle extends Hearer {
   readonly file: FileState;
   readonly flags: OpenFlags;
   readonly pattern: ReadPattern;
+  /** Locks were asked for through it. */
+  hasLocked: boolean;
+  /** Its locks were lost: what it would do, it would do without them. */
+  isDead: boolean;
 }
 
 /** Opens and closes files; knows what is open. The metadata daemon is told of every open and of every release. */
@@ -28,15 +34,22 @@ export class OpenFiles {
 
   constructor(
     private readonly core: Core,
-    private readonly parts: FileStateParts,
+    private readonly parts: FileStateParts & { readonly locks: Locks },
   ) {}
 
   get count(): number {
     return this.#handles.size;
   }
 
+  /** EBADF, and EIO when locks were lost that it held. */
   get(handle: number): FileHandle {
-    return this.#handles.get(handle);
+    const open = this.#handles.get(handle);
+    return open.isDead ? fail("EIO", "locks of this file were lost") : open;
+  }
+
+  /** Locks of these files are lost. */
+  lostLocks(inos: ReadonlySet<number>): void {
+    for (const open of this.#handles.all()) if (open.hasLocked && inos.has(open.file.ino)) open.isDead = true;
   }
 
   async open(who: Caller, ino: number, flags: OpenFlags): Promise<Opened> {
@@ -77,9 +90,7 @@ export class OpenFiles {
         core.inodes.take(attr, reply.cached, ticket);
         core.inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
         const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
-        const { attr: known, attrMs, entryMs } = foundOf(core, inode, isKept);
-        const { handle, keepCache, direct } = opened;
-        return { attr: known, attrMs, entryMs, handle, keepCache, direct };
+        return { ...foundOf(core, inode, isKept), ...opened };
       });
     } catch (error) {
       // It may have been done although no answer came.
@@ -87,6 +98,36 @@ export class OpenFiles {
       core.inodes.invalidate(at.dir);
       throw error;
     }
+  }
+
+  createUnnamed(
+    who: Caller,
+    dir: number,
+    made: { mode: number; umask: number },
+    flags: OpenFlags,
+  ): Promise<Found & Opened> {
+    const { core } = this;
+    core.mustBeWritable();
+    const request = {
+      dir,
+      name: Buffer.alloc(0),
+      mode: made.mode,
+      umask: made.umask,
+      rdev: 0,
+      target: Buffer.alloc(0),
+      open: true,
+      exclusive: true,
+      truncate: false,
+      access: accessOf(flags),
+      unnamed: true,
+    };
+    return core.ask("make", request, core.credOf(who), (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      const inode = core.inodes.add(attr);
+      const opened = this.#admit(inode, attr, flags, ticket);
+      core.inodes.take(attr, reply.cached, ticket);
+      return { ...foundOf(core, inode, false), ...opened };
+    });
   }
 
   /** Those of the inodes (all without) that are open, with their numbers of handles. */
@@ -101,14 +142,18 @@ export class OpenFiles {
     return open;
   }
 
-  async release(handle: number): Promise<void> {
-    const { file } = this.#handles.get(handle);
+  /** `flockOwner`: flock's lock of that owner ends with it. */
+  async release(handle: number, flockOwner?: string): Promise<void> {
+    const open = this.#handles.get(handle);
+    const { file } = open;
     try {
+      if (flockOwner !== undefined) await this.parts.locks.release(open, flockOwner, true);
       // Written through a mapping after the last close, say.
       if (file.writer.isDirty && file.handles === 1) await file.writer.flush();
     } finally {
       this.#handles.remove(handle);
       file.handles -= 1;
+      if (file.handles === 0) this.parts.locks.closed(file.ino);
       this.core.parts.meta.tell("close", { ino: file.ino, count: 1 });
       this.core.inodes.retire(file.inode);
     }
@@ -140,7 +185,15 @@ export class OpenFiles {
     file.handles += 1;
     const pattern = new ReadPattern(this.core.parts.meta.volume.chunkSize);
     const heard = inode.errors.sample();
-    const { handle } = this.#handles.add((id) => ({ handle: id, file, flags, pattern, heard }));
+    const { handle } = this.#handles.add((id) => ({
+      handle: id,
+      file,
+      flags,
+      pattern,
+      heard,
+      hasLocked: false,
+      isDead: false,
+    }));
     return { handle, keepCache, direct: false };
   }
 

@@ -1,4 +1,12 @@
-import type { AllocReply, ClientFrame, Cred, OpenFile, Recall, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
+import type {
+  AllocReply,
+  ClientFrame,
+  Cred,
+  HeldLocks,
+  OpenFile,
+  Recall,
+  ServerFrame,
+} from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 
@@ -31,6 +39,12 @@ export interface MetaEvents {
   recall(recall: Recall): Promise<OpenFile[]>;
   /** Inodes open here with their handle counts, to declare again after a reconnect. */
   openFiles(): OpenFile[];
+  /** Locks held here, to declare again after a reconnect. */
+  heldLocks(): HeldLocks[];
+  /** Another session wants a lock on this file: say what is held (`tell("locks")`). */
+  locksWanted(ino: number): void;
+  /** A lock on this file has ended that was waited for. */
+  locksFreed(ino: number): void;
   /**
    * The stream broke and the session goes on, perhaps with a daemon that was restarted and does not know what is cached
    * here: every cache is void from now on; resolves when the kernel's are too. Nothing is lost.
@@ -61,8 +75,8 @@ export interface MetaClient {
    * answer; a daemon that is restarted does it before it serves others.
    */
   call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>>;
-  /** No answer; lost when the stream breaks (what matters is declared again by openFiles). */
-  tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void;
+  /** No answer; lost when the stream breaks (what matters is declared again by openFiles and heldLocks). */
+  tell<C extends "close" | "forget" | "locks">(op: C, args: OpArgs<C>): void;
   /** Resolves when everything that this client was told has happened is on disk. Waits as long as `call` does. */
   durable(): Promise<void>;
   listen(events: MetaEvents): void;

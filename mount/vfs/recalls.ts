@@ -1,6 +1,7 @@
 import type { OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import { nameOf } from "../../proto/name.js";
 import type { Core } from "./core.js";
+import type { Locks } from "./locks.js";
 import { isFolder } from "./modes.js";
 import type { OpenFiles } from "./open-files.js";
 import { within } from "./waiting.js";
@@ -14,6 +15,7 @@ export class Recalls {
   constructor(
     private readonly core: Core,
     private readonly files: OpenFiles,
+    private readonly locks: Locks,
   ) {}
 
   async recall(recall: Recall): Promise<OpenFile[]> {
@@ -54,6 +56,7 @@ export class Recalls {
   /** The session was given up: what was not committed never will be. Which changes are lost besides is not known. */
   fenced(isLost: boolean): void {
     const { core } = this;
+    this.files.lostLocks(this.locks.fenced());
     for (const { errors, file } of core.inodes.all()) {
       const { count } = errors;
       file?.fenced();

@@ -39,6 +39,8 @@ export class ToldNames {
     const { dir, name } = at;
     const folder = inodes.get(dir);
     if (folder?.exclusive?.isMaker !== true || !inodes.isHeld(folder)) return undefined;
+    // A default access control list is inherited.
+    if (folder.attr.hasXattrs !== false) return undefined;
     if (!core.isForeseeable || early.isAbout(dir, name)) return undefined;
     if (entries.get(dir, name) !== 0 && !isAbsent(core, at)) return undefined;
     const ino = this.ids.take();

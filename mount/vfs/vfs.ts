@@ -1,5 +1,5 @@
 import type { MetaEvents } from "./ports.js";
-import type { OpenFile, Recall, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { FileLock, HeldLocks, OpenFile, Recall, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Name } from "../../proto/name.js";
 import { InodeAttributes } from "./attributes.js";
@@ -20,7 +20,9 @@ import type {
   OpenFlags,
   Opened,
   WriteFlags,
+  XattrChange,
 } from "./filesystem.js";
+import { Locks } from "./locks.js";
 import { vfsMetrics } from "./metrics.js";
 import type { Move } from "./name-effects.js";
 import { Namespace } from "./namespace.js";
@@ -47,6 +49,7 @@ export class Vfs implements FileSystem, MetaEvents {
   readonly #directories: Directories;
   readonly #xattrs: ExtendedAttributes;
   readonly #recalls: Recalls;
+  readonly #locks: Locks;
 
   constructor(parts: VfsParts, opts: VfsOptions) {
     const { meta, chunks, clock, log, registry } = parts;
@@ -67,12 +70,20 @@ export class Vfs implements FileSystem, MetaEvents {
       cacheBytes: () => cache.bytes,
     });
     const { lostWrites } = metrics;
-    this.#files = new OpenFiles(core, { core, budget, uploader: this.#uploader, lostWrites });
-    this.#data = new FileData({ core, files: this.#files, attributes: this.#attributes, reader, budget });
+    this.#locks = new Locks(core, this.#attributes);
+    this.#files = new OpenFiles(core, { core, budget, uploader: this.#uploader, lostWrites, locks: this.#locks });
+    this.#data = new FileData({
+      core,
+      locks: this.#locks,
+      files: this.#files,
+      attributes: this.#attributes,
+      reader,
+      budget,
+    });
     this.#extents = new Extents({ core, files: this.#files, reader });
     this.#directories = new Directories(core);
     this.#xattrs = new ExtendedAttributes(core);
-    this.#recalls = new Recalls(core, this.#files);
+    this.#recalls = new Recalls(core, this.#files, this.#locks);
     meta.listen(this);
   }
 
@@ -88,6 +99,20 @@ export class Vfs implements FileSystem, MetaEvents {
 
   openFiles(): OpenFile[] {
     return this.#files.declared();
+  }
+
+  heldLocks(): HeldLocks[] {
+    return this.#locks.declared();
+  }
+
+  locksWanted(ino: number): void {
+    this.#locks.wanted(ino).catch((error: unknown) => {
+      this.#core.parts.log.error({ err: error, ino }, "locks could not be given up");
+    });
+  }
+
+  locksFreed(ino: number): void {
+    this.#locks.freed(ino);
   }
 
   uncached(): Promise<void> {
@@ -168,8 +193,8 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([ino], () => this.#xattrs.list(who, ino));
   }
 
-  setxattr(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Maybe<void> {
-    return this.#core.busy.during([ino], () => this.#xattrs.set(who, ino, name, value, flags));
+  setxattr(who: Caller, ino: number, change: XattrChange): Maybe<void> {
+    return this.#core.busy.during([ino], () => this.#xattrs.set(who, ino, change));
   }
 
   removexattr(who: Caller, ino: number, name: Name): Maybe<void> {
@@ -189,6 +214,10 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([dir], () => this.#files.create(who, { dir, name }, { mode, umask }, flags));
   }
 
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Maybe<Found & Opened> {
+    return this.#core.busy.during([dir], () => this.#files.createUnnamed(who, dir, { mode, umask }, flags));
+  }
+
   open(who: Caller, ino: number, flags: OpenFlags): Maybe<Opened> {
     return this.#core.busy.during([ino], () => this.#files.open(who, ino, flags));
   }
@@ -201,12 +230,21 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#onFile(handle, () => this.#data.write(handle, off, data, flags));
   }
 
-  flush(handle: number): Maybe<void> {
-    return this.#onFile(handle, () => this.#data.flush(handle));
+  flush(handle: number, lockOwner?: string): Maybe<void> {
+    return this.#onFile(handle, () => this.#data.flush(handle, lockOwner));
   }
 
-  release(handle: number): Maybe<void> {
-    return this.#files.release(handle);
+  release(handle: number, flockOwner?: string): Maybe<void> {
+    return this.#files.release(handle, flockOwner);
+  }
+
+  /** Not as a request about the file: it may wait for as long as others hold their locks. */
+  setLock(handle: number, lock: FileLock, wait?: AbortSignal): Maybe<void> {
+    return this.#locks.set(this.#files.get(handle), lock, wait);
+  }
+
+  getLock(handle: number, lock: FileLock): Maybe<FileLock | undefined> {
+    return this.#locks.get(this.#files.get(handle), lock);
   }
 
   fsync(handle: number): Maybe<void> {

@@ -35,6 +35,7 @@ export class WriteErrors {
     if (handle.heard === this.#count) return;
     handle.heard = this.#count;
     this.#wasHeard = true;
-    throw new FsError(this.#errno, "data written earlier was not stored");
+    const why = this.#errno === "ENOSPC" ? ": no storage daemon has space left, see 'bigfsd status'" : "";
+    throw new FsError(this.#errno, `data written earlier was not stored${why}`);
   }
 }

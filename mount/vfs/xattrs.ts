@@ -2,7 +2,7 @@ import { fail } from "../../proto/errno.js";
 import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import { type Name, nameBytes, nameOf } from "../../proto/name.js";
 import { type Core, SELF } from "./core.js";
-import type { Caller, Maybe } from "./filesystem.js";
+import type { Caller, Maybe, XattrChange } from "./filesystem.js";
 
 /** Extended attributes, kept together with the attributes of the inode. */
 export class ExtendedAttributes {
@@ -25,16 +25,18 @@ export class ExtendedAttributes {
     const inode = core.inodes.get(ino);
     if (inode !== undefined && core.inodes.isCached(inode)) {
       if (inode.attr.hasXattrs === false) return [];
-      if (inode.xattrs !== undefined) return inode.xattrs;
+      if (inode.xattrs?.mode === inode.view().mode) return inode.xattrs.all;
     }
     return core.ask("getxattrs", { ino }, SELF, ({ xattrs }, ticket) => {
-      if (inode !== undefined && core.inodes.isCached(inode) && ticket.isFreshInode(ino)) inode.xattrs = xattrs;
+      if (inode !== undefined && core.inodes.isCached(inode) && ticket.isFreshInode(ino)) {
+        inode.xattrs = { all: xattrs, mode: inode.view().mode };
+      }
       return xattrs;
     });
   }
 
-  set(who: Caller, ino: number, name: Name, value: Buffer, flags: number): Promise<void> {
-    const args = { ino, name: nameBytes(name), value: Buffer.from(value), flags };
+  set(who: Caller, ino: number, { name, value, flags, killSgid }: XattrChange): Promise<void> {
+    const args = { ino, name: nameBytes(name), value, flags, killSgid };
     return this.#change(ino, () => this.core.ask("setxattr", args, this.core.credOf(who), () => undefined));
   }
 

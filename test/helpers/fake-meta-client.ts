@@ -10,6 +10,7 @@ import { beginDelete, registerChunk, removedChunk, syncedChunk } from "../../dae
 import type { Context } from "../../daemon/meta/rules/context.js";
 import { reapOrphan } from "../../daemon/meta/rules/drop.js";
 import { isDir } from "../../daemon/meta/rules/modes.js";
+import { Locks } from "../../daemon/meta/locks.js";
 import { OPERATIONS, type RuleName } from "../../daemon/meta/rules/operations.js";
 import { takeChunkRange } from "../../daemon/meta/rules/ranges.js";
 import { unsyncedOf } from "../../daemon/meta/rules/unsynced.js";
@@ -43,6 +44,10 @@ export class FakeCluster {
   readonly rows = new MemoryRows();
   readonly volume: VolumeInfo;
   readonly sessions: FakeMetaClient[] = [];
+  readonly locks = new Locks({
+    wanted: (session, ino) => this.sessions[session - 1]?.events?.locksWanted(ino),
+    freed: (session, ino) => this.sessions[session - 1]?.events?.locksFreed(ino),
+  });
   /** Nodes that are not UP. */
   readonly down = new Set<number>();
   #nextIno = 2 ** 41;
@@ -172,6 +177,11 @@ export class FakeMetaClient implements MetaClient {
     this.calls.set(op, (this.calls.get(op) ?? 0) + 1);
     await this.before(op, args);
     await this.#late();
+    const locked = await this.#lock(op, args);
+    if (locked !== undefined) {
+      await this.#late();
+      return locked as OpResult<C>;
+    }
     const { result, changed } = this.#execute(op, args, who, told);
     await Promise.all(this.cluster.sessions.map((other) => other.#recall(this, changed)));
     await this.after(op, args);
@@ -179,7 +189,8 @@ export class FakeMetaClient implements MetaClient {
     return result as OpResult<C>;
   }
 
-  tell<C extends "close" | "forget">(op: C, args: OpArgs<C>): void {
+  tell<C extends "close" | "forget" | "locks">(op: C, args: OpArgs<C>): void {
+    if (op === "locks") return this.cluster.locks.declare(this.session, args as OpArgs<"locks">);
     if (op === "forget") {
       const { inos } = args as OpArgs<"forget">;
       this.forgotten.push(...inos);
@@ -189,7 +200,10 @@ export class FakeMetaClient implements MetaClient {
     const { ino, count } = args as OpArgs<"close">;
     const left = (this.opens.get(ino) ?? 0) - count;
     if (left > 0) this.opens.set(ino, left);
-    else this.opens.delete(ino);
+    else {
+      this.opens.delete(ino);
+      this.cluster.locks.close(this.session, ino);
+    }
     if (!this.cluster.isOpen(ino)) this.cluster.rows.run((tx) => reapOrphan(tx, ino));
   }
 
@@ -207,6 +221,15 @@ export class FakeMetaClient implements MetaClient {
     this.cluster.rows.run((tx) => {
       tx.put(key.session(this.session), row);
     });
+  }
+
+  async #lock(op: OpName, args: unknown): Promise<object | undefined> {
+    const { locks } = this.cluster;
+    if (op !== "lock" && op !== "getlock") return undefined;
+    const { ino, lock, wait } = args as OpArgs<"lock">;
+    if (lock === undefined) throw new FsError("EINVAL");
+    if (op === "lock") return locks.set({ id: this.session, isEnded: false }, ino, lock, wait);
+    return { lock: await locks.get(this.session, ino, lock) };
   }
 
   #execute(

@@ -1,7 +1,8 @@
-import type { Attr, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { conflictOf, endOf, withLock } from "../../daemon/common/file-locks.js";
+import type { Attr, FileLock, StatFsReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time, Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import { systemClock } from "../../daemon/common/clock.js";
-import { fail } from "../../proto/errno.js";
+import { FsError, fail } from "../../proto/errno.js";
 import { nameBytes, nameOf, type Name } from "../../proto/name.js";
 import type {
   Attributes,
@@ -14,6 +15,7 @@ import type {
   OpenFlags,
   Opened,
   WriteFlags,
+  XattrChange,
 } from "../../mount/vfs/filesystem.js";
 
 const S_IFMT = 0o170000;
@@ -43,6 +45,8 @@ interface Node {
   readonly pages: Map<number, Buffer>;
   readonly target: Buffer;
   readonly xattrs: Map<Name, Buffer>;
+  locks: readonly FileLock[];
+  readonly lockWaiters: (() => void)[];
   readonly children: Map<Name, Entry>;
   parent: number;
   /** References that the kernel holds. */
@@ -200,6 +204,12 @@ export class MemoryFileSystem implements FileSystem {
     return { ...this.#open(node, flags), ...this.#found(node) };
   }
 
+  createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Found & Opened {
+    const node = this.#make(who, S_IFREG | (mode & ~umask), dir);
+    node.nlink = 0;
+    return { ...this.#open(node, flags), ...this.#found(node) };
+  }
+
   open(_who: Caller, ino: number, flags: OpenFlags): Opened {
     return this.#open(this.#node(ino), flags);
   }
@@ -230,11 +240,31 @@ export class MemoryFileSystem implements FileSystem {
     return data.length;
   }
 
-  flush(handle: number): void {
+  flush(handle: number, lockOwner?: string): void {
     this.#handle(handle);
+    if (lockOwner !== undefined) void this.setLock(handle, endOf(lockOwner, false));
   }
 
-  release(handle: number): void {
+  setLock(handle: number, lock: FileLock, wait?: AbortSignal): void | Promise<void> {
+    const { node } = this.#handle(handle);
+    if (conflictOf(node.locks, lock) === undefined) {
+      node.locks = withLock(node.locks, lock);
+      for (const wake of node.lockWaiters.splice(0)) wake();
+      return;
+    }
+    if (wait === undefined) fail("EAGAIN");
+    return new Promise<void>((resolve, reject) => {
+      node.lockWaiters.push(resolve);
+      wait.addEventListener("abort", () => reject(new FsError("EINTR")));
+    }).then(() => this.setLock(handle, lock, wait));
+  }
+
+  getLock(handle: number, lock: FileLock): FileLock | undefined {
+    return conflictOf(this.#handle(handle).node.locks, lock);
+  }
+
+  release(handle: number, flockOwner?: string): void {
+    if (flockOwner !== undefined) void this.setLock(handle, endOf(flockOwner, true));
     const { node } = this.#handle(handle);
     this.#handles.delete(handle);
     node.handles--;
@@ -309,7 +339,7 @@ export class MemoryFileSystem implements FileSystem {
     return [...this.#node(ino).xattrs].map(([name, value]) => ({ name: nameBytes(name), value }));
   }
 
-  setxattr(_who: Caller, ino: number, name: Name, value: Buffer, flags: number): void {
+  setxattr(_who: Caller, ino: number, { name, value, flags }: XattrChange): void {
     const { xattrs } = this.#node(ino);
     if (flags === 1 && xattrs.has(name)) fail("EEXIST");
     if (flags === 2 && !xattrs.has(name)) fail("ENODATA");
@@ -363,6 +393,8 @@ export class MemoryFileSystem implements FileSystem {
       pages: new Map(),
       target,
       xattrs: new Map(),
+      locks: [],
+      lockWaiters: [],
       children: new Map(),
       parent,
       references: 0,

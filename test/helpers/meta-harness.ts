@@ -192,7 +192,7 @@ export class RawClient {
   }
 
   async attach(attach: Partial<Args<"attach">> = {}): Promise<Attached> {
-    const value = { session: 0, name: "test", readOnly: false, open: [], replayDone: false, ...attach };
+    const value = { session: 0, name: "test", readOnly: false, open: [], locks: [], replayDone: false, ...attach };
     const frame = await this.answer(this.send({ $case: "attach", value }));
     if (frame.op?.$case !== "attach") throw new Error(`attach: ${frame.errno}`);
     this.attached = frame.op.value;

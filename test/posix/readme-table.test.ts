@@ -50,7 +50,15 @@ const CHECKS: Readonly<Record<string, string>> = {
   "extended attributes": `
     put("f", b""); os.setxattr("f", "user.k", b"v"); assert os.getxattr("f", "user.k") == b"v"
     assert "user.k" in os.listxattr("f"); os.removexattr("f", "user.k"); assert "user.k" not in os.listxattr("f")
-    fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", "system.posix_acl_access", b"\\2\\0\\0\\0"))`,
+    fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", "other.k", b"v"))`,
+  "POSIX access control lists": `
+    put("f", b""); many = [[2, 4, n] for n in range(252)]
+    os.setxattr("f", ACCESS, acl([1, 6], [2, 7, 1000], [4, 0], [16, 5], [32, 0])); assert mode("f") == 0o650
+    os.chmod("f", 0o600); assert os.getxattr("f", ACCESS) == acl([1, 6], [2, 7, 1000], [4, 0], [16, 0], [32, 0])
+    os.mkdir("d"); os.setxattr("d", DEFAULT, acl([1, 7], [2, 4, 1001], [4, 0], [16, 7], [32, 0])); os.umask(0o077)
+    put("d/f", b""); assert os.getxattr("d/f", ACCESS) == acl([1, 6], [2, 4, 1001], [4, 0], [16, 6], [32, 0])
+    os.setxattr("f", ACCESS, acl([1, 6], *many, [4, 0], [16, 4], [32, 0]))
+    fails(errno.ENOSPC, lambda: os.setxattr("f", ACCESS, acl([1, 6], *many, [2, 4, 999], [4, 0], [16, 4], [32, 0])))`,
   mmap: `
     put("f", bytes(100000)); fd = os.open("f", os.O_RDWR)
     shared = mmap.mmap(fd, 100000); shared[50000:50005] = b"hello"; shared.flush(); shared.close()
@@ -59,12 +67,9 @@ const CHECKS: Readonly<Record<string, string>> = {
     assert get("f")[:1] == b"\\0"`,
   locks: `
     put("f", b""); fd = os.open("f", os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX)
-    rival = "import fcntl,os; fcntl.%s(os.open('f', os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    assert subprocess.run([sys.executable, "-c", rival % "flock"], stderr=subprocess.DEVNULL).returncode != 0
-    assert subprocess.run([sys.executable, "-c", rival % "lockf"]).returncode == 0
-    fcntl.lockf(fd, fcntl.LOCK_EX)
-    assert subprocess.run([sys.executable, "-c", rival % "lockf"], stderr=subprocess.DEVNULL).returncode != 0
-    os.close(fd)`,
+    assert not rival("flock", "f") and not rival("flock", other("f")) and rival("lockf", other("f"))
+    fcntl.lockf(fd, fcntl.LOCK_EX); assert not rival("lockf", "f") and not rival("lockf", other("f"))
+    os.close(fd); assert rival("lockf", other("f")) and rival("flock", "f")`,
   "data written on one mount": `
     put("f", b"one"); assert get(other("f")) == b"one"
     put(other("f"), b"other"); assert get("f") == b"other"`,
@@ -73,7 +78,8 @@ const CHECKS: Readonly<Record<string, string>> = {
         with open("f" if n % 2 else other("f"), "ab") as f: f.write(b"%02d" % n)
     assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
   O_TMPFILE: `
-    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"whole"); assert os.listdir(".") == []
+    checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"f", 0x400)); os.close(fd); assert get(other("f")) == b"whole"`,
   "sync(1)": `
     put("f", b"x"); os.sync(); assert get("f") == b"x"`,
 };
@@ -82,6 +88,14 @@ const CHECKS: Readonly<Record<string, string>> = {
 const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
   own: {},
   "fuse-native": {
+    locks: `
+    put("f", b""); fd = os.open("f", os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX); fcntl.lockf(fd, fcntl.LOCK_EX)
+    assert not rival("flock", "f") and rival("flock", other("f"))
+    assert not rival("lockf", "f") and rival("lockf", other("f")); os.close(fd)`,
+    O_TMPFILE: `
+    fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    "POSIX access control lists": `
+    put("f", b""); fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", ACCESS, acl([1, 6], [4, 4], [32, 4])))`,
     names: `
     for name in ["n" * 255, " ", "\\n", "caf\u00e9"]:
         open(name, "w").close(); assert name in os.listdir(".")
@@ -134,6 +148,7 @@ const OF_DRIVERS: Readonly<Record<string, { readonly as: string } | Readonly<Rec
   "set-id programs": same(`
     options = [l.split()[5].split(",") for l in open("/proc/self/mountinfo") if l.split()[4] == second]
     assert len(options) == 1 and {"nosuid", "nodev"} <= set(options[0]), options`),
+  "access control lists": { as: "POSIX access control lists" },
   rename: { as: "rename" },
   "unlink of open files": {
     own: `
@@ -147,6 +162,7 @@ const OF_DRIVERS: Readonly<Record<string, { readonly as: string } | Readonly<Rec
   fallocate: { as: "sparse files" },
   SEEK_HOLE: { as: "sparse files" },
   copy_file_range: { as: "copy_file_range" },
+  O_TMPFILE: { as: "O_TMPFILE" },
   "inode numbers": {
     own: `
     put("f", b""); assert os.stat("f").st_ino >= 1 << 32`,
@@ -185,7 +201,7 @@ const OF_DRIVERS: Readonly<Record<string, { readonly as: string } | Readonly<Rec
     put("f", b"one"); fd = os.open(other("f"), os.O_RDONLY); assert os.pread(fd, 9, 0) == b"one"
     put("f", b"two"); assert get(other("f")) == b"two" and os.pread(fd, 9, 0) == b"two"`,
   },
-  "locks between": { as: "locks" },
+  locks: { as: "locks" },
   "ends when unmounted": same(`
     put("f", b"x"); log = second + "/../cluster/log/second.log"
     pid = [json.loads(line)["pid"] for line in open(log) if '"mounted"' in line][-1]
@@ -198,7 +214,7 @@ function same(check: string): Record<Driver, string> {
 }
 
 const PRELUDE = `
-import ctypes, errno, fcntl, json, mmap, os, re, stat, subprocess, sys, urllib.request
+import ctypes, errno, fcntl, json, mmap, os, re, stat, struct, subprocess, sys, urllib.request
 libc = ctypes.CDLL(None, use_errno=True)
 def checked(result):
     if result != 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -217,6 +233,13 @@ def nobody(work):
     if child == 0:
         os.setgroups([]); os.setgid(65534); os.setuid(65534); work(); os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+def acl(*entries): return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *(e + [2**32 - 1])[:3]) for e in entries)
+def rival(call, path):
+    """Whether another process gets a lock at once."""
+    take = "import fcntl, os, sys; fcntl.%s(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)" % call
+    return subprocess.run([sys.executable, "-c", take, path], stderr=subprocess.DEVNULL).returncode == 0
+def mode(path): return stat.S_IMODE(os.stat(path).st_mode)
 here, second, http = sys.argv[1:4]
 def other(name): return os.path.join(second, os.path.basename(here), name)
 def asked(*ops):

@@ -5,6 +5,7 @@ import { DEADLINES } from "../../common/deadlines.js";
 import { dial } from "../../common/rpc/client.js";
 import { ADMIN } from "../../common/rpc/kinds.js";
 import type { Link } from "../../common/rpc/link.js";
+import { noMeta } from "../../common/rpc/no-meta.js";
 import type { ClusterAddress } from "../shared-options.js";
 
 /** The state of the cluster, asked once. */
@@ -29,7 +30,7 @@ export async function explainFile(address: ClusterAddress, ino: number): Promise
 type Ops<T extends { op?: { $case: string; value: unknown } | undefined }> = NonNullable<T["op"]>;
 type Answer<C> = Extract<Ops<AdminReply>, { $case: C }>["value"];
 
-/** Asks once, over a stream of its own. */
+/** Asks once, over a stream of its own. StartupError: the daemon cannot be reached, or has another key. */
 export async function ask<O extends Ops<AdminRequest>>(address: ClusterAddress, op: O): Promise<Answer<O["$case"]>> {
   const reply = await exchange(address, op);
   if (reply.op?.$case !== op.$case) throw new FsError("EPROTO", `${address.meta} answered something else`);
@@ -37,12 +38,7 @@ export async function ask<O extends Ops<AdminRequest>>(address: ClusterAddress, 
 }
 
 async function exchange(address: ClusterAddress, op: Ops<AdminRequest>): Promise<AdminReply> {
-  const link: Link<AdminRequest, AdminReply> = await dial(ADMIN, address.meta, {
-    key: address.key,
-    role: "admin",
-    connectMs: DEADLINES.connectMs,
-    clock: systemClock,
-  });
+  const link = await connect(address);
   let cancel = () => {};
   try {
     const reply = await new Promise<AdminReply>((resolve, reject) => {
@@ -57,5 +53,13 @@ async function exchange(address: ClusterAddress, op: Ops<AdminRequest>): Promise
   } finally {
     cancel();
     link.close();
+  }
+}
+
+async function connect({ meta, key }: ClusterAddress): Promise<Link<AdminRequest, AdminReply>> {
+  try {
+    return await dial(ADMIN, meta, { key, role: "admin", connectMs: DEADLINES.connectMs, clock: systemClock });
+  } catch (error) {
+    throw error instanceof FsError ? noMeta(meta, error) : error;
   }
 }

@@ -1,7 +1,9 @@
 import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { LIMITS } from "../../../proto/limits.js";
 import { defineCommand, groupOf } from "../command.js";
+import { judgeCopies } from "../doctor/cluster.js";
 import { EXIT, UsageError } from "../exit.js";
-import { clusterAddress } from "../shared-options.js";
+import { type ClusterAddress, clusterAddress } from "../shared-options.js";
 import { table } from "../table.js";
 import { ask, fetchStatus } from "./ask.js";
 import { printJson, withJson } from "./json.js";
@@ -47,12 +49,27 @@ const set = defineCommand({
       .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background"),
   run: async (args) => {
     const value = Number(args.value);
-    if (!/^\d{1,4}$/.test(args.value)) throw new UsageError(`${args.name} ${args.value}: give a whole number`);
+    if (!/^\d+$/.test(args.value) || value < 1 || value > LIMITS.replicasMax) {
+      throw new UsageError(`${args.name} ${args.value}: give a whole number from 1 to ${LIMITS.replicasMax}`);
+    }
     const address = await clusterAddress(args);
     await ask(address, { $case: "setVolume", value: SETTINGS[args.name].set(value) });
     if (args.json) printJson({ [args.name]: value });
+    await warn(address);
     return EXIT.done;
   },
 });
 
-export const config = groupOf("config", "settings of the volume", [get, set]);
+/** What was set may be more than the nodes of today allow. */
+async function warn(address: ClusterAddress): Promise<void> {
+  for (const { level, what, fix } of judgeCopies({ meta: address.meta, status: await fetchStatus(address) })) {
+    if (level !== "ok") process.stderr.write(`bigfsd: warning: ${what}${fix === undefined ? "" : `\n  ${fix}`}\n`);
+  }
+}
+
+export const config = groupOf(
+  "config",
+  "settings of the volume",
+  [get, set],
+  ["$0 config get --data ./cluster", "all of them"],
+);

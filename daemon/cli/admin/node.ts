@@ -68,12 +68,24 @@ const set = defineCommand({
   },
 });
 
-export const node = groupOf("node", "the storage daemons", [ls, show, rename, set]);
+export const node = groupOf(
+  "node",
+  "the storage daemons",
+  [ls, show, rename, set],
+  ["$0 node ls --data ./cluster", "name, address, zone, state and space of each"],
+);
 
 async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> {
   const { nodes } = await fetchStatus(address);
-  const found = nodes.find(({ name }) => name === wanted) ?? nodes.find(({ id }) => `${id}` === wanted);
+  const found = nodes.find(({ id }) => `${id}` === wanted);
   if (found !== undefined) return found;
+  // Daemons choose names themselves, and may choose the same.
+  const [one, ...others] = nodes.filter(({ name }) => name === wanted);
+  if (one !== undefined && others.length === 0) return one;
+  if (one !== undefined) {
+    const ids = [one, ...others].map(({ id }) => id).join(", ");
+    throw new FsError("EINVAL", `several nodes have the name '${wanted}': give the id of one (${ids})`);
+  }
   const names = nodes.map(({ id, name }) => `${id} (${name})`).join(", ");
   throw new FsError("ENOENT", `there is no node '${wanted}'; there are: ${names || "none"}`);
 }

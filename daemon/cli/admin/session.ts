@@ -47,7 +47,12 @@ const end = defineCommand({
   },
 });
 
-export const session = groupOf("session", "mounts and other clients", [ls, end]);
+export const session = groupOf(
+  "session",
+  "mounts and other clients",
+  [ls, end],
+  ["$0 session ls --data ./cluster", "mounts and commands, and where they run"],
+);
 
 function columns({ id, name, address, connected, readOnly, openFiles, silentMs }: SessionInfo): string[] {
   const state = `${connected ? "connected" : "away"}${readOnly ? ", read-only" : ""}`;

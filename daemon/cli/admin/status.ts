@@ -1,9 +1,10 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
-import { systemClock } from "../../common/clock.js";
 import { formatSize } from "../../common/sizes.js";
 import { defineCommand } from "../command.js";
-import { EXIT, explain } from "../exit.js";
-import { clusterAddress } from "../shared-options.js";
+import { EXIT, exitCodeOf, explain } from "../exit.js";
+import { interruptible } from "../interrupt.js";
+import { type ClusterAddress, clusterAddress } from "../shared-options.js";
 import { table } from "../table.js";
 import { fetchStatus } from "./ask.js";
 import { printJson, withJson } from "./json.js";
@@ -19,33 +20,43 @@ export const status = defineCommand({
         alias: "w",
         type: "boolean",
         default: false,
-        describe: "again every two seconds, until Ctrl-C",
+        describe: "again every two seconds, until Ctrl-C; as JSON, one object a line",
       })
       .example("$0 status --data ./cluster", "one cluster of this machine")
       .example("$0 status --watch --data ./cluster", "and how that changes")
       .example("$0 status --meta 10.0.0.1:50052 --key cluster.key --json", "any cluster, as JSON"),
   run: async (args) => {
     const address = await clusterAddress(args);
-    if (!args.watch) {
-      show(await fetchStatus(address), args.json);
-      return EXIT.done;
-    }
-    for (;;) {
-      try {
-        const now = await fetchStatus(address);
-        if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
-        show(now, args.json);
-      } catch (error) {
-        process.stderr.write(`bigfsd: ${explain(error)}\n`);
-      }
-      await new Promise<void>((resolve) => void systemClock.after(WATCH_MS, resolve));
-    }
+    if (args.watch) return interruptible((signal) => watch(address, { isJson: args.json, signal }));
+    const found = await fetchStatus(address);
+    if (args.json) printJson(found);
+    else process.stdout.write(page(found));
+    return EXIT.done;
   },
 });
 
-function show(found: StatusReply, isJson: boolean): void {
-  if (isJson) printJson(found);
-  else process.stdout.write(`${table(rowsOf(found))}\n`);
+/** Goes on while the daemon is away, too; rejects when that would be no use, and when it is interrupted. */
+async function watch(
+  address: ClusterAddress,
+  { isJson, signal }: { readonly isJson: boolean; readonly signal: AbortSignal },
+): Promise<never> {
+  const clear = process.stdout.isTTY && !isJson ? "\x1b[H\x1b[2J" : "";
+  for (;;) {
+    try {
+      const found = await fetchStatus(address);
+      process.stdout.write(isJson ? `${JSON.stringify(found)}\n` : `${clear}${page(found)}`);
+    } catch (error) {
+      const code = exitCodeOf(error);
+      if (code === EXIT.misuse || code === EXIT.notAllowed) throw error;
+      process.stdout.write(clear);
+      process.stderr.write(`bigfsd: ${explain(error)}\n`);
+    }
+    await pause(WATCH_MS, undefined, { signal });
+  }
+}
+
+function page(found: StatusReply): string {
+  return `${table(rowsOf(found))}\n`;
 }
 
 function rowsOf(found: StatusReply): string[][] {

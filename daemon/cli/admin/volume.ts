@@ -30,4 +30,9 @@ const create = defineCommand({
   },
 });
 
-export const volume = groupOf("volume", "volumes", [create]);
+export const volume = groupOf(
+  "volume",
+  "volumes",
+  [create],
+  ["$0 volume create --data /srv/bigfs/meta", "two copies of everything"],
+);

@@ -1,4 +1,5 @@
 import { systemClock } from "../../common/clock.js";
+import { clearStatus, hasStatusLine, showStatus } from "../status-line.js";
 import type { Progress } from "./run.js";
 
 /** How often a terminal is told. */
@@ -6,19 +7,16 @@ const SHOWN_MS = 200;
 
 /** Tells on standard error how far it is: on a terminal a line that is written over, otherwise a line for each step. */
 export function showProgress(): Progress & { say(what: string): void; end(): void } {
-  const { stderr } = process;
   let cancel = () => {};
-  let isShown = false;
   const say = (what: string): void => {
     cancel();
-    isShown = true;
-    stderr.write(stderr.isTTY ? `\r\x1b[K${what}` : `${what}\n`);
+    showStatus(what);
   };
   return {
     say,
     begin(what, step, steps, share) {
       const line = step === 0 ? what : `${step}/${steps} ${what}`;
-      if (!stderr.isTTY) return say(line);
+      if (!hasStatusLine()) return say(line);
       const show = (): void => {
         say(`${line} ${Math.floor(100 * Math.min(1, share()))} %`);
         cancel = systemClock.after(SHOWN_MS, show);
@@ -27,8 +25,7 @@ export function showProgress(): Progress & { say(what: string): void; end(): voi
     },
     end() {
       cancel();
-      if (isShown && stderr.isTTY) stderr.write("\r\x1b[K");
-      isShown = false;
+      clearStatus();
     },
   };
 }

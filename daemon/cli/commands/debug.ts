@@ -9,6 +9,7 @@ import { printJson, withJson } from "../admin/json.js";
 import { defineCommand } from "../command.js";
 import { collect } from "../debug/collect.js";
 import { EXIT } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 
 export const debug = defineCommand({
   command: "debug",
@@ -22,18 +23,24 @@ export const debug = defineCommand({
   run: async (args) => {
     const data = args.data === undefined ? undefined : resolve(args.data);
     const file = resolve(args.output);
-    const contents = await pack(file, () => collect({ meta: args.meta, key: args.key, data, disk: [] }, systemClock));
-    if (args.json) printJson({ file, contents });
-    else process.stdout.write(`${file}\n`);
-    return EXIT.done;
+    return interruptible(async (signal) => {
+      const wanted = { meta: args.meta, key: args.key, data, disk: [], signal };
+      const contents = await pack(file, { make: () => collect(wanted, systemClock), signal });
+      if (args.json) printJson({ file, contents });
+      else process.stdout.write(`${file}\n`);
+      return EXIT.done;
+    });
   },
 });
 
 /** Writes what `make` gives as a compressed tar file, readable for this user alone; the names in it. */
-async function pack(file: string, make: () => Promise<ReadonlyMap<string, string>>): Promise<string[]> {
+async function pack(
+  file: string,
+  { make, signal }: { readonly make: () => Promise<ReadonlyMap<string, string>>; readonly signal: AbortSignal },
+): Promise<string[]> {
   const output = await open(file, "wx", 0o600).catch((cause: unknown) => {
     const why = (cause as NodeJS.ErrnoException).code === "EEXIST" ? "it is there already" : (cause as Error).message;
-    throw new StartupError(`cannot write ${file}: ${why}`, { hint: "give another file with --output FILE" });
+    throw new StartupError(`cannot write ${file}: ${why}`, { hint: "give another file with --output FILE", cause });
   });
   const folder = await mkdtemp(join(tmpdir(), "bigfs-debug-"));
   try {
@@ -44,6 +51,7 @@ async function pack(file: string, make: () => Promise<ReadonlyMap<string, string
       await writeFile(path, content);
     }
     await tar(folder, output.fd);
+    signal.throwIfAborted();
     return [...contents.keys()].sort();
   } catch (error) {
     await rm(file, { force: true });
@@ -58,7 +66,7 @@ async function tar(folder: string, output: number): Promise<void> {
   const child = spawn("tar", ["-c", "-z", "-f", "-", "-C", folder, "bigfs-debug"], {
     stdio: ["ignore", output, "inherit"],
   });
-  const hint = "install tar and gzip";
+  const hint = "tar and gzip must be installed, and the disk of the file must have space";
   const [code] = (await once(child, "exit").catch((cause: unknown) => {
     throw new StartupError(`tar cannot be run: ${(cause as Error).message}`, { hint, cause });
   })) as [number | null];

@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
 import { systemClock } from "../../common/clock.js";
 import { printJson, withJson } from "../admin/json.js";
+import { printableLine } from "../../../mount/files/path.js";
 import { defineCommand } from "../command.js";
 import { examine } from "../doctor/examine.js";
 import type { Finding } from "../doctor/finding.js";
 import { EXIT } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 
 export const doctor = defineCommand({
   command: "doctor",
@@ -15,6 +17,7 @@ export const doctor = defineCommand({
         type: "string",
         array: true,
         default: [] as string[],
+        requiresArg: true,
         describe: "also measure the disk of that folder",
       })
       .example("$0 doctor", "this machine alone: is it ready?")
@@ -24,10 +27,12 @@ export const doctor = defineCommand({
   run: async (args) => {
     const data = args.data === undefined ? undefined : resolve(args.data);
     const disk = args.disk.map((folder) => resolve(folder));
-    const findings = await examine({ meta: args.meta, key: args.key, data, disk }, systemClock);
-    if (args.json) printJson({ findings });
-    else process.stdout.write(renderFindings(findings));
-    return findings.some(({ level }) => level === "error") ? EXIT.failed : EXIT.done;
+    return interruptible(async (signal) => {
+      const findings = await examine({ meta: args.meta, key: args.key, data, disk, signal }, systemClock);
+      if (args.json) printJson({ findings });
+      else process.stdout.write(renderFindings(findings));
+      return findings.some(({ level }) => level === "error") ? EXIT.failed : EXIT.done;
+    });
   },
 });
 
@@ -36,5 +41,5 @@ export function renderFindings(findings: readonly Finding[]): string {
     `${level.padEnd(7)}  ${what}`,
     ...(fix === undefined ? [] : [`${" ".repeat(9)}fix: ${fix}`]),
   ];
-  return findings.flatMap((found) => lines(found).map((line) => `${line}\n`)).join("");
+  return findings.flatMap((found) => lines(found).map((line) => `${printableLine(line)}\n`)).join("");
 }

@@ -3,6 +3,7 @@ import type { ArgumentsCamelCase, Argv } from "yargs";
 import { systemClock } from "../../common/clock.js";
 import { lockFolder } from "../../common/lock-file.js";
 import { StartupError } from "../../common/running.js";
+import { printJson } from "../admin/json.js";
 import { isAlive, readCluster, type Member } from "../cluster-file.js";
 import { EXIT } from "../exit.js";
 import { stopProcess } from "../local-cluster.js";
@@ -13,6 +14,7 @@ export const describe = "unmount and stop a cluster of this machine; nothing is 
 export function builder(yargs: Argv) {
   return yargs
     .option("data", { type: "string", demandOption: true, describe: "folder of the cluster" })
+    .option("json", { type: "boolean", default: false, describe: "at the end, what was stopped, for programs" })
     .option("force", { type: "boolean", default: false, describe: "also while programs use the mounted folder" })
     .example("$0 down --data ./cluster", "'bigfsd up --data ./cluster' starts it again");
 }
@@ -20,22 +22,27 @@ export function builder(yargs: Argv) {
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 
 export async function handler(args: Args): Promise<number> {
-  await takeDown(resolve(args.data), args.force);
+  const stopped = await takeDown(resolve(args.data), args.force);
+  if (args.json) printJson({ stopped });
   return EXIT.done;
 }
 
-/** Unmounts, then stops mount, stores and metadata daemon, in this order. */
-export async function takeDown(data: string, force: boolean): Promise<void> {
+/** Unmounts, then stops mount, stores and metadata daemon, in this order. Those that ran. */
+export async function takeDown(data: string, force: boolean): Promise<Member[]> {
   const file = await readCluster(data);
   if (file === undefined) {
     throw new StartupError(`no cluster was started in ${data}`, { hint: "give the --data folder of a 'bigfsd up'" });
   }
   const lock = await lockFolder(data);
+  const stopped: Member[] = [];
   try {
     for (const member of [...file.processes].reverse()) {
+      const ran = isAlive(member);
       if (member.role === "mount") await takeOff(member, force);
       await stopProcess(member);
+      if (ran) stopped.push(member);
     }
+    return stopped;
   } finally {
     await lock.release();
   }

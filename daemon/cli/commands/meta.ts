@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import { LIMITS } from "../../../proto/limits.js";
+import { parseListen } from "../../common/address.js";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
 import { OptionError } from "../exit.js";
 import { located, printConfig, withConfig } from "../settings.js";
-import { clusterKey, deadlinesWith, required, sizeOption, withDaemon } from "../shared-options.js";
+import { addressOption, clusterKey, deadlinesWith, required, sizeOption, withDaemon } from "../shared-options.js";
 
 export const command = "meta";
 export const describe = "run the metadata daemon";
@@ -46,8 +47,8 @@ type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 /** The options that are checked before anything starts. */
 function optionsOf(args: Args) {
   return {
-    listen: args.listen,
-    ...(args.http === undefined ? {} : { http: args.http }),
+    listen: addressOption("listen", args.listen),
+    ...(args.http === undefined ? {} : { http: addressOption("http", args.http, parseListen) }),
     cacheBytes: sizeOption("cache", args.cache),
     create: volumeShape(args),
     deadlines: deadlinesWith(args.deadline),

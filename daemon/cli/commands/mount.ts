@@ -2,12 +2,25 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import { DRIVERS } from "../../../mount/driver.js";
+import { parseListen } from "../../common/address.js";
 import { systemClock } from "../../common/clock.js";
+import { zoneProblem } from "../../common/labels.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
-import { EXIT } from "../exit.js";
+import { printJson } from "../admin/json.js";
+import { EXIT, UsageError } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 import { located, printConfig, withConfig } from "../settings.js";
-import { clusterAddress, deadlinesWith, required, sizeOption, withCluster, withDaemon } from "../shared-options.js";
+import {
+  addressOption,
+  clusterAddress,
+  deadlinesWith,
+  labelOption,
+  required,
+  sizeOption,
+  withCluster,
+  withDaemon,
+} from "../shared-options.js";
 import { spawnDaemon } from "../spawn.js";
 
 export const command = "mount [mountpoint]";
@@ -24,7 +37,7 @@ export function builder(yargs: Argv) {
     .option("short-circuit", {
       type: "boolean",
       default: true,
-      describe: "exchange data with storage daemons on this machine through files and memory",
+      describe: "read chunks of storage daemons on this machine from their files, past the network",
     })
     .option("zone", {
       type: "string",
@@ -36,7 +49,11 @@ export function builder(yargs: Argv) {
     .example("$0 mount ./second --data ./cluster", "mount once more what 'up' started")
     .example("$0 mount --config /etc/bigfs/mount.yaml", "options from a file");
   // Who names a cluster by its folder does not mean the one of the environment or the file.
-  return withConfig(options, { hides: { data: ["meta", "key"] } });
+  return withConfig(options, { hides: { data: ["meta", "key"] } }).option("json", {
+    type: "boolean",
+    default: false,
+    describe: "say what was started in the background, for programs",
+  });
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
@@ -47,18 +64,22 @@ function optionsOf(args: Args) {
     readOnly: args.readOnly,
     allowOther: args.allowOther,
     ...(args.driver === undefined ? {} : { driver: args.driver }),
-    ...(args.http === undefined ? {} : { http: args.http }),
+    ...(args.meta === undefined ? {} : { meta: addressOption("meta", args.meta) }),
+    ...(args.http === undefined ? {} : { http: addressOption("http", args.http, parseListen) }),
     cacheBytes: sizeOption("cache", args.cache),
     dirtyBytes: sizeOption("dirty", args.dirty),
     shortCircuit: args.shortCircuit,
-    ...(args.zone === undefined ? {} : { zone: args.zone }),
+    ...(args.zone === undefined ? {} : { zone: labelOption("zone", args.zone, zoneProblem) }),
     deadlines: deadlinesWith(args.deadline),
   };
 }
 
 export async function handler(args: Args): Promise<number> {
   if (args.printConfig) return printConfig(args, optionsOf);
-  return args.foreground ? foreground(args) : background(args);
+  if (args.foreground && args.json) {
+    throw new UsageError("--json tells what was started in the background: leave --foreground out");
+  }
+  return args.foreground ? foreground(args) : interruptible((signal) => background(args, signal));
 }
 
 async function foreground(args: Args): Promise<number> {
@@ -78,7 +99,7 @@ async function foreground(args: Args): Promise<number> {
   });
 }
 
-async function background(args: Args): Promise<number> {
+async function background(args: Args, signal: AbortSignal): Promise<number> {
   const path = (option: string, value: string | undefined) =>
     value === undefined ? [] : [`--${option}`, resolve(value)];
   const text = (option: string, value: string | undefined) => (value === undefined ? [] : [`--${option}`, value]);
@@ -86,7 +107,8 @@ async function background(args: Args): Promise<number> {
   located(args, optionsOf);
   const mountpoint = resolve(required("mountpoint", args.mountpoint));
   await clusterAddress(args);
-  await spawnDaemon(
+  const log = resolve(args.log ?? join(homedir(), ".local/state/bigfs/mount.log"));
+  const { pid } = await spawnDaemon(
     [
       "mount",
       mountpoint,
@@ -103,7 +125,9 @@ async function background(args: Args): Promise<number> {
       ...["--cache", args.cache, "--dirty", args.dirty, "--log-level", args.logLevel],
       ...args.deadline.flatMap((change) => ["--deadline", change]),
     ],
-    resolve(args.log ?? join(homedir(), ".local/state/bigfs/mount.log")),
+    log,
+    signal,
   );
+  if (args.json) printJson({ mountpoint, pid, log });
   return EXIT.done;
 }

@@ -7,7 +7,10 @@ export const describe = "use the files of a cluster from a prompt";
 export function builder(yargs: Argv) {
   return withCluster(yargs)
     .example("$0 shell --data ./cluster", "with history and completion")
-    .example("echo 'put report.pdf /docs/' | $0 shell --data ./cluster", "commands from a file or a program");
+    .example(
+      "$0 shell --data ./cluster < commands",
+      "commands of a file; the exit code is that of the last that failed",
+    );
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;

@@ -1,10 +1,20 @@
 import { resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
+import { parseListen } from "../../common/address.js";
 import { systemClock } from "../../common/clock.js";
+import { nameProblem, zoneProblem } from "../../common/labels.js";
 import { createLog } from "../../common/log.js";
 import { runDaemon } from "../daemonize.js";
 import { located, printConfig, withConfig } from "../settings.js";
-import { clusterKey, deadlinesWith, metaAddress, required, sizeOption, withDaemon } from "../shared-options.js";
+import {
+  addressOption,
+  clusterKey,
+  deadlinesWith,
+  labelOption,
+  required,
+  sizeOption,
+  withDaemon,
+} from "../shared-options.js";
 
 export const command = "store";
 export const describe = "run a storage daemon";
@@ -30,13 +40,14 @@ type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 /** The options that are checked before anything starts. */
 function optionsOf(args: Args) {
   return {
-    listen: args.listen,
+    listen: addressOption("listen", args.listen),
     reserve: sizeOption("reserve", args.reserve),
-    ...(args.advertise === undefined ? {} : { advertise: args.advertise }),
-    ...(args.http === undefined ? {} : { http: args.http }),
-    ...(args.zone === undefined ? {} : { zone: args.zone }),
-    ...(args.name === undefined ? {} : { name: args.name }),
+    ...(args.advertise === undefined ? {} : { advertise: addressOption("advertise", args.advertise) }),
+    ...(args.http === undefined ? {} : { http: addressOption("http", args.http, parseListen) }),
+    ...(args.zone === undefined ? {} : { zone: labelOption("zone", args.zone, zoneProblem) }),
+    ...(args.name === undefined ? {} : { name: labelOption("name", args.name, nameProblem) }),
     ...(args.capacity === undefined ? {} : { capacity: sizeOption("capacity", args.capacity) }),
+    ...(args.meta === undefined ? {} : { meta: addressOption("meta", args.meta) }),
     deadlines: deadlinesWith(args.deadline),
   };
 }
@@ -50,7 +61,7 @@ export async function handler(args: Args): Promise<number> {
     return startStore({
       ...options,
       data: resolve(required("data", args.data)),
-      meta: metaAddress(required("meta", args.meta)),
+      meta: required("meta", options.meta),
       key: await clusterKey(args.key, undefined),
       log,
       clock: systemClock,

@@ -1,16 +1,17 @@
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { clearInterval, setInterval } from "node:timers";
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import { DRIVERS } from "../../../mount/driver.js";
-import { createKey, readKey } from "../../common/key.js";
+import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import { makeFolder } from "../../common/data-folder.js";
+import { createKey } from "../../common/key.js";
 import { lockFolder } from "../../common/lock-file.js";
-import { fetchStatus } from "../admin/ask.js";
 import { printJson } from "../admin/json.js";
 import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
 import { EXIT, UsageError } from "../exit.js";
-import { LocalCluster, waitForNodes } from "../local-cluster.js";
-import { deadlinesWith } from "../shared-options.js";
+import { interruptible } from "../interrupt.js";
+import { LocalCluster, type LocalOptions, waitForNodes, waitForStatus } from "../local-cluster.js";
+import { deadlinesWith, sizeOption } from "../shared-options.js";
 import { takeDown, takeOff } from "./down.js";
 import { volumeShape } from "./meta.js";
 
@@ -22,9 +23,9 @@ export function builder(yargs: Argv) {
     .option("data", { type: "string", demandOption: true, describe: "folder of the cluster" })
     .option("mount", { type: "string", describe: "folder to mount it on [default: where it was mounted before]" })
     .option("storage", { type: "number", describe: "number of storage daemons [default: as before, or 3]" })
-    .option("replicas", { type: "number", default: 2, describe: "of a new volume: copies of each chunk" })
+    .option("replicas", { type: "number", describe: "of a new volume: copies of each chunk [default: 2]" })
     .option("min-replicas", { type: "number", describe: "of a new volume: copies before a write is acknowledged" })
-    .option("chunk-size", { type: "string", default: "1MiB", describe: "of a new volume" })
+    .option("chunk-size", { type: "string", describe: "of a new volume [default: 1MiB]" })
     .option("capacity", { type: "string", describe: "of each storage daemon [default: the whole disk]" })
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
     .option("driver", { choices: DRIVERS, describe: "of the mount: what binds to the kernel" })
@@ -40,32 +41,47 @@ type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
 
 export async function handler(args: Args): Promise<number> {
   const data = resolve(args.data);
-  const shape = volumeShape(args);
+  const shape = shapeOf(args);
   deadlinesWith(args.deadline);
+  if (args.capacity !== undefined) sizeOption("capacity", args.capacity);
   const known = await readCluster(data);
   const plan = planOf(args, known, shape.replicas);
-  await mkdir(data, { recursive: true });
-  const lock = await lockFolder(data);
+  await makeFolder(data);
+  let cluster: LocalCluster | undefined;
+  const code = await interruptible(async (signal) => {
+    cluster = await startAll(known, { data, pass: passed(args), signal }, { plan, args });
+    return EXIT.done;
+  });
+  if (cluster === undefined) return code;
+  if (args.json) printJson({ ...cluster.current, started: cluster.started });
+  else process.stdout.write(`mounted on ${plan.mount}\n`);
+  if (args.foreground) {
+    await untilSignal();
+    await takeDown(data, false);
+  }
+  return EXIT.done;
+}
+
+/** Starts what does not run; what it has started is taken back when that fails or is interrupted. */
+async function startAll(
+  known: ClusterFile | undefined,
+  opts: LocalOptions,
+  wanted: { readonly plan: Plan; readonly args: Args },
+): Promise<LocalCluster> {
+  const lock = await lockFolder(opts.data);
+  const cluster = new LocalCluster(known ?? { volume: "", meta: "", processes: [] }, opts, (text) =>
+    process.stderr.write(`bigfsd: ${text}\n`),
+  );
   try {
-    await createKey(keyPath(data));
-    const cluster = new LocalCluster(
-      known ?? { volume: "", meta: "", processes: [] },
-      { data, pass: passed(args) },
-      (text) => process.stderr.write(`bigfsd: ${text}\n`),
-    );
-    try {
-      await start(cluster, data, plan, args);
-    } catch (error) {
-      await cluster.takeBack();
-      throw error;
-    }
+    await createKey(keyPath(opts.data));
+    await start(cluster, opts, wanted);
+    return cluster;
+  } catch (error) {
+    await cluster.takeBack();
+    throw error;
   } finally {
     await lock.release();
   }
-  if (args.json) printJson(await readCluster(data));
-  else process.stdout.write(`mounted on ${plan.mount}\n`);
-  if (args.foreground) await untilSignal().then(() => takeDown(data, false));
-  return EXIT.done;
 }
 
 interface Plan {
@@ -101,16 +117,23 @@ function passed(args: Args): string[] {
   return ["--log-level", args.logLevel, ...args.deadline.flatMap((change) => ["--deadline", change])];
 }
 
-async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args): Promise<void> {
+async function start(
+  cluster: LocalCluster,
+  opts: LocalOptions,
+  { plan, args }: { readonly plan: Plan; readonly args: Args },
+): Promise<void> {
+  const { data } = opts;
+  const shape = shapeOf(args);
   const key = ["--key", keyPath(data)];
   const where = (name: string) => cluster.member(name)?.listen ?? "127.0.0.1:0";
   const meta = await cluster.ensure("meta", "meta", join(data, "meta"), [
     ...["--data", join(data, "meta"), "--listen", where("meta"), ...key],
-    ...["--chunk-size", args.chunkSize, "--replicas", `${args.replicas}`],
-    ...(args.minReplicas === undefined ? [] : ["--min-replicas", `${args.minReplicas}`]),
+    ...["--chunk-size", `${shape.chunkSize}`, "--replicas", `${shape.replicas}`],
+    ...["--min-replicas", `${shape.minReplicas}`],
   ]);
-  const status = await fetchStatus({ meta: meta.listen, key: await readKey(keyPath(data)) });
-  await cluster.setVolume(status.volume, meta.listen);
+  const status = await waitForStatus(cluster.current, opts);
+  await cluster.setVolume(status.volume);
+  tellKept(args, status);
   for (let n = 1; n <= plan.storage; n++) {
     const name = `store${n}`;
     await cluster.ensure("store", name, join(data, name), [
@@ -119,15 +142,32 @@ async function start(cluster: LocalCluster, data: string, plan: Plan, args: Args
       ...(args.capacity === undefined ? [] : ["--capacity", args.capacity]),
     ]);
   }
-  await waitForNodes(cluster.current, data, plan.storage);
+  await waitForNodes(cluster.current, plan.storage, opts);
   const before = cluster.member("mount");
   if (before !== undefined && !isAlive(before)) await takeOff(before, true);
-  await mkdir(plan.mount, { recursive: true });
+  await makeFolder(plan.mount, { what: "mount point" });
   await cluster.ensure("mount", "mount", plan.mount, [
     ...[plan.mount, "--foreground", "--meta", meta.listen, ...key],
     ...(args.allowOther ? ["--allow-other"] : []),
     ...(args.driver === undefined ? [] : ["--driver", args.driver]),
   ]);
+  opts.signal.throwIfAborted();
+}
+
+/** The shape of a new volume. */
+function shapeOf({ chunkSize = "1MiB", replicas = 2, minReplicas }: Args) {
+  return volumeShape({ chunkSize, replicas, minReplicas });
+}
+
+/** Options of a new volume change nothing of one that is there: that shall not surprise. */
+function tellKept(args: Args, status: StatusReply): void {
+  const wanted = shapeOf(args);
+  const names = { chunkSize: "chunk-size", replicas: "replicas", minReplicas: "min-replicas" } as const;
+  const kept = (["chunkSize", "replicas", "minReplicas"] as const)
+    .filter((name) => args[name] !== undefined && wanted[name] !== status[name])
+    .map((name) => `${names[name]} ${status[name]}`);
+  if (kept.length === 0) return;
+  process.stderr.write(`bigfsd: the volume is there already and keeps ${kept.join(", ")}; see 'bigfsd config'\n`);
 }
 
 async function untilSignal(): Promise<void> {

@@ -20,10 +20,11 @@ const METRICS_MS = 5_000;
 export async function collect(wanted: Wanted, clock: Clock): Promise<Map<string, string>> {
   const files = new Map<string, string>();
   const add = async (name: string, content: () => Promise<string>) => {
+    wanted.signal.throwIfAborted();
     try {
       files.set(name, await content());
     } catch (error) {
-      if (error instanceof UsageError) throw error;
+      if (error instanceof UsageError || wanted.signal.aborted) throw error;
       files.set(name, `not to be had: ${explain(error)}\n`);
     }
   };

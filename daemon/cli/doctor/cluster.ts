@@ -32,10 +32,17 @@ export function judgeCluster(facts: ClusterFacts): Finding[] {
     clock(facts),
     enoughNodes(facts, live),
     ...status.nodes.flatMap(nodeState),
-    ...apart(facts, live),
+    ...oneHost(facts, live),
+    ...zones(facts, live),
     ...live.flatMap(room),
     ...copies(status),
   ];
+}
+
+/** Whether the nodes are enough for the copies that the volume wants. */
+export function judgeCopies(facts: Pick<ClusterFacts, "meta" | "status">): Finding[] {
+  const live = facts.status.nodes.filter(isLive);
+  return [enoughNodes(facts, live), ...zones(facts, live)];
 }
 
 export function unreachable(meta: string, why: string): Finding {
@@ -59,7 +66,7 @@ function addNode(meta: string): string {
   return `bigfsd store --data DIR --meta ${meta} --key FILE`;
 }
 
-function enoughNodes({ meta, status }: ClusterFacts, live: readonly NodeInfo[]): Finding {
+function enoughNodes({ meta, status }: Pick<ClusterFacts, "meta" | "status">, live: readonly NodeInfo[]): Finding {
   const { replicas, minReplicas } = status;
   const up = live.filter(({ state }) => state !== "DRAINING").length;
   const check = "nodes";
@@ -81,16 +88,19 @@ function nodeState({ name, address, state }: NodeInfo): Finding[] {
 }
 
 /** Copies of a chunk should not be lost together. */
-function apart({ meta, status: { replicas } }: ClusterFacts, live: readonly NodeInfo[]): Finding[] {
+function oneHost({ meta, status: { replicas } }: ClusterFacts, live: readonly NodeInfo[]): Finding[] {
   if (replicas < 2 || live.length < 2) return [];
-  const zones = new Set(live.map(({ zone }) => zone));
   const hosts = new Set(live.map(({ address }) => hostOf(address)));
-  if (hosts.size === 1) {
-    const what = `all ${live.length} storage daemons are on one host (${[...hosts].join()}): its end is the end of all copies`;
-    return [finding("warning", "hosts", what, `on another machine: ${addNode(meta)}`)];
-  }
-  if (zones.size >= replicas) return [ok("zones", `copies are in different zones (${[...zones].sort().join(", ")})`)];
-  const what = `${replicas} copies, but ${zones.size === 1 ? "one zone" : `${zones.size} zones`}: some share one`;
+  if (hosts.size > 1) return [];
+  const what = `all ${live.length} storage daemons are on one host (${[...hosts].join()}): its end is the end of all copies`;
+  return [finding("warning", "hosts", what, `on another machine: ${addNode(meta)}`)];
+}
+
+function zones({ status: { replicas } }: Pick<ClusterFacts, "status">, live: readonly NodeInfo[]): Finding[] {
+  if (replicas < 2 || live.length < 2) return [];
+  const found = [...new Set(live.map(({ zone }) => zone))].sort();
+  if (found.length >= replicas) return [ok("zones", `copies are in different zones (${found.join(", ")})`)];
+  const what = `${replicas} copies, but ${found.length === 1 ? "one zone" : `${found.length} zones`}: some share one`;
   return [finding("warning", "zones", what, "bigfsd node set NODE --zone ZONE")];
 }
 

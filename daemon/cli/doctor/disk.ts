@@ -11,9 +11,9 @@ export interface DiskFacts {
   /** For whoever may write there, not root. */
   readonly freeBytes: number;
   readonly totalBytes: number;
-  /** undefined: it could not be written, `error` says why. */
+  /** undefined: it could not be written, `error` says why ("EACCES: ..."). */
   readonly sync: SyncTimes | undefined;
-  readonly error: string | undefined;
+  readonly error: { readonly code: string | undefined; readonly message: string } | undefined;
 }
 
 /** Milliseconds of writing 4 KiB at the end of a file: alone, and with fsync. */
@@ -85,8 +85,13 @@ function kind({ folder, filesystem = "" }: DiskFacts): Finding[] {
 }
 
 function unwritable({ folder, error }: DiskFacts): Finding {
-  const fix = `ls -ld ${folder}   (run doctor as the user that the daemons run as)`;
-  return finding("error", "disk-sync", `${folder} cannot be written: ${error ?? "unknown"}`, fix);
+  const fixes: Record<string, string> = {
+    ENOSPC: `df -h ${folder}; df -i ${folder}   (make room there)`,
+    EROFS: `mount -o remount,rw MOUNTPOINT   (dmesg says why the kernel made it read-only, if it did)`,
+    ENOTDIR: "name a folder",
+  };
+  const fix = fixes[error?.code ?? ""] ?? `ls -ld ${folder}   (run doctor as the user that the daemons run as)`;
+  return finding("error", "disk-sync", `${folder} cannot be written: ${error?.message ?? "unknown"}`, fix);
 }
 
 function syncing({ folder, rotates, filesystem = "" }: DiskFacts, { write, sync }: SyncTimes): Finding[] {

@@ -13,7 +13,7 @@ import { judgeDisk, judgeSharing } from "./disk.js";
 import { finding, type Finding } from "./finding.js";
 import { lookAtMachine } from "./look.js";
 import { judgeMachine } from "./machine.js";
-import { byDisk, measureDisk } from "./measure.js";
+import { byDisk, measureDisk, type Measuring } from "./measure.js";
 
 export interface Wanted {
   readonly meta?: string | undefined;
@@ -21,6 +21,8 @@ export interface Wanted {
   readonly data?: string | undefined;
   /** Folders whose disks are measured, besides those of the cluster in `data`. */
   readonly disk: readonly string[];
+  /** Aborted when nobody wants to know any more. */
+  readonly signal: AbortSignal;
 }
 
 /** Everything that can be found out about this machine, its disks, and the cluster if one is named. */
@@ -28,7 +30,7 @@ export async function examine(wanted: Wanted, clock: Clock): Promise<Finding[]> 
   const findings = judgeMachine(await lookAtMachine());
   for (const folders of await byDisk([...(await foldersOf(wanted.data)), ...wanted.disk])) {
     // One after the other, not to slow each other down.
-    findings.push(...(await disk(folders[0], clock)), ...judgeSharing(folders));
+    findings.push(...(await disk(folders[0], { clock, signal: wanted.signal })), ...judgeSharing(folders));
   }
   if (namesCluster(wanted)) findings.push(...(await cluster(wanted, clock)));
   return findings;
@@ -44,10 +46,11 @@ async function foldersOf(data: string | undefined): Promise<string[]> {
   return (file?.processes ?? []).filter(({ role }) => role !== "mount").map((member) => member.data);
 }
 
-async function disk(folder: string, clock: Clock): Promise<Finding[]> {
+async function disk(folder: string, opts: Measuring): Promise<Finding[]> {
   try {
-    return judgeDisk(await measureDisk(folder, clock));
+    return judgeDisk(await measureDisk(folder, opts));
   } catch (error) {
+    opts.signal.throwIfAborted();
     const what = `${folder} cannot be looked at: ${(error as Error).message}`;
     return [finding("error", "disk-space", what, "name a folder that is there, with the disk mounted")];
   }
@@ -59,10 +62,13 @@ async function cluster(wanted: Wanted, clock: Clock): Promise<Finding[]> {
     address = await clusterAddress(wanted);
     return judgeCluster(await ask(address, clock));
   } catch (error) {
+    const cause = error instanceof StartupError ? error.cause : error;
+    if (address !== undefined && cause instanceof FsError) {
+      if (cause.errno !== "EACCES") return [unreachable(address.meta, explain(cause))];
+      return [finding("error", "key", explain(cause), "copy the key file of that cluster, then: chmod 600 FILE")];
+    }
     if (error instanceof StartupError) return [finding("error", "key", error.message, error.hint)];
-    if (!(error instanceof FsError) || address === undefined) throw error;
-    if (error.errno !== "EACCES") return [unreachable(address.meta, explain(error))];
-    return [finding("error", "key", explain(error), "copy the key file of that cluster, then: chmod 600 FILE")];
+    throw error;
   }
 }
 

@@ -1,15 +1,18 @@
 import { execFile } from "node:child_process";
 import { open, readFile } from "node:fs/promises";
 import { release, totalmem } from "node:os";
-import { errnoOf } from "../../../proto/errno.js";
 import type { MachineFacts } from "./machine.js";
 
 /** How long a helper program may take. */
 const PROGRAM_MS = 10_000;
 
-export async function lookAtMachine(): Promise<MachineFacts> {
+/** `fuse`: the device that mounts need. */
+export async function lookAtMachine({ fuse = "/dev/fuse" } = {}): Promise<MachineFacts> {
   const [fuseError, bindingError, fusermount, fuseConf, limits] = await Promise.all([
-    open("/dev/fuse", "r+").then((file) => file.close(), errnoOf),
+    open(fuse, "r+").then(
+      (file) => file.close(),
+      ({ code, message }: NodeJS.ErrnoException) => code ?? message,
+    ),
     import("../../../mount/kernel/addon.js")
       .then(({ loadAddon }) => void loadAddon())
       .catch((error: Error) => error.message),

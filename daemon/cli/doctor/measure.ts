@@ -32,8 +32,13 @@ export async function byDisk(folders: readonly string[]): Promise<[string, ...st
   return [...groups.values()];
 }
 
+export interface Measuring {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
 /** Looks at the disk under a folder, and writes there for a moment. Rejects when there is no such folder. */
-export async function measureDisk(folder: string, clock: Clock): Promise<DiskFacts> {
+export async function measureDisk(folder: string, opts: Measuring): Promise<DiskFacts> {
   const [space, { dev }] = await Promise.all([statfs(folder), stat(folder)]);
   const facts = {
     folder,
@@ -43,9 +48,11 @@ export async function measureDisk(folder: string, clock: Clock): Promise<DiskFac
     totalBytes: space.blocks * space.bsize,
   };
   try {
-    return { ...facts, sync: await measureSync(folder, clock), error: undefined };
+    return { ...facts, sync: await measureSync(folder, opts), error: undefined };
   } catch (error) {
-    return { ...facts, sync: undefined, error: (error as Error).message };
+    opts.signal.throwIfAborted();
+    const { code, message } = error as NodeJS.ErrnoException;
+    return { ...facts, sync: undefined, error: { code, message } };
   }
 }
 
@@ -61,13 +68,13 @@ async function rotates(dev: number): Promise<boolean | undefined> {
   }
 }
 
-async function measureSync(folder: string, clock: Clock): Promise<SyncTimes> {
+async function measureSync(folder: string, opts: Measuring): Promise<SyncTimes> {
   // A storage daemon does not mind files of this name, should this process be killed.
   const path = join(folder, `lock.doctor-${process.pid}`);
   const file = await open(path, "wx", 0o600);
   try {
-    const write = await times(clock, () => append(file));
-    const sync = await times(clock, () => append(file).then(() => file.sync()));
+    const write = await times(opts, () => append(file));
+    const sync = await times(opts, () => append(file).then(() => file.sync()));
     return { write: percentiles(write), sync: percentiles(sync) };
   } finally {
     await file.close();
@@ -79,10 +86,11 @@ async function append(file: FileHandle): Promise<void> {
   await file.write(BLOCK);
 }
 
-async function times(clock: Clock, work: () => Promise<void>): Promise<number[]> {
+async function times({ clock, signal }: Measuring, work: () => Promise<void>): Promise<number[]> {
   const started = clock.monotonicMs();
   const found: number[] = [];
   for (let from = started; found.length < ROUNDS && from - started < MOST_MS; from = clock.monotonicMs()) {
+    signal.throwIfAborted();
     await work();
     found.push(clock.monotonicMs() - from);
   }

@@ -1,7 +1,7 @@
 import { type Files, type Node, isFolder } from "../../../mount/files/files.js";
 import { type Path, shownPath } from "../../../mount/files/path.js";
 import { formatSize } from "../../common/sizes.js";
-import { JSON_OPTION, filesCommand, forEach } from "./job.js";
+import { type Failed, JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 
 export const du = filesCommand({
   command: "du [paths..]",
@@ -12,13 +12,14 @@ export const du = filesCommand({
       .positional("paths", { type: "string", array: true, default: ["."], describe: "files and folders" })
       .option("summarize", { alias: "s", type: "boolean", default: false, describe: "of each path the sum alone" })
       .option("json", JSON_OPTION),
-  run: ({ files, signal, path }, { paths, ...opts }) => {
+  run: (job, { paths, ...opts }) => {
     // A file with several names counts once.
     const seen = new Set<number>();
-    return forEach(paths.map(path), shownPath, async (at) => {
+    return forEachPath(job, paths, async (at, failed) => {
+      const { files, signal } = job;
       const show = (line: Path, sum: Sum): void => print(line, sum, opts.json);
       const node = await files.stat(at, { follow: false });
-      const sum = await sumOf(files, { node, path: at }, { ...opts, signal, seen, show });
+      const sum = await sumOf(files, { node, path: at }, { ...opts, signal, seen, show, failed });
       if (opts.summarize || !isFolder(node)) show(at, sum);
     });
   },
@@ -40,6 +41,7 @@ async function sumOf(
     readonly signal: AbortSignal;
     readonly seen: Set<number>;
     readonly show: (path: Path, sum: Sum) => void;
+    readonly failed: Failed;
   },
 ): Promise<Sum> {
   opts.signal.throwIfAborted();
@@ -50,7 +52,11 @@ async function sumOf(
     return isKnown ? { folders: 0, files: 1, size: 0, stored: 0 } : { folders: 0, files: 1, size, stored };
   }
   const sum = { folders: 1, files: 0, size: 0, stored: 0 };
-  for (const entry of await files.list(node.ino)) {
+  const entries = await files.list(node.ino).catch((error: unknown) => {
+    opts.failed(shownPath(path), error);
+    return [];
+  });
+  for (const entry of entries) {
     const below = await sumOf(files, { node: entry.node, path: [...path, entry.name] }, opts);
     for (const key of Object.keys(sum) as (keyof Sum)[]) sum[key] += below[key];
   }

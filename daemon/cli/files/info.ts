@@ -1,9 +1,8 @@
-import { shownPath } from "../../../mount/files/path.js";
 import type { FileExplained, StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
 import { type ChunkRow, ReplicaState, type Slice } from "../../../proto/gen/bigfs/v1/rows.js";
 import { explainFile, fetchStatus } from "../admin/ask.js";
 import { table } from "../table.js";
-import { JSON_OPTION, filesCommand, forEach } from "./job.js";
+import { JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 import { attributeRows, describeNode } from "./lines.js";
 
 const STATES: Readonly<Record<number, string>> = {
@@ -20,17 +19,18 @@ export const info = filesCommand({
     yargs
       .positional("paths", { type: "string", array: true, demandOption: true, describe: "files" })
       .option("json", JSON_OPTION),
-  run: ({ files, cluster, path }, args) =>
-    forEach(args.paths.map(path), shownPath, async (at) => {
-      const { attr } = await files.stat(at, { follow: false });
-      const [status, explained] = await Promise.all([fetchStatus(cluster), explainFile(cluster, attr.ino)]);
+  run: (job, args) =>
+    forEachPath(job, args.paths, async (at) => {
+      const { cluster, files } = job;
+      const shown = await files.withTarget(await files.stat(at, { follow: false }));
+      const [status, explained] = await Promise.all([fetchStatus(cluster), explainFile(cluster, shown.ino)]);
       const found = describeFile(explained, status);
       if (args.json) {
-        process.stdout.write(`${JSON.stringify({ ...describeNode(at, attr), ...found })}\n`);
+        process.stdout.write(`${JSON.stringify({ ...describeNode(at, shown), ...found })}\n`);
         return;
       }
       const rows = [
-        ...attributeRows(at, attr),
+        ...attributeRows(at, shown),
         ["copies", `${found.replicas} wanted, ${found.minReplicas} before a write is acknowledged`],
       ];
       process.stdout.write(`${table(rows)}\n${[...linesOf(found)].join("")}`);

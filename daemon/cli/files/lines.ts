@@ -1,7 +1,9 @@
 /** Files as people and programs are shown them. */
-import { type Path, shownPath } from "../../../mount/files/path.js";
+import type { Node } from "../../../mount/files/files.js";
+import { type Path, shownName, shownPath } from "../../../mount/files/path.js";
 import type { Attr } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../../proto/gen/bigfs/v1/rows.js";
+import { nameOf } from "../../../proto/name.js";
 
 const TYPES: Readonly<Record<number, { readonly letter: string; readonly word: string }>> = {
   0o010000: { letter: "p", word: "fifo" },
@@ -12,6 +14,11 @@ const TYPES: Readonly<Record<number, { readonly letter: string; readonly word: s
   0o120000: { letter: "l", word: "link" },
   0o140000: { letter: "s", word: "socket" },
 };
+
+/** "1 file", "2 files" */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
 
 /** "file", "folder", "link", ... */
 export function typeOf({ mode }: Attr): string {
@@ -39,16 +46,23 @@ export function timeText(time: Time | undefined): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** Columns of a long listing, without the name. */
-export function longRow(attr: Attr): string[] {
-  return [modeText(attr), `${attr.nlink}`, `${attr.uid}`, `${attr.gid}`, `${attr.size}`, timeText(attr.mtime)];
+/** Columns of a long listing; `shown`: its name there. */
+export function longRow(shown: string, { attr, target }: Node): string[] {
+  const { nlink, uid, gid, size, mtime } = attr;
+  const last = target === undefined ? shown : `${shown} -> ${shownTarget(target)}`;
+  return [modeText(attr), `${nlink}`, `${uid}`, `${gid}`, `${size}`, timeText(mtime), last];
+}
+
+function shownTarget(target: Buffer): string {
+  return shownName(nameOf(target));
 }
 
 /** Rows of a table that tells everything about it. */
-export function attributeRows(path: Path, attr: Attr): string[][] {
+export function attributeRows(path: Path, { attr, target }: Node): string[][] {
   return [
     ["path", shownPath(path)],
     ["type", typeOf(attr)],
+    ...(target === undefined ? [] : [["leads to", shownTarget(target)]]),
     ["inode", `${attr.ino}`],
     ["mode", `${modeText(attr)} (${(attr.mode & 0o7777).toString(8)})`],
     ["owner", `${attr.uid}:${attr.gid}`],
@@ -62,11 +76,12 @@ export function attributeRows(path: Path, attr: Attr): string[][] {
 }
 
 /** For `--json`. Sizes in bytes, times in seconds since 1970, mode as octal text; `path` as `ls` shows it. */
-export function describeNode(path: Path, attr: Attr) {
+export function describeNode(path: Path, { attr, target }: Node) {
   const { ino, uid, gid, nlink, size, stored } = attr;
   return {
     path: shownPath(path),
     type: typeOf(attr),
+    ...(target === undefined ? {} : { target: shownTarget(target) }),
     ino,
     mode: (attr.mode & 0o7777).toString(8).padStart(4, "0"),
     uid,

@@ -1,6 +1,5 @@
-import { shownPath } from "../../../mount/files/path.js";
 import { fail } from "../../../proto/errno.js";
-import { JSON_OPTION, filesCommand, forEach } from "./job.js";
+import { JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 
 export const mkdir = filesCommand({
   command: "mkdir <paths..>",
@@ -17,19 +16,17 @@ export const mkdir = filesCommand({
         default: false,
         describe: "those above too; what exists is no error",
       }),
-  run: ({ files, path }, args) => {
+  run: (job, args) => {
+    const { files } = job;
     const mode = 0o777 & ~process.umask();
-    return forEach(
-      args.paths.map(path),
-      shownPath,
+    return forEachPath(
+      job,
+      args.paths,
       async (at) => {
-        if (args.parents) {
-          await files.mkdirs(at, mode);
-          return;
-        }
+        if (args.parents) return files.mkdirs(at, mode);
         const place = await files.place(at);
         if (place.node !== undefined) fail("EEXIST", "it exists already");
-        await files.mkdir(place, mode);
+        return files.mkdir(place, mode);
       },
       args,
     );

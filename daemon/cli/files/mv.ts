@@ -1,7 +1,7 @@
 import { isFolder } from "../../../mount/files/files.js";
 import { shownPath } from "../../../mount/files/path.js";
-import { fail } from "../../../proto/errno.js";
-import { JSON_OPTION, filesCommand, forEach, severalPaths } from "./job.js";
+import { FsError, errnoOf, fail } from "../../../proto/errno.js";
+import { JSON_OPTION, eachOnce, filesCommand, forEachPath, severalPaths } from "./job.js";
 
 export const mv = filesCommand({
   command: "mv <paths..>",
@@ -15,21 +15,28 @@ export const mv = filesCommand({
       default: false,
       describe: "replace nothing",
     }),
-  run: async ({ files, path }, args) => {
-    const paths = args.paths.slice(0, -1).map(path);
-    const into = path(args.paths.at(-1) ?? "");
+  run: async (job, args) => {
+    const { files, path } = job;
+    const paths = args.paths.slice(0, -1);
+    const last = args.paths.at(-1) ?? "";
+    const into = path(last);
     const end = into.length === 0 ? undefined : await files.target(into);
     const folder = end === undefined ? await files.stat(into) : end.node;
     const isInto = folder !== undefined && isFolder(folder);
-    if (paths.length > 1 && !isInto) fail("ENOTDIR", `${shownPath(into)} is no folder`);
-    return forEach(
+    if (!isInto && (paths.length > 1 || last.endsWith("/"))) fail("ENOTDIR", `${shownPath(into)} is no folder`);
+    const once = eachOnce();
+    return forEachPath(
+      job,
       paths,
-      shownPath,
       async (at) => {
         const from = await files.place(at);
         if (from.node === undefined) fail("ENOENT", "it does not exist");
+        if (isInto) once(from.name);
         const to = isInto ? { dir: folder.ino, name: from.name } : await files.place(into);
-        await files.rename(from, to, { noReplace: args.noClobber });
+        await files.rename(from, to, { noReplace: args.noClobber }).catch((error: unknown) => {
+          if (errnoOf(error) !== "EINVAL") throw error;
+          throw new FsError("EINVAL", "a folder cannot be moved into itself", { cause: error });
+        });
       },
       args,
     );

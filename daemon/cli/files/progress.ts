@@ -3,6 +3,8 @@ import type { TransferOptions } from "../../../mount/files/transfer.js";
 import { type Clock, systemClock } from "../../common/clock.js";
 import { formatSize } from "../../common/sizes.js";
 import { EXIT } from "../exit.js";
+import { clearStatus, hasStatusLine, showStatus } from "../status-line.js";
+import { counted } from "./lines.js";
 
 /** Options of commands that copy. */
 export function copyingOptions<T>(yargs: Argv<T>) {
@@ -23,8 +25,9 @@ export function copyingOptions<T>(yargs: Argv<T>) {
     .option("json", { type: "boolean", default: false, describe: "at the end, what was copied, for programs" });
 }
 
-/** How often a terminal is told. */
+/** How often a terminal is told, and how often a log. */
 const SHOWN_MS = 200;
+const LOGGED_MS = 10_000;
 
 /** What a file costs besides its bytes, as bytes: small ones take as long as that. */
 const FILE_BYTES = 256 * 1024;
@@ -84,7 +87,7 @@ export class Progress {
   /** What was done, and how fast. */
   sum(): string {
     const rate = Math.round(this.bytes / Math.max(this.seconds, 0.001));
-    return `${this.files} files, ${formatSize(this.bytes)}, ${formatSize(rate)}/s`;
+    return `${counted(this.files, "file")}, ${formatSize(this.bytes)}, ${formatSize(rate)}/s`;
   }
 
   /** One line for a terminal. */
@@ -107,8 +110,8 @@ export function shownTime(seconds: number): string {
 }
 
 /**
- * Runs a copy of so many paths and tells how far it is on standard error: on a terminal a line that is written over, and
- * at the end, in any case, what was copied and how fast. `work` returns an exit code.
+ * Runs a copy of so many paths and tells how far it is on standard error: on a terminal a line that is written over,
+ * otherwise a line now and then, and at the end, in any case, what was copied and how fast. `work` returns an exit code.
  */
 export async function withTransfer(
   args: { readonly preserve: boolean; readonly update: boolean; readonly json: boolean },
@@ -116,13 +119,12 @@ export async function withTransfer(
   work: (opts: CopyOptions) => Promise<number>,
 ): Promise<number> {
   const progress = new Progress(paths, systemClock);
-  const isTerminal = process.stderr.isTTY;
-  let cancel = () => {};
+  const everyMs = hasStatusLine() ? SHOWN_MS : LOGGED_MS;
   const show = (): void => {
-    process.stderr.write(`\r\x1b[K${progress.line()}`);
-    cancel = systemClock.after(SHOWN_MS, show);
+    showStatus(progress.line());
+    cancel = systemClock.after(everyMs, show);
   };
-  if (isTerminal) show();
+  let cancel = systemClock.after(everyMs, show);
   let code: number = EXIT.failed;
   try {
     code = await work({
@@ -138,7 +140,7 @@ export async function withTransfer(
     return code;
   } finally {
     cancel();
-    if (isTerminal) process.stderr.write("\r\x1b[K");
+    clearStatus();
     const { files, bytes, seconds } = progress;
     if (args.json) process.stdout.write(`${JSON.stringify({ files, bytes, seconds, failed: code !== EXIT.done })}\n`);
     else process.stderr.write(`${progress.sum()}\n`);

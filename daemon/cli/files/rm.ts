@@ -2,7 +2,7 @@ import { isFolder } from "../../../mount/files/files.js";
 import { shownPath } from "../../../mount/files/path.js";
 import { removeTree } from "../../../mount/files/trees.js";
 import { fail } from "../../../proto/errno.js";
-import { JSON_OPTION, complain, filesCommand, forEach } from "./job.js";
+import { JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 
 export const rm = filesCommand({
   command: "rm <paths..>",
@@ -20,23 +20,18 @@ export const rm = filesCommand({
       })
       .option("json", JSON_OPTION)
       .option("force", { alias: "f", type: "boolean", default: false, describe: "what does not exist is no error" }),
-  run: ({ files, signal, path }, args) =>
-    forEach(
-      args.paths.map(path),
-      shownPath,
-      async (at) => {
+  run: (job, args) =>
+    forEachPath(
+      job,
+      args.paths,
+      async (at, failed) => {
+        const { files, signal } = job;
         const place = await files.place(at);
         const { node } = place;
         if (node === undefined) return args.force ? 0 : fail("ENOENT", "it does not exist");
         if (!isFolder(node)) return files.remove(place, false);
         if (!args.recursive) fail("EISDIR", "it is a folder; -r removes it with all that is in it");
-        const failures = await removeTree(files, { ...place, node }, shownPath(at), {
-          signal,
-          done: () => {},
-          failed: complain,
-        });
-        signal.throwIfAborted();
-        return failures;
+        return removeTree(files, { ...place, node }, shownPath(at), { signal, done: () => {}, failed });
       },
       args,
     ),

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
+import { parseLocal } from "../../../mount/files/local-path.js";
 import { parsePath } from "../../../mount/files/path.js";
 import { systemClock } from "../../common/clock.js";
 import { createLog } from "../../common/log.js";
@@ -9,13 +10,20 @@ import { clusterAddress, deadlinesWith, withCluster } from "../shared-options.js
 import type { Ending } from "../command.js";
 import type { FilesJob, JobSource } from "./job.js";
 
+/** Cleaning up after Ctrl-C takes less, as long as all daemons are there. */
+const PATIENCE_MS = 2_000;
+
+function tellOfWaiting(): void {
+  process.stderr.write("bigfsd: interrupted, what is not whole is being removed; Ctrl-C once more ends it at once\n");
+}
+
 /** Options of commands that use files without a mount. */
 export function withFiles<T>(yargs: Argv<T>) {
   return withCluster(yargs).option("escaped", {
     alias: "e",
     type: "boolean",
     default: false,
-    describe: "paths of the cluster are written as 'ls' shows them: \\n, \\t, \\\\, \\xff",
+    describe: "paths are written as 'ls' shows them: \\n, \\t, \\\\, \\xff",
   });
 }
 
@@ -45,6 +53,7 @@ export function withVolume(
   { writes }: { readonly writes: boolean },
 ): Promise<number> {
   return interruptible(async (signal) => {
+    signal.addEventListener("abort", () => void systemClock.after(PATIENCE_MS, tellOfWaiting));
     const { job, stop } = await openJob(args, { signal, writes });
     try {
       return await work(job);
@@ -79,6 +88,7 @@ export async function openJob(
     cluster,
     signal,
     path: (text: string) => parsePath(text, args.escaped),
+    local: (text: string) => parseLocal(text, args.escaped),
   };
   return { job, stop: () => client.stop() };
 }

@@ -4,9 +4,13 @@ import { dirname, join } from "node:path";
 import { type Interface, createInterface } from "node:readline";
 import yargs, { type Argv } from "yargs";
 import { Files, isFolder } from "../../../mount/files/files.js";
+import { parseLocal } from "../../../mount/files/local-path.js";
 import { type Path, parsePath, shownName, shownPath } from "../../../mount/files/path.js";
 import { FsError, errnoOf, fail } from "../../../proto/errno.js";
+import { nameOf } from "../../../proto/name.js";
+import { markWords, withWords } from "../arguments.js";
 import { EXIT, UsageError, exitCodeOf, explain } from "../exit.js";
+import { interruptible } from "../interrupt.js";
 import { environment } from "../shared-options.js";
 import { FILE_COMMANDS } from "./commands.js";
 import { type FilesJob, type JobSource, filesCommand } from "./job.js";
@@ -20,10 +24,22 @@ export interface Terminal {
   readonly output: NodeJS.WriteStream;
 }
 
-/** Runs commands on the files of a cluster until there are no more. Returns the exit code of the last that failed. */
-export async function runShell(args: FilesArgs, { input, output }: Terminal): Promise<number> {
-  const ended = new AbortController();
-  const { job, stop } = await openJob(args, { signal: ended.signal, writes: true });
+/**
+ * Runs commands on the files of a cluster until there are no more. Returns the exit code of the last that failed. Ctrl-C
+ * at a prompt ends the command that runs, otherwise, as SIGTERM and SIGHUP do, everything.
+ */
+export function runShell(args: FilesArgs, terminal: Terminal): Promise<number> {
+  return interruptible(async (signal) => {
+    const { job, stop } = await openJob(args, { signal, writes: true });
+    try {
+      return await runJob(job, terminal);
+    } finally {
+      await job.files.fs.drain().finally(stop);
+    }
+  });
+}
+
+async function runJob(job: FilesJob, { input, output }: Terminal): Promise<number> {
   const shell = new Shell(job);
   const isTerminal = input.isTTY && output.isTTY;
   const history = isTerminal ? await readHistory() : [];
@@ -43,15 +59,23 @@ export async function runShell(args: FilesArgs, { input, output }: Terminal): Pr
   });
   lines.on("history", (all: string[]) => void writeHistory(all).catch(() => {}));
   lines.on("SIGINT", () => {
-    if (!shell.interrupt()) lines.write(null, { ctrl: true, name: "u" });
+    shell.interrupt();
+    // What was typed is dropped, also after the cursor.
+    if (lines.line === "") return;
+    lines.write(null, { ctrl: true, name: "e" });
+    lines.write(null, { ctrl: true, name: "u" });
   });
-  process.on("SIGINT", () => shell.interrupt());
+  const end = (): void => {
+    shell.isOver = true;
+    shell.interrupt();
+    lines.close();
+  };
+  job.signal.addEventListener("abort", end);
   try {
     return await runLines(shell, lines, isTerminal);
   } finally {
+    job.signal.removeEventListener("abort", end);
     lines.close();
-    await job.files.fs.drain();
-    await stop();
   }
 }
 
@@ -64,11 +88,14 @@ async function runLines(shell: Shell, lines: Interface, isTerminal: boolean): Pr
   };
   prompt();
   for await (const line of lines) {
+    if (shell.isOver) break;
     const result = await shell.run(line);
     if (result !== EXIT.done) code = result;
-    if (shell.isOver) break;
+    if (shell.isOver) return code;
     prompt();
   }
+  // Ctrl-D leaves the cursor behind the prompt.
+  if (isTerminal) process.stdout.write("\n");
   return code;
 }
 
@@ -110,7 +137,7 @@ export class Shell {
     const isLocal = (command === "put" && isFirst) || (command === "get" && !isFirst);
     const at = last.lastIndexOf("/") + 1;
     const [folder, start] = [last.slice(0, at), last.slice(at)];
-    const names = isLocal ? await localNames(folder) : await this.#names(folder);
+    const names = await (isLocal ? localNames(folder || ".") : this.#names(folder || "."));
     return [names.filter((name) => name.startsWith(start)).map((name) => typed(folder + name)), typed(last)];
   }
 
@@ -119,7 +146,13 @@ export class Shell {
     const abort = (this.#running = new AbortController());
     // Permissions may have changed since the last command.
     const files = new Files(this.job.files.fs, this.job.files.who);
-    const job: FilesJob = { ...this.job, files, signal: abort.signal, path: (text) => this.#path(text) };
+    const job: FilesJob = {
+      ...this.job,
+      files,
+      signal: abort.signal,
+      path: (text) => this.#path(text),
+      local: (text) => parseLocal(text, true),
+    };
     const source: JobSource = {
       options: (own) => own,
       example: (text) => text,
@@ -127,18 +160,19 @@ export class Shell {
         code = await work(job);
       },
     };
-    let cli: Argv = yargs([...words])
+    let cli: Argv = yargs(markWords(words))
       .scriptName("")
       .usage("Commands of this prompt:")
       .exitProcess(false)
       .version(false)
+      .wrap(Math.min(120, process.stdout.columns ?? 100))
       .strict()
       .fail((message: string | null, error: Error | undefined) => {
         throw error ?? new UsageError(message ?? "");
       });
     for (const command of [...FILE_COMMANDS, ...this.#ownCommands(() => cli)]) cli = command.addTo(cli, source);
     try {
-      await cli.parseAsync();
+      await withWords(cli).parseAsync();
       return code;
     } finally {
       this.#running = undefined;
@@ -215,8 +249,9 @@ function withoutSteps(path: Path): Path {
 }
 
 async function localNames(folder: string): Promise<string[]> {
-  const entries = await readdir(folder === "" ? "." : folder, { withFileTypes: true });
-  return entries.map((entry) => `${entry.name}${entry.isDirectory() ? "/" : ""}`);
+  const path = parseLocal(folder, true);
+  const entries = await readdir(path, { encoding: "buffer", withFileTypes: true });
+  return entries.map((entry) => `${shownName(nameOf(entry.name))}${entry.isDirectory() ? "/" : ""}`);
 }
 
 function historyPath(): string {

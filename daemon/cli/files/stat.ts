@@ -1,6 +1,5 @@
-import { shownPath } from "../../../mount/files/path.js";
 import { table } from "../table.js";
-import { JSON_OPTION, filesCommand, forEach } from "./job.js";
+import { JSON_OPTION, filesCommand, forEachPath } from "./job.js";
 import { attributeRows, describeNode } from "./lines.js";
 
 export const stat = filesCommand({
@@ -11,10 +10,10 @@ export const stat = filesCommand({
     yargs
       .positional("paths", { type: "string", array: true, demandOption: true, describe: "files and folders" })
       .option("json", JSON_OPTION),
-  run: ({ files, path }, args) =>
-    forEach(args.paths.map(path), shownPath, async (at) => {
-      const { attr } = await files.stat(at, { follow: false });
-      const text = args.json ? JSON.stringify(describeNode(at, attr)) : table(attributeRows(at, attr));
+  run: (job, args) =>
+    forEachPath(job, args.paths, async (at) => {
+      const shown = await job.files.withTarget(await job.files.stat(at, { follow: false }));
+      const text = args.json ? JSON.stringify(describeNode(at, shown)) : table(attributeRows(at, shown));
       process.stdout.write(`${text}\n`);
     }),
 });

@@ -1,7 +1,8 @@
 import { type Files, isFolder } from "../../../mount/files/files.js";
 import { type Path, shownName, shownPath } from "../../../mount/files/path.js";
-import { JSON_OPTION, filesCommand, forEach } from "./job.js";
-import { describeNode } from "./lines.js";
+import { fail } from "../../../proto/errno.js";
+import { type Failed, JSON_OPTION, filesCommand, forEachPath } from "./job.js";
+import { counted, describeNode } from "./lines.js";
 
 export const tree = filesCommand({
   command: "tree [paths..]",
@@ -13,13 +14,20 @@ export const tree = filesCommand({
       .option("depth", { alias: "L", type: "number", default: Infinity, describe: "so many levels at most" })
       .option("json", JSON_OPTION)
       .check(({ depth }) => (depth >= 1 ? true : "--depth wants a number from 1 on")),
-  run: ({ files, signal, path }, { paths, ...opts }) => {
-    const counts = { folders: 0, files: 0 };
-    return forEach(paths.map(path), shownPath, async (at) => {
-      const { ino } = await files.stat(at);
+  run: (job, { paths, ...opts }) => {
+    return forEachPath(job, paths, async (at, failed) => {
+      const { files, signal } = job;
+      const counts = { folders: 0, files: 0 };
+      const node = await files.stat(at);
+      if (!isFolder(node)) fail("ENOTDIR", "it is no folder");
       if (!opts.json) process.stdout.write(`${shownPath(at)}\n`);
-      await show(files, { ino, path: at, indent: "", depth: opts.depth }, { ...opts, signal, counts });
-      if (!opts.json) process.stdout.write(`\n${counts.folders} folders, ${counts.files} files\n`);
+      await show(
+        files,
+        { ino: node.ino, path: at, indent: "", depth: opts.depth },
+        { ...opts, signal, counts, failed },
+      );
+      if (!opts.json)
+        process.stdout.write(`\n${counted(counts.folders, "folder")}, ${counted(counts.files, "file")}\n`);
     });
   },
 });
@@ -27,15 +35,18 @@ export const tree = filesCommand({
 async function show(
   files: Files,
   { ino, path, indent, depth }: { ino: number; path: Path; indent: string; depth: number },
-  opts: { json: boolean; signal: AbortSignal; counts: { folders: number; files: number } },
+  opts: { json: boolean; signal: AbortSignal; counts: { folders: number; files: number }; failed: Failed },
 ): Promise<void> {
   opts.signal.throwIfAborted();
-  const entries = await files.list(ino);
+  const entries = await files.list(ino).catch((error: unknown) => {
+    opts.failed(shownPath(path), error);
+    return [];
+  });
   for (const [i, { name, node }] of entries.entries()) {
     const isLast = i === entries.length - 1;
     const at = [...path, name];
     const line = opts.json
-      ? JSON.stringify(describeNode(at, node.attr))
+      ? JSON.stringify(describeNode(at, await files.withTarget(node)))
       : `${indent}${isLast ? "└── " : "├── "}${shownName(name)}`;
     process.stdout.write(`${line}\n`);
     if (!isFolder(node)) {

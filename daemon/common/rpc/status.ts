@@ -15,14 +15,25 @@ const MEANING: ReadonlyMap<number, Errno> = new Map([
 /** Why a stream ended, from what grpc-js says. */
 export function fromStatus(error: { code?: number | string; details?: string; message?: string }, at: string): FsError {
   const errno = (typeof error.code === "number" ? MEANING.get(error.code) : undefined) ?? "EIO";
-  const details = error.details ?? error.message ?? "";
+  // What grpc-js says around the error of the connection helps nobody.
+  const details = (error.details ?? error.message ?? "").replace(
+    /^.* Last error: (?:Error: )?(.*)\. Resolution.*$/,
+    "$1",
+  );
   if (error.code === status.UNIMPLEMENTED) {
     return new FsError("EPROTO", `${at} is another kind of daemon, or another version: ${details}`, { cause: error });
   }
   if (error.code === status.UNAVAILABLE) {
-    return new FsError("ECONNREFUSED", `${at} cannot be reached: ${details}`, { cause: error });
+    return new FsError("ECONNREFUSED", `${at} cannot be reached: ${plain(details)}`, { cause: error });
   }
   return new FsError(errno, `${at}: ${details}`, { cause: error });
+}
+
+/** "connect ECONNREFUSED 127.0.0.1:1", of what grpc-js writes around it. */
+function plain(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (Error: )?/, "")
+    .replace(/\.? Resolution note: ?$/, "");
 }
 
 /** The status that tells the other side why it is refused. */

@@ -117,8 +117,8 @@ export class Connection {
   async #join(id: number, join: Extract<Op, { $case: "join" }>["value"]): Promise<void> {
     if (this.#member !== undefined) fail("EINVAL", "this stream has joined already");
     mustFit(join, this.parts.about.volume);
-    // Where a node was before it is believed to be still, so that a bad moment of the network keeps no one out.
-    if (!this.parts.membership.isAt(join)) await this.parts.reach(join);
+    // Where a node was before it need not answer at once: a bad moment of the network keeps no one out.
+    await this.parts.reach(join, { mustAnswer: !this.parts.membership.isAt(join) });
     const member = await this.parts.membership.join(join);
     if (this.#isClosed) return;
     this.#answer(id, { $case: "joined", value: { ...this.parts.about, node: member.id } });

@@ -2,6 +2,7 @@ import { fail } from "../../../proto/errno.js";
 import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
 import type { NodeRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { nameProblem, zoneProblem } from "../../common/labels.js";
 import { key } from "../keys.js";
 import { volumeOf } from "../rules/volume.js";
 import type { Tx } from "../tx.js";
@@ -31,15 +32,15 @@ export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow
   return row;
 }
 
-/** Characters of a name and of a zone. */
-const WORD_CHARS = 255;
-
-/** What an administrator has chosen for a node that is known. EINVAL for what cannot be shown in a line. */
+/** What an administrator has chosen for a node that is known. EINVAL for what cannot be a name or a zone. */
 export function setNode(tx: Tx, { node, name, zone }: SetNode): NodeRow {
   const before = tx.get(key.node(node)) ?? fail("ENOENT", `there is no node ${node}`);
-  for (const word of [name, zone]) {
-    if (word !== undefined && !isWord(word)) fail("EINVAL", `'${word}': give 1 to ${WORD_CHARS} characters, no blanks`);
-  }
+  const mustBe = (word: string | undefined, problemOf: (word: string) => string | undefined) => {
+    const problem = word === undefined ? undefined : problemOf(word);
+    if (problem !== undefined) fail("EINVAL", `'${word}': ${problem}`);
+  };
+  mustBe(name, nameProblem);
+  mustBe(zone, zoneProblem);
   const row = {
     ...before,
     ...(name === undefined ? {} : { name, nameChosen: true }),
@@ -47,10 +48,6 @@ export function setNode(tx: Tx, { node, name, zone }: SetNode): NodeRow {
   };
   tx.put(key.node(node), row);
   return row;
-}
-
-function isWord(text: string): boolean {
-  return text.length > 0 && text.length <= WORD_CHARS && !/[\s\p{C}]/u.test(text);
 }
 
 function takeId(tx: Tx): number {

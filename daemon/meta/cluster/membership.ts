@@ -38,7 +38,8 @@ export class Membership {
   readonly #mapListeners: ((map: NodeMap) => void)[] = [];
   readonly #stateListeners: ((member: Member, before: NodeState["kind"]) => void)[] = [];
   #map: NodeMap = { version: 0, nodes: [] };
-  #joining: Promise<unknown> = Promise.resolve();
+  /** What gives ids and names goes one after the other. */
+  #lastChange: Promise<unknown> = Promise.resolve();
   #cancelLook: Cancel | undefined;
 
   constructor(private readonly parts: MembershipParts) {
@@ -96,13 +97,21 @@ export class Membership {
 
   /** Gives the node its id, durable; it is not UP before `welcome`. EINVAL when it cannot join. */
   join(join: Join): Promise<Member> {
-    const joined = this.#joining.then(() => this.#join(join));
-    this.#joining = joined.catch(() => {});
-    return joined;
+    return this.#inTurn(() => this.#join(join));
   }
 
   /** What an administrator has chosen, durable. EEXIST: another node has that name. */
-  async set(change: SetNode): Promise<Member> {
+  set(change: SetNode): Promise<Member> {
+    return this.#inTurn(() => this.#set(change));
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#lastChange.then(work);
+    this.#lastChange = done.catch(() => {});
+    return done;
+  }
+
+  async #set(change: SetNode): Promise<Member> {
     const member = this.#members.get(change.node) ?? fail("ENOENT", `there is no node ${change.node}`);
     const { executor } = this.parts;
     const other = [...this.#members.values()].find((one) => one !== member && one.row.name === change.name);

@@ -1,4 +1,4 @@
-import { FsError, errnoFromWire, errnoOf, fail } from "../../../proto/errno.js";
+import { type Errno, FsError, errnoFromWire, errnoOf, fail } from "../../../proto/errno.js";
 import type { ChunkMessage } from "../../../proto/chunk-codec.js";
 import { NO_PAYLOAD } from "../../../proto/chunk-codec.js";
 import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
@@ -6,16 +6,22 @@ import type { ChunkReply } from "../../../proto/gen/bigfs/v1/store.js";
 import { dial, type DialOptions } from "../../common/rpc/client.js";
 import { CHUNKS } from "../../common/rpc/kinds.js";
 
-/** Rejects EADDRNOTAVAIL unless this very node answers at the address that others are to reach it by. */
-export type Reach = (node: Pick<Join, "uuid" | "address">) => Promise<void>;
+/**
+ * Rejects EADDRNOTAVAIL when another storage daemon answers at the address that others are to reach this node by, and,
+ * with `mustAnswer`, when it does not answer there itself.
+ */
+export type Reach = (node: Pick<Join, "uuid" | "address">, opts: { readonly mustAnswer: boolean }) => Promise<void>;
+
+const NO_ANSWER: ReadonlySet<Errno> = new Set(["ECONNREFUSED", "ETIMEDOUT", "EIO"]);
 
 /** Calls the node, as mounts and other nodes will. */
 export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: string }): Reach {
-  return async ({ uuid, address }) => {
+  return async ({ uuid, address }, { mustAnswer }) => {
     let found: string;
     try {
       found = await uuidAt(address, opts);
     } catch (error) {
+      if (!mustAnswer && NO_ANSWER.has(errnoOf(error))) return;
       const why = error instanceof FsError && error.detail !== "" ? error.detail : errnoOf(error);
       throw new FsError("EADDRNOTAVAIL", `it says that it is reached at ${address}, but: ${why}`, { cause: error });
     }

@@ -1,5 +1,6 @@
 import type { Cred } from "../../../proto/gen/bigfs/v1/meta.js";
 import { fail } from "../../../proto/errno.js";
+import { permissionsOf } from "./acl.js";
 import type { Context } from "./context.js";
 import type { Inode } from "./inodes.js";
 import { S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, X, isDir } from "./modes.js";
@@ -12,12 +13,11 @@ export function inGroup(who: Cred, gid: number): boolean {
   return who.gid === gid || who.groups.includes(gid);
 }
 
-/** Whether mode bits allow `mask` (R 4, W 2, X 1); always when the kernel has checked. */
+/** Whether the permissions allow `mask` (R 4, W 2, X 1); always when the kernel has checked. */
 export function accessAllowed(who: Cred, inode: Inode, mask: number): boolean {
   if (who.checked) return true;
   if (isRoot(who)) return (mask & X) === 0 || isDir(inode) || (inode.mode & 0o111) !== 0;
-  const shift = who.uid === inode.uid ? 6 : inGroup(who, inode.gid) ? 3 : 0;
-  return ((inode.mode >> shift) & mask) === mask;
+  return (permissionsOf(who, inode, mask) & mask) === mask;
 }
 
 export function mustAllow(ctx: Context, inode: Inode, mask: number): void {
@@ -39,9 +39,12 @@ export function mustPassSticky(ctx: Context, folder: Inode, node: Inode): void {
   fail("EPERM");
 }
 
-/** The mode without what new content must not keep: setuid, and setgid where the group may execute. */
-export function modeWithoutPrivileges({ who }: Context, mode: number): number {
+/**
+ * The mode without what new content must not keep: setuid, and setgid where the group may execute or the caller is not
+ * in it (a kernel that has checked has seen to that).
+ */
+export function modeWithoutPrivileges({ who }: Context, { mode, gid }: Inode): number {
   if (isRoot(who)) return mode;
-  const keep = (mode & S_IXGRP) !== 0 ? ~(S_ISUID | S_ISGID) : ~S_ISUID;
-  return mode & keep;
+  const keepGroupBit = (mode & S_IXGRP) === 0 && (who.checked || inGroup(who, gid));
+  return mode & (keepGroupBit ? ~S_ISUID : ~(S_ISUID | S_ISGID));
 }

@@ -35,7 +35,7 @@ export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   const wanted = args.append ? 0 : sizeLeft(inode, args.truncSeq, args.sizeAtLeast);
   const size = placed.reduce((end, at) => Math.max(end, endOf(ctx, at)), Math.max(inode.size, wanted));
   if (size > LIMITS.fileSizeMax) fail("EFBIG");
-  const mode = modeWithoutPrivileges(ctx, inode.mode);
+  const mode = modeWithoutPrivileges(ctx, inode);
   const filled = withSlices(tx, { ...inode, size, mode }, placed);
   const hasUnsynced = noteUnsynced(tx, inode, [...named.keys()]);
   discardUnused(tx, ctx, inode, args.slices);

@@ -35,7 +35,7 @@ export function copyrange(tx: Tx, ctx: Context, args: CopyRange): AttrReply {
   const hasUnsynced = noteUnsynced(tx, target, [...chunks]);
   const size = Math.max(target.size, args.intoOff + copied);
   changeUsage(tx, { bytes: size - target.size });
-  const mode = modeWithoutPrivileges(ctx, row.mode);
+  const mode = modeWithoutPrivileges(ctx, row);
   const { now } = ctx;
   return {
     ...attrReply(putInode(tx, { ...row, size, mode, mtime: now, ctime: now, mtimeSet: undefined, hasUnsynced })),

@@ -31,7 +31,7 @@ export function fallocate(tx: Tx, ctx: Context, args: Fallocate): AttrReply {
   const cleared = punch || zero ? punched(tx, ctx, inode, off, end) : inode;
   const size = keep ? inode.size : Math.max(inode.size, end);
   changeUsage(tx, { bytes: size - inode.size });
-  const changed = { ...cleared, size, mode: modeWithoutPrivileges(ctx, inode.mode) };
+  const changed = { ...cleared, size, mode: modeWithoutPrivileges(ctx, inode) };
   return attrReply(putInode(tx, { ...changed, mtime: ctx.now, ctime: ctx.now, mtimeSet: undefined }));
 }
 

@@ -45,6 +45,9 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     mtimeSet: undefined,
     sweeping: false,
     hasUnsynced: false,
+    acl: undefined,
+    defaultAcl: undefined,
+    neverNamed: false,
   };
 }
 
@@ -85,6 +88,6 @@ export function changeUsage(tx: Tx, change: { inodes?: number; bytes?: number })
 
 export function attrOf(inode: Inode): Attr {
   const { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq } = inode;
-  const { hasXattrs } = inode;
+  const hasXattrs = inode.hasXattrs || inode.acl !== undefined || inode.defaultAcl !== undefined;
   return { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq, hasXattrs };
 }

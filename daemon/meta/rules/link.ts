@@ -1,6 +1,7 @@
 import type { EntryReply, Link } from "../../../proto/gen/bigfs/v1/meta.js";
 import { fail } from "../../../proto/errno.js";
 import { LIMITS } from "../../../proto/limits.js";
+import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { mustAllow } from "./access.js";
 import { entryReply } from "./attributes.js";
@@ -17,9 +18,10 @@ export function link(tx: Tx, ctx: Context, args: Link): EntryReply {
   mustBeWritable(ctx);
   mustAllow(ctx, folder, W);
   if (isDir(node)) fail("EPERM");
-  if (node.nlink === 0) fail("ENOENT");
+  if (node.nlink === 0 && !node.neverNamed) fail("ENOENT");
   if (node.nlink >= LIMITS.linkMax) fail("EMLINK");
-  const linked = putInode(tx, { ...node, nlink: node.nlink + 1, ctime: ctx.now });
+  if (node.neverNamed) tx.del(key.orphan(node.ino));
+  const linked = putInode(tx, { ...node, nlink: node.nlink + 1, neverNamed: false, ctime: ctx.now });
   addEntry(tx, ctx, args.dir, name, linked);
   return entryReply(linked);
 }

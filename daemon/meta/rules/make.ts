@@ -4,10 +4,11 @@ import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { inGroup, isRoot, mustAllow } from "./access.js";
+import { inheritedAcl } from "./acl.js";
 import { entryReply } from "./attributes.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { addEntry, findPlace } from "./entries.js";
-import { type Inode, changeUsage, mustInode, newInode } from "./inodes.js";
+import { type Inode, changeUsage, mustFolder, mustInode, newInode } from "./inodes.js";
 import {
   S_IFBLK,
   S_IFCHR,
@@ -20,6 +21,7 @@ import {
   S_ISGID,
   S_IXGRP,
   W,
+  X,
   isDir,
   isFile,
 } from "./modes.js";
@@ -27,33 +29,54 @@ import { openChecked } from "./open.js";
 
 const TYPES: readonly number[] = [S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 
-/** mknod, mkdir, symlink, and open with O_CREAT. */
+/** mknod, mkdir, symlink, and open with O_CREAT or O_TMPFILE. */
 export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
+  if (args.unnamed === true) return makeUnnamed(tx, ctx, args);
   const { folder, name, entry } = findPlace(tx, ctx, args.dir, args.name);
   if (entry !== undefined) return entryReply(openExisting(tx, ctx, args, mustInode(tx, entry.ino)));
   mustBeWritable(ctx);
   mustAllow(ctx, folder, W);
+  const inode = newNode(ctx, args, folder);
+  tx.put(key.inode(inode.ino), inode);
+  addEntry(tx, ctx, args.dir, name, inode);
+  changeUsage(tx, { inodes: 1 });
+  return entryReply(inode);
+}
+
+/** It lives as long as it is open, unless it is given a name. */
+function makeUnnamed(tx: Tx, ctx: Context, args: Make): EntryReply {
+  const folder = mustFolder(tx, args.dir);
+  mustBeWritable(ctx);
+  mustAllow(ctx, folder, W | X);
+  if (!args.open) fail("EINVAL", "what has no name must be opened");
+  const inode = { ...newNode(ctx, args, folder), nlink: 0, neverNamed: true };
+  tx.put(key.inode(inode.ino), inode);
+  tx.put(key.orphan(inode.ino), { ino: inode.ino });
+  changeUsage(tx, { inodes: 1 });
+  return entryReply(inode);
+}
+
+function newNode(ctx: Context, args: Make, folder: Inode): Inode {
   const type = typeToMake(ctx, args);
   const target = type === S_IFLNK ? checkedTarget(args.target) : Buffer.alloc(0);
   const gid = (folder.mode & S_ISGID) !== 0 ? folder.gid : ctx.who.gid;
+  const { mode, acl } = permissions(ctx, args, type, folder);
   const made = newInode({
     ino: ctx.freshIno(),
-    mode: type | permissions(ctx, args, type, folder),
+    mode: type | mode,
     uid: ctx.who.uid,
     gid,
     now: ctx.now,
   });
-  const inode: Inode = {
+  return {
     ...made,
     parent: type === S_IFDIR ? args.dir : 0,
     rdev: type === S_IFCHR || type === S_IFBLK ? args.rdev : 0,
     size: type === S_IFLNK ? target.length : made.size,
     target,
+    acl,
+    defaultAcl: type === S_IFDIR ? folder.defaultAcl : undefined,
   };
-  tx.put(key.inode(inode.ino), inode);
-  addEntry(tx, ctx, args.dir, name, inode);
-  changeUsage(tx, { inodes: 1 });
-  return entryReply(inode);
 }
 
 /**
@@ -83,11 +106,18 @@ function checkedTarget(target: Buffer): Buffer {
   return Buffer.from(target);
 }
 
-/** Permission bits of the new node. Folders in setgid folders are setgid too. */
-function permissions(ctx: Context, args: Make, type: number, folder: Inode): number {
-  if (type === S_IFLNK) return 0o777;
+/** Permissions of the new node: the folder's default list or the umask decides. */
+function permissions(ctx: Context, args: Make, type: number, folder: Inode): Pick<Inode, "mode" | "acl"> {
+  if (type === S_IFLNK) return { mode: 0o777 };
+  const { defaultAcl } = folder;
+  if (defaultAcl !== undefined) return inheritedAcl(permissionBits(ctx, args.mode, type, folder), defaultAcl);
+  return { mode: permissionBits(ctx, args.mode & ~args.umask, type, folder) };
+}
+
+/** Folders in setgid folders are setgid too. */
+function permissionBits(ctx: Context, mode: number, type: number, folder: Inode): number {
   const inherits = (folder.mode & S_ISGID) !== 0;
-  const bits = args.mode & ~args.umask & (type === S_IFDIR ? 0o1777 : 0o7777);
+  const bits = mode & (type === S_IFDIR ? 0o1777 : 0o7777);
   if (type === S_IFDIR) return inherits ? bits | S_ISGID : bits;
   const executableByGroup = (bits & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
   const trusted = ctx.who.checked || isRoot(ctx.who) || inGroup(ctx.who, folder.gid);

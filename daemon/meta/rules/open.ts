@@ -29,7 +29,7 @@ export function openChecked(tx: Tx, ctx: Context, inode: Inode, want: { access: 
   if ((access & W) !== 0 && (isFile(inode) || isDir(inode))) mustBeWritable(ctx);
   mustAllow(ctx, inode, access);
   if (!truncate) return inode;
-  const mode = modeWithoutPrivileges(ctx, inode.mode);
+  const mode = modeWithoutPrivileges(ctx, inode);
   const row = resized(tx, ctx, inode, 0);
   return putInode(tx, { ...row, mode, mtime: ctx.now, ctime: ctx.now, mtimeSet: undefined });
 }

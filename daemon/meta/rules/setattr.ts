@@ -53,13 +53,13 @@ function withOwner(ctx: Context, inode: Inode, { uid, gid }: SetAttr): Inode {
 }
 
 function modeAfterChown({ who }: Context, inode: Inode): number {
-  const keepGroupBit = (inode.mode & S_IXGRP) === 0 && (isRoot(who) || inGroup(who, inode.gid));
+  const keepGroupBit = (inode.mode & S_IXGRP) === 0 && (who.checked || isRoot(who) || inGroup(who, inode.gid));
   return inode.mode & ~(keepGroupBit ? S_ISUID : S_ISUID | S_ISGID);
 }
 
 function withSize(tx: Tx, ctx: Context, inode: Inode, size: number): Inode {
   const row = resized(tx, ctx, inode, size);
-  return { ...row, mode: modeWithoutPrivileges(ctx, row.mode), mtime: ctx.now, mtimeSet: undefined };
+  return { ...row, mode: modeWithoutPrivileges(ctx, row), mtime: ctx.now, mtimeSet: undefined };
 }
 
 /** The type never changes; setgid is dropped for a group that the caller is not in. */

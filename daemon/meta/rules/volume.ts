@@ -65,7 +65,7 @@ export function setCopies(tx: Tx, change: SetVolume): Copies {
   const { replicas = volume.replicas, minReplicas = volume.minReplicas } = change;
   if (replicas > LIMITS.replicasMax) fail("EINVAL", `${replicas} copies: at most ${LIMITS.replicasMax}`);
   if (minReplicas < 1 || minReplicas > replicas)
-    fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies`);
+    fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies: min-replicas is at most replicas`);
   tx.put(key.volume, { ...volume, replicas, minReplicas });
   return { replicas, minReplicas };
 }

@@ -5,14 +5,15 @@ import { LIMITS } from "../../../proto/limits.js";
 import { NAME_MAX, nameOf } from "../../../proto/name.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { accessAllowed, isRoot, mustAllow, ownsInode } from "./access.js";
+import { accessAllowed, inGroup, isRoot, mustAllow, ownsInode } from "./access.js";
+import { ACL_ACCESS, ACL_DEFAULT, aclXattrs, parseAcl } from "./acl.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { type Inode, mustInode, putInode } from "./inodes.js";
-import { R, S_ISVTX, W, isDir, isFile } from "./modes.js";
+import { R, S_ISGID, S_ISVTX, W, isDir, isFile, isSymlink } from "./modes.js";
+import { changeTime } from "./times.js";
 
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
-const POSIX_ACLS: readonly string[] = ["system.posix_acl_access", "system.posix_acl_default"];
 
 /** Those that the caller may see: trusted.* is root's, user.* needs read access. */
 export function getxattrs(tx: Tx, ctx: Context, args: GetXattrs): XattrsReply {
@@ -23,12 +24,13 @@ export function getxattrs(tx: Tx, ctx: Context, args: GetXattrs): XattrsReply {
     if (text.startsWith("trusted.")) return isRoot(ctx.who);
     return readable || !text.startsWith("user.");
   });
-  return { xattrs: seen };
+  return { xattrs: [...seen, ...aclXattrs(inode)] };
 }
 
 /** EEXIST, ENODATA (flags); ERANGE (name or value too long); ENOSPC (all of them together). */
 export function setxattr(tx: Tx, ctx: Context, args: SetXattr): Done {
   const inode = mustChange(tx, ctx, args.ino, args.name);
+  if (isAcl(args.name)) return setAcl(tx, ctx, inode, args);
   if (args.value.length > LIMITS.xattrValueMax) fail("ERANGE");
   if ((args.flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) fail("EINVAL");
   const before = xattrsOf(tx, inode);
@@ -43,10 +45,40 @@ export function setxattr(tx: Tx, ctx: Context, args: SetXattr): Done {
 
 export function removexattr(tx: Tx, ctx: Context, args: RemoveXattr): Done {
   const inode = mustChange(tx, ctx, args.ino, args.name);
+  if (isAcl(args.name)) return dropAcl(tx, ctx, inode, args.name);
   const before = xattrsOf(tx, inode);
   const others = before.filter(({ name }) => !name.equals(args.name));
   if (others.length === before.length) fail("ENODATA");
   return putXattrs(tx, ctx, inode, others);
+}
+
+function isAcl(name: Buffer): boolean {
+  const text = nameOf(name);
+  return text === ACL_ACCESS || text === ACL_DEFAULT;
+}
+
+/** EACCES: a default list is a folder's. The flags do not count, as on other filesystems. */
+function setAcl(tx: Tx, ctx: Context, inode: Inode, { name, value, killSgid }: SetXattr): Done {
+  const list = parseAcl(value);
+  if (list === undefined) return dropAcl(tx, ctx, inode, name);
+  const ctime = changeTime(ctx, inode);
+  if (nameOf(name) === ACL_DEFAULT) {
+    if (!isDir(inode)) fail("EACCES");
+    putInode(tx, { ...inode, defaultAcl: list, ctime });
+    return {};
+  }
+  const { who } = ctx;
+  const keepGroupBit = who.checked ? !killSgid : isRoot(who) || inGroup(who, inode.gid);
+  const kept = inode.mode & (keepGroupBit ? ~0o777 : ~(0o777 | S_ISGID));
+  putInode(tx, { ...inode, mode: kept | list.mode, acl: list.acl, ctime });
+  return {};
+}
+
+/** What is not there may be taken away. The permission bits stay as they are. */
+function dropAcl(tx: Tx, ctx: Context, inode: Inode, name: Buffer): Done {
+  const dropped = nameOf(name) === ACL_DEFAULT ? { defaultAcl: undefined } : { acl: undefined };
+  putInode(tx, { ...inode, ...dropped, ctime: changeTime(ctx, inode) });
+  return {};
 }
 
 function xattrsOf(tx: Tx, inode: Inode): readonly Xattr[] {
@@ -69,7 +101,7 @@ function mustChange(tx: Tx, ctx: Context, ino: number, bytes: Buffer): Inode {
   if (name.includes("\0")) fail("EINVAL");
   const space = ["user.", "trusted.", "security."].find((prefix) => name.startsWith(prefix));
   if (name === space) fail("EINVAL");
-  if (space === undefined && !POSIX_ACLS.includes(name)) fail("EOPNOTSUPP");
+  if (space === undefined && (!isAcl(bytes) || isSymlink(inode))) fail("EOPNOTSUPP");
   if (space === "user.") mustChangeUser(ctx, inode);
   else if (space === "trusted." && !isRoot(ctx.who)) fail("EPERM");
   else if (space === "security." && !isRoot(ctx.who) && !ctx.who.checked) fail("EPERM");

@@ -38,6 +38,12 @@ export class Cursor {
     return this.#bytes.readUInt32LE(at + 4) * TWO_32 + this.#bytes.readUInt32LE(at);
   }
 
+  /** 64 bits that only name something, in hexadecimal. */
+  id(): string {
+    const at = this.#step(8);
+    return this.#bytes.readBigUInt64LE(at).toString(16);
+  }
+
   /** Seconds before 1970 are negative. */
   i64(): number {
     const at = this.#step(8);

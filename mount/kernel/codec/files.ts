@@ -16,11 +16,10 @@ const OPEN_KILL_PRIVILEGES = 1;
 const WRITE_FROM_PAGES = 1 << 0;
 const WRITE_KILL_PRIVILEGES = 1 << 2;
 const FSYNC_DATA_ONLY = 1;
+const RELEASE_FLOCK_UNLOCK = 1 << 1;
 
 const FOPEN_DIRECT_IO = 1 << 0;
 const FOPEN_KEEP_CACHE = 1 << 1;
-/** Linux 5.16: closing needs no FLUSH. Older kernels send it all the same. */
-const FOPEN_NOFLUSH = 1 << 5;
 const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 
 /** The largest count that fits an answer of 32 bits and is whole pages. */
@@ -47,29 +46,38 @@ export function parseOpen(cursor: Cursor): OpenRequest {
   return { flags, killPrivileges: (cursor.u32() & OPEN_KILL_PRIVILEGES) !== 0 };
 }
 
-export interface CreateRequest {
-  readonly name: Name;
+export interface UnnamedRequest {
   readonly mode: number;
   readonly umask: number;
+  readonly flags: OpenFlags;
+}
+
+export interface CreateRequest extends UnnamedRequest {
+  readonly name: Name;
   readonly flags: OpenFlags & { exclusive: boolean };
 }
 
 export function parseCreate(cursor: Cursor): CreateRequest {
-  const flags = cursor.u32();
+  const raw = cursor.u32();
   const mode = cursor.u32() & 0o7777;
   const umask = cursor.u32();
-  const exclusive = (flags & O_EXCL) !== 0;
-  const { read, write, append, truncate, sync } = openFlags(flags);
-  return { mode, umask, flags: { read, write, append, truncate, sync, exclusive }, name: cursor.skip(4).name() };
+  const exclusive = (raw & O_EXCL) !== 0;
+  return { mode, umask, flags: { ...openFlags(raw), exclusive }, name: cursor.skip(4).name() };
 }
 
-/** fuse_open_out. A handle that cannot write has nothing to store or to be told at its close. Writes to files that are not cached need no order among each other in the kernel. */
-export function writeOpened(out: Output, opened: Opened, isWritable: boolean): void {
+/** As CREATE, but what stands for the name is none. */
+export function parseTmpfile(cursor: Cursor): UnnamedRequest {
+  const flags = openFlags(cursor.u32());
+  return { flags, mode: cursor.u32() & 0o7777, umask: cursor.u32() };
+}
+
+/** fuse_open_out. Writes to files that are not cached need no order among each other in the kernel. */
+export function writeOpened(out: Output, opened: Opened): void {
   const direct = opened.direct ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES : 0;
   const keep = opened.keepCache ? FOPEN_KEEP_CACHE : 0;
   out
     .u64(opened.handle)
-    .u32(direct | keep | (isWritable ? 0 : FOPEN_NOFLUSH))
+    .u32(direct | keep)
     .u32(0);
 }
 
@@ -111,7 +119,21 @@ export function writeCount(out: Output, count: number): void {
   out.u32(count).u32(0);
 }
 
-/** The handle of FLUSH, RELEASE and RELEASEDIR. */
+/** fuse_flush_in. */
+export function parseFlush(cursor: Cursor): { readonly handle: number; readonly lockOwner: string } {
+  const handle = cursor.u64();
+  return { handle, lockOwner: cursor.skip(8).id() };
+}
+
+/** fuse_release_in. The owner is there when flock's lock ends with the open file. */
+export function parseRelease(cursor: Cursor): { readonly handle: number; readonly flockOwner: string | undefined } {
+  const handle = cursor.u64();
+  const flags = cursor.skip(4).u32();
+  const owner = cursor.id();
+  return { handle, flockOwner: (flags & RELEASE_FLOCK_UNLOCK) === 0 ? undefined : owner };
+}
+
+/** The handle of RELEASEDIR. */
 export function parseHandle(cursor: Cursor): number {
   return cursor.u64();
 }
@@ -155,15 +177,17 @@ export function parseSeek(cursor: Cursor): SeekRequest {
 
 export interface CopyRequest {
   readonly from: { readonly handle: number; readonly off: number };
+  readonly intoNode: number;
   readonly into: { readonly handle: number; readonly off: number };
   readonly len: number;
 }
 
 export function parseCopy(cursor: Cursor): CopyRequest {
   const from = { handle: cursor.u64(), off: cursor.u64() };
-  const into = { handle: cursor.skip(8).u64(), off: cursor.u64() };
+  const intoNode = cursor.u64();
+  const into = { handle: cursor.u64(), off: cursor.u64() };
   const len = Math.min(cursor.u64(), COPY_MAX);
   if (cursor.u64() !== 0) fail("EINVAL", "copy_file_range flags");
   if (Math.max(from.off, into.off) + len > Number.MAX_SAFE_INTEGER) fail("EFBIG");
-  return { from, into, len };
+  return { from, intoNode, into, len };
 }

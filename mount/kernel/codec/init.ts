@@ -10,14 +10,17 @@ export const MINOR_MIN = 28;
 /** Bits of `flags`. */
 export const INIT = {
   asyncRead: 1 << 0,
+  posixLocks: 1 << 1,
   atomicTruncate: 1 << 3,
   bigWrites: 1 << 5,
   dontMask: 1 << 6,
+  flockLocks: 1 << 10,
   autoInvalidateData: 1 << 12,
   doReaddirplus: 1 << 13,
   readdirplusAuto: 1 << 14,
   asyncDirectIo: 1 << 15,
   parallelDirOps: 1 << 18,
+  posixAcl: 1 << 20,
   abortError: 1 << 21,
   maxPages: 1 << 22,
   cacheSymlinks: 1 << 23,

@@ -28,6 +28,9 @@ export const OPCODE = {
   readdir: 28,
   releasedir: 29,
   fsyncdir: 30,
+  getlk: 31,
+  setlk: 32,
+  setlkw: 33,
   access: 34,
   create: 35,
   interrupt: 36,
@@ -38,6 +41,7 @@ export const OPCODE = {
   rename2: 45,
   lseek: 46,
   copyFileRange: 47,
+  tmpfile: 51,
   statx: 52,
   copyFileRange64: 53,
 } as const;

@@ -1,23 +1,22 @@
 import { fail } from "../../../proto/errno.js";
 import { nameOf, type Name } from "../../../proto/name.js";
+import type { XattrChange } from "../../vfs/filesystem.js";
 import type { Cursor } from "./cursor.js";
 import { INIT, type Agreed } from "./init.js";
 import type { Output } from "./output.js";
 
-export interface SetXattrRequest {
-  readonly name: Name;
-  /** A copy. */
-  readonly value: Buffer;
-  /** XATTR_CREATE 1, XATTR_REPLACE 2. */
-  readonly flags: number;
-}
+/** Of the flags that SETXATTR_EXT adds. */
+const ACL_KILL_SGID = 1;
 
 /** The message is longer when SETXATTR_EXT was agreed on. */
-export function parseSetXattr(cursor: Cursor, agreed: Agreed): SetXattrRequest {
+export function parseSetXattr(cursor: Cursor, agreed: Agreed): XattrChange {
   const size = cursor.u32();
   const flags = cursor.u32();
-  if ((agreed.flags & INIT.setxattrExt) !== 0) cursor.skip(8);
-  return { flags, name: cursor.xattrName(), value: Buffer.from(cursor.bytes(size)) };
+  const more = (agreed.flags & INIT.setxattrExt) === 0 ? 0 : cursor.u32();
+  if ((agreed.flags & INIT.setxattrExt) !== 0) cursor.skip(4);
+  const killSgid = (more & ACL_KILL_SGID) !== 0;
+  // The value is copied: the message is not ours.
+  return { flags, killSgid, name: cursor.xattrName(), value: Buffer.from(cursor.bytes(size)) };
 }
 
 export interface GetXattrRequest {

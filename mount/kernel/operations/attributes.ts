@@ -29,7 +29,7 @@ export const setattr = operation({
   run(fs, head, { change, handle, killPrivileges }) {
     if (!killPrivileges || change.mode !== undefined) return fs.setattr(head.who, head.node, change, handle);
     return after(fs.getattr(head.who, head.node, handle), ({ attr }) => {
-      const mode = withoutPrivileges(attr.mode);
+      const mode = withoutPrivileges(head.who, attr);
       return fs.setattr(head.who, head.node, mode === undefined ? change : { ...change, mode }, handle);
     });
   },

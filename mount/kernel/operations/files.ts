@@ -3,31 +3,50 @@ import {
   parseCreate,
   parseFallocate,
   parseFsync,
-  parseHandle,
+  parseFlush,
   parseOpen,
   parseRead,
+  parseRelease,
   parseSeek,
+  parseTmpfile,
   parseWrite,
+  type CopyRequest,
   writeCount,
   writeOpened,
 } from "../codec/files.js";
+import type { Head } from "../codec/header.js";
+import type { FileSystem, Found, Maybe, Opened } from "../../vfs/filesystem.js";
 import { after, operation } from "./operation.js";
 import { entryAnswer } from "./names.js";
-import { killPrivileges } from "./privileges.js";
+import { killOthersPrivileges, killPrivileges } from "./privileges.js";
+
+function undoOpened(fs: FileSystem, made: Found & Opened): Maybe<void> {
+  entryAnswer.undo(fs, made);
+  return fs.release(made.handle);
+}
 
 export const create = operation({
   name: "create",
   parse: parseCreate,
   run: (fs, head, { name, mode, umask, flags }) => fs.create(head.who, head.node, name, mode, umask, flags),
-  reply(out, made, { flags }) {
+  reply(out, made) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made, flags.write);
+    writeOpened(out, made);
     return undefined;
   },
-  undo(fs, made) {
-    entryAnswer.undo(fs, made);
-    return fs.release(made.handle);
+  undo: undoOpened,
+});
+
+export const tmpfile = operation({
+  name: "tmpfile",
+  parse: parseTmpfile,
+  run: (fs, head, { mode, umask, flags }) => fs.createUnnamed(head.who, head.node, mode, umask, flags),
+  reply(out, made) {
+    entryAnswer.reply(out, made);
+    writeOpened(out, made);
+    return undefined;
   },
+  undo: undoOpened,
 });
 
 export const open = operation({
@@ -38,8 +57,8 @@ export const open = operation({
     if (!request.killPrivileges) return opened;
     return after(opened, (file) => after(killPrivileges(fs, head, file.handle), () => file));
   },
-  reply(out, opened, { flags }) {
-    writeOpened(out, opened, flags.write);
+  reply(out, opened) {
+    writeOpened(out, opened);
     return undefined;
   },
   undo: (fs, opened) => fs.release(opened.handle),
@@ -73,14 +92,14 @@ export const write = operation({
 
 export const flush = operation({
   name: "flush",
-  parse: parseHandle,
-  run: (fs, _head, handle) => fs.flush(handle),
+  parse: parseFlush,
+  run: (fs, _head, { handle, lockOwner }) => fs.flush(handle, lockOwner),
 });
 
 export const release = operation({
   name: "release",
-  parse: parseHandle,
-  run: (fs, _head, handle) => fs.release(handle),
+  parse: parseRelease,
+  run: (fs, _head, { handle, flockOwner }) => fs.release(handle, flockOwner),
 });
 
 export const fsync = operation({
@@ -92,7 +111,8 @@ export const fsync = operation({
 export const fallocate = operation({
   name: "fallocate",
   parse: parseFallocate,
-  run: (fs, _head, { handle, mode, off, len }) => fs.fallocate(handle, mode, off, len),
+  run: (fs, head, { handle, mode, off, len }) =>
+    after(fs.fallocate(handle, mode, off, len), () => killOthersPrivileges(fs, head, head.node, handle)),
 });
 
 export const lseek = operation({
@@ -105,10 +125,16 @@ export const lseek = operation({
   },
 });
 
+function copy(fs: FileSystem, head: Head, { from, into, intoNode, len }: CopyRequest): Maybe<number> {
+  return after(fs.copyRange(from, into, len), (count) =>
+    after(killOthersPrivileges(fs, head, intoNode, into.handle), () => count),
+  );
+}
+
 export const copyFileRange = operation({
   name: "copy_file_range",
   parse: parseCopy,
-  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  run: copy,
   reply(out, count) {
     writeCount(out, count);
     return undefined;
@@ -119,7 +145,7 @@ export const copyFileRange = operation({
 export const copyFileRange64 = operation({
   name: "copy_file_range",
   parse: parseCopy,
-  run: (fs, _head, { from, into, len }) => fs.copyRange(from, into, len),
+  run: copy,
   reply(out, count) {
     out.u64(count);
     return undefined;

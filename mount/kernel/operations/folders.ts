@@ -10,7 +10,7 @@ export const opendir = operation({
   parse: () => undefined,
   run: (fs, head) => fs.opendir(head.who, head.node),
   reply(out, { handle }) {
-    writeOpened(out, { handle, keepCache: false, direct: false }, false);
+    writeOpened(out, { handle, keepCache: false, direct: false });
     return undefined;
   },
   undo: (fs, { handle }) => fs.releasedir(handle),

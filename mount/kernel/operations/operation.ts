@@ -2,6 +2,7 @@ import type { FileSystem, Maybe } from "../../vfs/filesystem.js";
 import type { Cursor } from "../codec/cursor.js";
 import type { Head } from "../codec/header.js";
 import type { Agreed } from "../codec/init.js";
+import type { Interrupts } from "../interrupts.js";
 import type { Output } from "../codec/output.js";
 
 /** A request on its way. */
@@ -21,6 +22,7 @@ export interface Channel {
   readonly out: Output;
   /** See PendingRequests. */
   readonly epoch: number;
+  readonly interrupts: Interrupts;
   /** What `out` holds, then `body`. False: the kernel no longer wants it. */
   send(request: Request, body: Buffer | undefined): boolean;
   fail(request: Request, error: unknown): void;
@@ -42,7 +44,7 @@ export interface Spec<A, T> {
   readonly holdsOthers?: boolean;
   /** Only here the cursor may be read. */
   parse(cursor: Cursor, channel: Channel): A;
-  run(fs: FileSystem, head: Head, args: A): Maybe<T>;
+  run(fs: FileSystem, head: Head, args: A, channel: Channel): Maybe<T>;
   /** Writes the answer; bytes that are returned follow it. Without: an empty answer. */
   reply?(out: Output, value: T, args: A, channel: Channel): Buffer | undefined;
   /** The kernel did not take the answer: gives back what it handed out. */
@@ -58,7 +60,7 @@ export function operation<A, T>(spec: Spec<A, T>): Operation {
       let value: Maybe<T>;
       try {
         args = spec.parse(cursor, channel);
-        value = spec.run(channel.fs, request.head, args);
+        value = spec.run(channel.fs, request.head, args, channel);
       } catch (error) {
         channel.fail(request, error);
         return undefined;
@@ -96,13 +98,13 @@ function giveBack<A, T>(spec: Spec<A, T>, channel: Channel, value: T): void {
 export function notice<A>(spec: {
   readonly name: string;
   parse(cursor: Cursor): A;
-  run(fs: FileSystem, head: Head, args: A): void;
+  run(fs: FileSystem, head: Head, args: A, channel: Channel): void;
 }): Operation {
   return {
     name: spec.name,
     holdsOthers: false,
     start(channel, request, cursor) {
-      quietly(channel, spec.name, () => spec.run(channel.fs, request.head, spec.parse(cursor)));
+      quietly(channel, spec.name, () => spec.run(channel.fs, request.head, spec.parse(cursor), channel));
       return undefined;
     },
   };

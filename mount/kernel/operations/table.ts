@@ -11,10 +11,12 @@ import {
   open,
   read,
   release,
+  tmpfile,
   write,
 } from "./files.js";
 import { fsyncdir, opendir, readdir, readdirplus, releasedir } from "./folders.js";
 import { destroy, interrupt } from "./lifecycle.js";
+import { getlk, setlk, setlkw } from "./locks.js";
 import {
   batchForget,
   forget,
@@ -61,6 +63,9 @@ const OPERATIONS: { readonly [K in Exclude<keyof typeof OPCODE, "init">]: Operat
   readdir,
   releasedir,
   fsyncdir,
+  getlk,
+  setlk,
+  setlkw,
   access,
   create,
   interrupt,
@@ -71,6 +76,7 @@ const OPERATIONS: { readonly [K in Exclude<keyof typeof OPCODE, "init">]: Operat
   rename2,
   lseek,
   copyFileRange,
+  tmpfile,
   statx,
   copyFileRange64,
 };

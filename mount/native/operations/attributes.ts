@@ -78,7 +78,8 @@ export function attributeOperations({ fs, who, paths, table }: Context): Record<
       always: (_path: string, _name: string, value: Buffer) => [value.buffer],
       async run(path: string, name: string, value: Buffer, _position: number, flags: number) {
         // What is under way belongs to the filesystem, this buffer to the addon.
-        await fs.setxattr(who, await paths.ino(path), kept(name), Buffer.from(value), flags);
+        const change = { name: kept(name), value: Buffer.from(value), flags, killSgid: false };
+        await fs.setxattr(who, await paths.ino(path), change);
       },
     },
     removexattr: {

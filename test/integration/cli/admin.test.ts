@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +11,25 @@ import { bigfsd } from "../../helpers/cluster.js";
 import { packageRoot } from "../../helpers/package-root.js";
 import { sh } from "../../helpers/run.js";
 import { KEY, Lab, writeFile as writeBytes } from "../client/lab.js";
+
+test("watching goes on while the cluster is away", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const bin = join(packageRoot, "dist/daemon/cli/bin.js");
+  const args = [bin, "status", "--watch", "--meta", "127.0.0.1:1", "--key", key];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  t.teardown(() => child.kill("SIGKILL"));
+  const ended = once(child, "exit").then(() => "ended");
+  let told = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (told += text));
+  const tries = () => told.split("cannot be reached").length;
+  let last: unknown;
+  while (last !== "ended" && tries() < 3) last = await Promise.race([ended, once(child.stderr, "data")]);
+  t.not(last, "ended");
+  child.kill("SIGKILL");
+});
 
 test("an administrator sees nodes, sessions and settings, and changes what may change", async (t) => {
   const lab = await Lab.start(t);
@@ -30,6 +51,11 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
   t.match((await run("node", "show", "alpha")).stdout, /^zone +rack9$/m);
   t.match(await run("node", "show", "beta"), { code: 1, stderr: /there is no node 'beta'; there are: \d+ \(alpha\)/ });
   t.match(await run("node", "set", "alpha"), { code: 2, stderr: /give --zone ZONE/ });
+  t.match(await run("node", "rename", "alpha", "2"), { code: 1, stderr: /'2': a number is the id of a node/ });
+  t.match(await run("node", "set", "alpha", "--zone", "a\x1bb"), {
+    code: 1,
+    stderr: /^bigfsd: 'a\\x1bb': give 1 to 255/,
+  });
 
   const ids = async () =>
     (JSON.parse((await run("session", "ls", "--json")).stdout) as { id: number }[]).map(({ id }) => id);
@@ -51,7 +77,15 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
   t.equal((await run("config", "get", "replicas")).stdout, "3\n");
   t.match(JSON.parse((await run("config", "get", "--json")).stdout), { replicas: 3, "min-replicas": 2 });
   t.match(await run("config", "set", "min-replicas", "4"), { code: 1, stderr: /cannot wait for 4 of 3 copies/ });
-  t.match(await run("config", "set", "replicas", "many"), { code: 2, stderr: /give a whole number/ });
+  for (const value of ["many", "0", "17", "-1", "1.5"])
+    t.match(await run("config", "set", "replicas", value), { code: 2, stderr: /give a whole number from 1 to 16/ });
+  t.match(await run("config", "set", "replicas", "4"), {
+    code: 0,
+    stderr: /^bigfsd: warning: 3 of 3 .* too few for 4 copies\n {2}bigfsd store .*\n.*warning: 4 copies, but 3 zones/,
+  });
+  t.match(await run("config", "set", "min-replicas", "4"), { code: 0, stderr: /warning: .*writes need 4: they wait/ });
+  await run("config", "set", "min-replicas", "2");
+  t.match(await run("config", "set", "replicas", "3"), { code: 0, stderr: "" });
   // What was chosen stays, what was not is as the node says.
   await lab.stores[0]?.stop();
   await lab.startStore(0, "127.0.0.1:0");
@@ -113,6 +147,8 @@ test("what is printed as JSON has the shape that is published", async (t) => {
   }
   const published = JSON.parse((await bigfsd(["schema", "status"])).stdout) as { properties: object };
   t.match(published, { type: "object", additionalProperties: false, properties: { nodes: { type: "array" } } });
+  const made = await bigfsd(["key", "--json", join(dir, "new.key")]);
+  check("key", made.stdout);
   t.match(await bigfsd(["schema", "cat"]), { code: 2, stderr: /'cat' prints no JSON/ });
 });
 

@@ -67,6 +67,13 @@ test("what is wrong in a file, or missing, is misuse, and told with its line", a
     t.same(await bigfsd(["store", "--config", config]), { code: 2, stdout: "", stderr: `bigfsd: ${message}\n` });
   };
   await refused("data: /x\ncapacity: much\n", `${config}:2: capacity: much: give a size such as 512KiB, 64MiB or 2GiB`);
+  await refused("name: a\nlisten: foo\n", `${config}:2: listen: foo: 'foo' is not an address: give HOST:PORT`);
+  await refused("http: 99999\n", `${config}:1: http: 99999: '127.0.0.1:99999' is not an address: give HOST:PORT`);
+  await refused("advertise: x\n", `${config}:1: advertise: x: 'x' is not an address: give HOST:PORT`);
+  await refused("meta: x\n", `${config}:1: meta: x: 'x' is not an address: give HOST:PORT`);
+  await refused("zone: a b\n", `${config}:1: zone: a b: give 1 to 255 characters, no blanks`);
+  await refused("name: 7\n", `${config}:1: name: 7: a number is the id of a node: give a name that is none`);
+  await refused("deadline: [leaseMs=5]\n", `${config}:1: deadline: leaseMs=5: renewMs must be at most half of leaseMs`);
   await refused("deadline:\n  - chunkMs=1\n  - no=1\n", `${config}:1: deadline: no=1: there is no deadline 'no'`);
   await refused("zone: [a]\n", `${config}:1: zone: give a text`);
   await refused("zone: a\n", "data is missing: give it on the command line, in the --config file or as BIGFS_DATA");
@@ -81,4 +88,6 @@ test("what is wrong in a file, or missing, is misuse, and told with its line", a
   t.match(await bigfsd(["meta", "--print-config", "--replicas", "99"]), { code: 2, stderr: /--replicas 99: give/ });
   t.match(await bigfsd(["meta", "--nonsense"]), { code: 2, stderr: /nonsense/ });
   t.match(await bigfsd(["mount"]), { code: 2, stderr: /mountpoint is missing/ });
+  t.match(await bigfsd(["status"], { BIGFS_META: "x" }), { code: 2, stderr: /^bigfsd: BIGFS_META: 'x' is not/ });
+  t.match(await bigfsd(["meta", "--config", "/dev/zero"]), { code: 2, stderr: /longer than/ });
 });

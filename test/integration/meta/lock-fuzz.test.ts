@@ -81,6 +81,9 @@ async function run(t: Test, seed: number): Promise<void> {
     client.listen({
       recall: () => Promise.resolve([]),
       openFiles: () => [],
+      heldLocks: () => [],
+      locksWanted: () => {},
+      locksFreed: () => {},
       uncached: () => Promise.resolve(),
       fenced: () => t.fail("fenced"),
       lost: () => t.fail("lost"),

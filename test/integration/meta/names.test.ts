@@ -63,7 +63,10 @@ test("a client that does not attach first, or attaches twice, loses that stream 
   rude.send({ $case: "getattr", value: { ino: 1 } });
   await rude.untilClosed();
   const twice = await harness.client();
-  twice.send({ $case: "attach", value: { session: 0, name: "", readOnly: false, open: [], replayDone: false } });
+  twice.send({
+    $case: "attach",
+    value: { session: 0, name: "", readOnly: false, open: [], locks: [], replayDone: false },
+  });
   await twice.untilClosed();
   t.equal((await good.call("getattr", { ino: 1 })).attr?.ino, 1);
 });

@@ -43,6 +43,9 @@ class Worker {
     meta.listen({
       recall: () => Promise.resolve([]).finally(() => this.recalls++),
       openFiles: () => [],
+      heldLocks: () => [],
+      locksWanted: () => {},
+      locksFreed: () => {},
       uncached: () => Promise.resolve(),
       lost: () => {
         throw new Error("lost");

@@ -11,7 +11,7 @@ import { DEADLINES } from "../../../daemon/common/deadlines.js";
 import { packageRoot } from "../../helpers/package-root.js";
 
 const optionsOf = (builder: (yargs: Argv) => Argv<unknown>) =>
-  shapesOf(builder(yargs([]))).filter(({ name }) => name !== "config" && name !== "print-config");
+  shapesOf(builder(yargs([]))).filter(({ name }) => !["config", "print-config", "json"].includes(name));
 
 const shapes: OptionShape[] = [
   { name: "listen", type: "string", isArray: false, choices: undefined, default: "127.0.0.1:1" },
@@ -83,6 +83,7 @@ test("every problem of a file is told, with its line and what is allowed", async
   refused("listen: 'a\n", /^f.yaml:\d: /);
   refused("- listen\n", "f.yaml:1: give options as NAME: VALUE, one a line");
   refused("listen: &x a\nlog-level: *x\n", /f.yaml:2: log-level/);
+  refused("listen: !!js/function x\n", /^f.yaml:1: /);
   refused(`#${"x".repeat(70_000)}`, /longer than/);
 });
 

@@ -48,4 +48,6 @@ test("what is printed is a configuration file that gives the same", async (t) =>
   t.same(again, given);
   t.match(printed, /^cache: .*007.* # flag$/m);
   t.match(printed, /^# meta: not set$/m);
+  const lines = renderSettings(settings({ data: 'a: #b\n"c' }, {}, {}));
+  t.equal(parseConfig(lines, "f", shapes).get("data")?.value, 'a: #b\n"c');
 });

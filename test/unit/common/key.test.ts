@@ -31,6 +31,8 @@ test("a missing, open, short or foreign key file is told with a way out", async 
     await writeFile(join(dir, file), text, { mode: 0o600 });
     await refused(file);
   }
+  const none = createKey(join(dir, "none", "key"));
+  await t.rejects(none, { name: "StartupError", message: /there is no folder .*none$/ });
   await createKey(join(dir, "open"));
   await chmod(join(dir, "open"), 0o644);
   await refused("open");

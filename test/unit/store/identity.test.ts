@@ -47,3 +47,9 @@ test("a damaged identity or one of a later format is refused, not replaced (D30)
   await writeFile(join(data, "identity.json"), JSON.stringify(later));
   await t.rejects(openDataFolder(data), { message: /format 2, this build knows 1/ });
 });
+
+test("a folder that cannot be written is told as one", async (t) => {
+  const data = t.testdir({ "identity.json.tmp": {} });
+  const refusal = { name: "StartupError", message: /cannot write .*identity.json: /, hint: /name another folder/ };
+  await t.rejects(openDataFolder(data), refusal);
+});

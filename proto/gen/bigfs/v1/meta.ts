@@ -85,6 +85,9 @@ export interface ClientFrame {
     | { $case: "forget"; value: Forget }
     | { $case: "access"; value: Access }
     | { $case: "inodes"; value: AllocInodes }
+    | { $case: "lock"; value: Lock }
+    | { $case: "getlock"; value: GetLock }
+    | { $case: "locks"; value: HeldLocks }
     | undefined;
 }
 
@@ -130,6 +133,10 @@ export interface ServerFrame {
     | { $case: "served"; value: Served }
     | { $case: "inodes"; value: InodeRange }
     | { $case: "copies"; value: Copies }
+    | { $case: "lock"; value: LockReply }
+    | { $case: "getlock"; value: GetLockReply }
+    | { $case: "locksWanted"; value: LocksWanted }
+    | { $case: "locksFreed"; value: LocksFreed }
     | undefined;
 }
 
@@ -172,6 +179,8 @@ export interface Attach {
   open: OpenFile[];
   /** True: nothing will be sent again. */
   replayDone: boolean;
+  /** Locks held here, to declare again after a reconnect. */
+  locks: HeldLocks[];
 }
 
 export interface OpenFile {
@@ -299,6 +308,8 @@ export interface Make {
   umask: number;
   /** With `open`: as Access.mask; checked when the file exists already. */
   access: number;
+  /** O_TMPFILE: a regular file without a name, opened; `name` does not count. */
+  unnamed?: boolean | undefined;
 }
 
 export interface Link {
@@ -415,6 +426,8 @@ export interface SetXattr {
   value: Buffer;
   /** XATTR_CREATE 1, XATTR_REPLACE 2. */
   flags: number;
+  /** Access control lists: setgid goes, because the caller is not in the group. */
+  killSgid: boolean;
 }
 
 export interface RemoveXattr {
@@ -583,6 +596,62 @@ export interface Renew {
 /** The client no longer caches anything of these. */
 export interface Forget {
   inos: number[];
+}
+
+/** A lock on bytes start..end of a file, both included; an end of 2^53 - 1 is wherever the file ends. */
+export interface FileLock {
+  /** Whose it is among those of one session: what the kernel calls the lock owner. */
+  owner: string;
+  /** Of flock(2), always on the whole file; does not conflict with those of fcntl(2). */
+  flock: boolean;
+  /** F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
+  kind: number;
+  start: number;
+  end: number;
+  /** Process, for F_GETLK. */
+  pid: number;
+}
+
+/** Sets or ends a lock. EAGAIN: it conflicts with another session's; with `wait`, LocksFreed tells when to try again. */
+export interface Lock {
+  ino: number;
+  lock: FileLock | undefined;
+  wait: boolean;
+}
+
+/** `delegated`: from now on the session decides about locks of this file, until LocksWanted. */
+export interface LockReply {
+  delegated: boolean;
+}
+
+export interface GetLock {
+  ino: number;
+  lock: FileLock | undefined;
+}
+
+/** What is in the way of that lock; absent: nothing. */
+export interface GetLockReply {
+  lock?: FileLock | undefined;
+}
+
+/**
+ * All locks that the session holds on this file; and whether it goes on to decide about them. Answers LocksWanted, and
+ * ends a delegation that is not needed any more. With id 0.
+ */
+export interface HeldLocks {
+  ino: number;
+  locks: FileLock[];
+  delegated: boolean;
+}
+
+/** Pushed: another session wants a lock on this file; answered by HeldLocks. */
+export interface LocksWanted {
+  ino: number;
+}
+
+/** Pushed: a lock on this file has ended which this session waited for. */
+export interface LocksFreed {
+  ino: number;
 }
 
 export interface Goodbye {
@@ -1017,6 +1086,15 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "inodes":
         AllocInodes.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
+      case "lock":
+        Lock.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
+      case "getlock":
+        GetLock.encode(message.op.value, writer.uint32(338).fork()).join();
+        break;
+      case "locks":
+        HeldLocks.encode(message.op.value, writer.uint32(346).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1314,6 +1392,30 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             message.op = { $case: "inodes", value: AllocInodes.decode(reader, reader.uint32()) };
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.op = { $case: "lock", value: Lock.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.op = { $case: "getlock", value: GetLock.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 43: {
+            if (tag !== 346) {
+              break;
+            }
+
+            message.op = { $case: "locks", value: HeldLocks.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1514,6 +1616,24 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         }
         break;
       }
+      case "lock": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "lock", value: Lock.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "getlock": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "getlock", value: GetLock.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "locks": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "locks", value: HeldLocks.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -1633,6 +1753,18 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "copies":
         Copies.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
+      case "lock":
+        LockReply.encode(message.op.value, writer.uint32(338).fork()).join();
+        break;
+      case "getlock":
+        GetLockReply.encode(message.op.value, writer.uint32(346).fork()).join();
+        break;
+      case "locksWanted":
+        LocksWanted.encode(message.op.value, writer.uint32(354).fork()).join();
+        break;
+      case "locksFreed":
+        LocksFreed.encode(message.op.value, writer.uint32(362).fork()).join();
         break;
     }
     return writer;
@@ -1939,6 +2071,38 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.op = { $case: "copies", value: Copies.decode(reader, reader.uint32()) };
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.op = { $case: "lock", value: LockReply.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 43: {
+            if (tag !== 346) {
+              break;
+            }
+
+            message.op = { $case: "getlock", value: GetLockReply.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 44: {
+            if (tag !== 354) {
+              break;
+            }
+
+            message.op = { $case: "locksWanted", value: LocksWanted.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.op = { $case: "locksFreed", value: LocksFreed.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2145,6 +2309,30 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "copies": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "copies", value: Copies.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "lock": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "lock", value: LockReply.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "getlock": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "getlock", value: GetLockReply.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "locksWanted": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "locksWanted", value: LocksWanted.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "locksFreed": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "locksFreed", value: LocksFreed.fromPartial(object.op.value) };
         }
         break;
       }
@@ -2383,7 +2571,7 @@ export const Changed: MessageFns<Changed> = {
 };
 
 function createBaseAttach(): Attach {
-  return { session: 0, name: "", readOnly: false, open: [], replayDone: false };
+  return { session: 0, name: "", readOnly: false, open: [], replayDone: false, locks: [] };
 }
 
 export const Attach: MessageFns<Attach> = {
@@ -2402,6 +2590,9 @@ export const Attach: MessageFns<Attach> = {
     }
     if (message.replayDone !== false) {
       writer.uint32(40).bool(message.replayDone);
+    }
+    for (const v of message.locks) {
+      HeldLocks.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2459,6 +2650,14 @@ export const Attach: MessageFns<Attach> = {
             message.replayDone = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.locks.push(HeldLocks.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2481,6 +2680,7 @@ export const Attach: MessageFns<Attach> = {
     message.readOnly = object.readOnly ?? false;
     message.open = object.open?.map((e) => OpenFile.fromPartial(e)) || [];
     message.replayDone = object.replayDone ?? false;
+    message.locks = object.locks?.map((e) => HeldLocks.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3607,6 +3807,7 @@ function createBaseMake(): Make {
     truncate: false,
     umask: 0,
     access: 0,
+    unnamed: undefined,
   };
 }
 
@@ -3641,6 +3842,9 @@ export const Make: MessageFns<Make> = {
     }
     if (message.access !== 0) {
       writer.uint32(80).uint32(message.access);
+    }
+    if (message.unnamed !== undefined) {
+      writer.uint32(88).bool(message.unnamed);
     }
     return writer;
   },
@@ -3738,6 +3942,14 @@ export const Make: MessageFns<Make> = {
             message.access = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.unnamed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3765,6 +3977,7 @@ export const Make: MessageFns<Make> = {
     message.truncate = object.truncate ?? false;
     message.umask = object.umask ?? 0;
     message.access = object.access ?? 0;
+    message.unnamed = object.unnamed ?? undefined;
     return message;
   },
 };
@@ -4995,7 +5208,7 @@ export const XattrsReply: MessageFns<XattrsReply> = {
 };
 
 function createBaseSetXattr(): SetXattr {
-  return { ino: 0, name: Buffer.alloc(0), value: Buffer.alloc(0), flags: 0 };
+  return { ino: 0, name: Buffer.alloc(0), value: Buffer.alloc(0), flags: 0, killSgid: false };
 }
 
 export const SetXattr: MessageFns<SetXattr> = {
@@ -5011,6 +5224,9 @@ export const SetXattr: MessageFns<SetXattr> = {
     }
     if (message.flags !== 0) {
       writer.uint32(32).uint32(message.flags);
+    }
+    if (message.killSgid !== false) {
+      writer.uint32(40).bool(message.killSgid);
     }
     return writer;
   },
@@ -5060,6 +5276,14 @@ export const SetXattr: MessageFns<SetXattr> = {
             message.flags = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.killSgid = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5081,6 +5305,7 @@ export const SetXattr: MessageFns<SetXattr> = {
     message.name = object.name ?? Buffer.alloc(0);
     message.value = object.value ?? Buffer.alloc(0);
     message.flags = object.flags ?? 0;
+    message.killSgid = object.killSgid ?? false;
     return message;
   },
 };
@@ -6755,6 +6980,566 @@ export const Forget: MessageFns<Forget> = {
   fromPartial<I extends Exact<DeepPartial<Forget>, I>>(object: I): Forget {
     const message = createBaseForget();
     message.inos = object.inos?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseFileLock(): FileLock {
+  return { owner: "", flock: false, kind: 0, start: 0, end: 0, pid: 0 };
+}
+
+export const FileLock: MessageFns<FileLock> = {
+  encode(message: FileLock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owner !== "") {
+      writer.uint32(10).string(message.owner);
+    }
+    if (message.flock !== false) {
+      writer.uint32(16).bool(message.flock);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(24).uint32(message.kind);
+    }
+    if (message.start !== 0) {
+      writer.uint32(32).uint64(message.start);
+    }
+    if (message.end !== 0) {
+      writer.uint32(40).uint64(message.end);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(48).uint32(message.pid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileLock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileLock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.flock = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.kind = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.end = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.pid = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FileLock>, I>>(base?: I): FileLock {
+    return FileLock.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FileLock>, I>>(object: I): FileLock {
+    const message = createBaseFileLock();
+    message.owner = object.owner ?? "";
+    message.flock = object.flock ?? false;
+    message.kind = object.kind ?? 0;
+    message.start = object.start ?? 0;
+    message.end = object.end ?? 0;
+    message.pid = object.pid ?? 0;
+    return message;
+  },
+};
+
+function createBaseLock(): Lock {
+  return { ino: 0, lock: undefined, wait: false };
+}
+
+export const Lock: MessageFns<Lock> = {
+  encode(message: Lock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.lock !== undefined) {
+      FileLock.encode(message.lock, writer.uint32(18).fork()).join();
+    }
+    if (message.wait !== false) {
+      writer.uint32(24).bool(message.wait);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Lock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lock = FileLock.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.wait = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Lock>, I>>(base?: I): Lock {
+    return Lock.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Lock>, I>>(object: I): Lock {
+    const message = createBaseLock();
+    message.ino = object.ino ?? 0;
+    message.lock = (object.lock !== undefined && object.lock !== null) ? FileLock.fromPartial(object.lock) : undefined;
+    message.wait = object.wait ?? false;
+    return message;
+  },
+};
+
+function createBaseLockReply(): LockReply {
+  return { delegated: false };
+}
+
+export const LockReply: MessageFns<LockReply> = {
+  encode(message: LockReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.delegated !== false) {
+      writer.uint32(8).bool(message.delegated);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.delegated = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LockReply>, I>>(base?: I): LockReply {
+    return LockReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LockReply>, I>>(object: I): LockReply {
+    const message = createBaseLockReply();
+    message.delegated = object.delegated ?? false;
+    return message;
+  },
+};
+
+function createBaseGetLock(): GetLock {
+  return { ino: 0, lock: undefined };
+}
+
+export const GetLock: MessageFns<GetLock> = {
+  encode(message: GetLock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.lock !== undefined) {
+      FileLock.encode(message.lock, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lock = FileLock.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetLock>, I>>(base?: I): GetLock {
+    return GetLock.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLock>, I>>(object: I): GetLock {
+    const message = createBaseGetLock();
+    message.ino = object.ino ?? 0;
+    message.lock = (object.lock !== undefined && object.lock !== null) ? FileLock.fromPartial(object.lock) : undefined;
+    return message;
+  },
+};
+
+function createBaseGetLockReply(): GetLockReply {
+  return { lock: undefined };
+}
+
+export const GetLockReply: MessageFns<GetLockReply> = {
+  encode(message: GetLockReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.lock !== undefined) {
+      FileLock.encode(message.lock, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLockReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLockReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.lock = FileLock.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetLockReply>, I>>(base?: I): GetLockReply {
+    return GetLockReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLockReply>, I>>(object: I): GetLockReply {
+    const message = createBaseGetLockReply();
+    message.lock = (object.lock !== undefined && object.lock !== null) ? FileLock.fromPartial(object.lock) : undefined;
+    return message;
+  },
+};
+
+function createBaseHeldLocks(): HeldLocks {
+  return { ino: 0, locks: [], delegated: false };
+}
+
+export const HeldLocks: MessageFns<HeldLocks> = {
+  encode(message: HeldLocks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    for (const v of message.locks) {
+      FileLock.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.delegated !== false) {
+      writer.uint32(24).bool(message.delegated);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldLocks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldLocks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.locks.push(FileLock.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.delegated = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HeldLocks>, I>>(base?: I): HeldLocks {
+    return HeldLocks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldLocks>, I>>(object: I): HeldLocks {
+    const message = createBaseHeldLocks();
+    message.ino = object.ino ?? 0;
+    message.locks = object.locks?.map((e) => FileLock.fromPartial(e)) || [];
+    message.delegated = object.delegated ?? false;
+    return message;
+  },
+};
+
+function createBaseLocksWanted(): LocksWanted {
+  return { ino: 0 };
+}
+
+export const LocksWanted: MessageFns<LocksWanted> = {
+  encode(message: LocksWanted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocksWanted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocksWanted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocksWanted>, I>>(base?: I): LocksWanted {
+    return LocksWanted.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocksWanted>, I>>(object: I): LocksWanted {
+    const message = createBaseLocksWanted();
+    message.ino = object.ino ?? 0;
+    return message;
+  },
+};
+
+function createBaseLocksFreed(): LocksFreed {
+  return { ino: 0 };
+}
+
+export const LocksFreed: MessageFns<LocksFreed> = {
+  encode(message: LocksFreed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocksFreed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocksFreed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocksFreed>, I>>(base?: I): LocksFreed {
+    return LocksFreed.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocksFreed>, I>>(object: I): LocksFreed {
+    const message = createBaseLocksFreed();
+    message.ino = object.ino ?? 0;
     return message;
   },
 };

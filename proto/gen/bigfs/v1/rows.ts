@@ -105,6 +105,36 @@ export interface InodeRow {
   sweeping: boolean;
   /** False: no UnsyncedRow exists. */
   hasUnsynced: boolean;
+  /** POSIX access control: absent, the mode says all. */
+  acl?:
+    | Acl
+    | undefined;
+  /** Folders: what is made in it gets. */
+  defaultAcl?:
+    | DefaultAcl
+    | undefined;
+  /** Made without a name (O_TMPFILE), and may still be given one. */
+  neverNamed: boolean;
+}
+
+export interface AclEntry {
+  id: number;
+  /** rwx bits. */
+  perm: number;
+}
+
+/** What permission bits cannot say: their group bits are the mask, which bounds all of these. */
+export interface Acl {
+  /** rwx bits of the owning group. */
+  group: number;
+  users: AclEntry[];
+  groups: AclEntry[];
+}
+
+export interface DefaultAcl {
+  /** Permission bits, 9 of them. */
+  mode: number;
+  acl?: Acl | undefined;
 }
 
 /** Bytes from..to (to 0: everything from there on) were cut out; seq is the trunc_seq that this left. */
@@ -650,6 +680,9 @@ function createBaseInodeRow(): InodeRow {
     mtimeSet: undefined,
     sweeping: false,
     hasUnsynced: false,
+    acl: undefined,
+    defaultAcl: undefined,
+    neverNamed: false,
   };
 }
 
@@ -729,6 +762,15 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.hasUnsynced !== false) {
       writer.uint32(208).bool(message.hasUnsynced);
+    }
+    if (message.acl !== undefined) {
+      Acl.encode(message.acl, writer.uint32(218).fork()).join();
+    }
+    if (message.defaultAcl !== undefined) {
+      DefaultAcl.encode(message.defaultAcl, writer.uint32(226).fork()).join();
+    }
+    if (message.neverNamed !== false) {
+      writer.uint32(232).bool(message.neverNamed);
     }
     return writer;
   },
@@ -946,6 +988,30 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.hasUnsynced = reader.bool();
             continue;
           }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.acl = Acl.decode(reader, reader.uint32());
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.defaultAcl = DefaultAcl.decode(reader, reader.uint32());
+            continue;
+          }
+          case 29: {
+            if (tag !== 232) {
+              break;
+            }
+
+            message.neverNamed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -990,6 +1056,224 @@ export const InodeRow: MessageFns<InodeRow> = {
       : undefined;
     message.sweeping = object.sweeping ?? false;
     message.hasUnsynced = object.hasUnsynced ?? false;
+    message.acl = (object.acl !== undefined && object.acl !== null) ? Acl.fromPartial(object.acl) : undefined;
+    message.defaultAcl = (object.defaultAcl !== undefined && object.defaultAcl !== null)
+      ? DefaultAcl.fromPartial(object.defaultAcl)
+      : undefined;
+    message.neverNamed = object.neverNamed ?? false;
+    return message;
+  },
+};
+
+function createBaseAclEntry(): AclEntry {
+  return { id: 0, perm: 0 };
+}
+
+export const AclEntry: MessageFns<AclEntry> = {
+  encode(message: AclEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    if (message.perm !== 0) {
+      writer.uint32(16).uint32(message.perm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AclEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAclEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.perm = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AclEntry>, I>>(base?: I): AclEntry {
+    return AclEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AclEntry>, I>>(object: I): AclEntry {
+    const message = createBaseAclEntry();
+    message.id = object.id ?? 0;
+    message.perm = object.perm ?? 0;
+    return message;
+  },
+};
+
+function createBaseAcl(): Acl {
+  return { group: 0, users: [], groups: [] };
+}
+
+export const Acl: MessageFns<Acl> = {
+  encode(message: Acl, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== 0) {
+      writer.uint32(8).uint32(message.group);
+    }
+    for (const v of message.users) {
+      AclEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.groups) {
+      AclEntry.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Acl {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcl();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.group = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.users.push(AclEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.groups.push(AclEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Acl>, I>>(base?: I): Acl {
+    return Acl.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Acl>, I>>(object: I): Acl {
+    const message = createBaseAcl();
+    message.group = object.group ?? 0;
+    message.users = object.users?.map((e) => AclEntry.fromPartial(e)) || [];
+    message.groups = object.groups?.map((e) => AclEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDefaultAcl(): DefaultAcl {
+  return { mode: 0, acl: undefined };
+}
+
+export const DefaultAcl: MessageFns<DefaultAcl> = {
+  encode(message: DefaultAcl, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mode !== 0) {
+      writer.uint32(8).uint32(message.mode);
+    }
+    if (message.acl !== undefined) {
+      Acl.encode(message.acl, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DefaultAcl {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDefaultAcl();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.mode = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.acl = Acl.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DefaultAcl>, I>>(base?: I): DefaultAcl {
+    return DefaultAcl.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DefaultAcl>, I>>(object: I): DefaultAcl {
+    const message = createBaseDefaultAcl();
+    message.mode = object.mode ?? 0;
+    message.acl = (object.acl !== undefined && object.acl !== null) ? Acl.fromPartial(object.acl) : undefined;
     return message;
   },
 };

@@ -49,7 +49,13 @@ test("memory and remote filesystems are no disks", async (t) => {
 });
 
 test("a folder that cannot be written is an error", async (t) => {
-  t.match(found({ sync: undefined, error: "EROFS" }), [{ level: "error", check: "disk-sync", what: /EROFS/ }]);
+  t.match(found({ sync: undefined, error: { code: "EROFS", message: "EROFS: read-only" } }), [
+    { level: "error", check: "disk-sync", what: /EROFS/ },
+  ]);
+  const fixOf = (code: string) => found({ sync: undefined, error: { code, message: code } })[0]?.fix;
+  t.match(fixOf("EROFS"), /remount,rw/);
+  t.match(fixOf("ENOSPC"), /df -i \/srv\/disk1/);
+  t.match(fixOf("EACCES"), /ls -ld/);
 });
 
 test("percentiles are of the nearest rank", async (t) => {

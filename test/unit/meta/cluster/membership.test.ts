@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { key } from "../../../../daemon/meta/keys.js";
 import { FsError } from "../../../../proto/errno.js";
+import type { Reach } from "../../../../daemon/meta/cluster/reach.js";
 import { ClusterBench } from "../../../helpers/cluster-bench.js";
 import { settle } from "../../../helpers/fake-clock.js";
 
@@ -55,10 +56,10 @@ test("a known uuid returns to its id, also after a restart, and a new address ra
   t.equal((await restarted.node("a")).id, first.id);
 });
 
-test("an address is tried before a node is recorded with it, and not again when the node comes back", async (t) => {
+test("an address is tried before a node is recorded with it, and need not answer when the node comes back", async (t) => {
   const tried: string[] = [];
-  const reach = ({ uuid, address }: { uuid: string; address: string }) => {
-    tried.push(`${uuid} ${address}`);
+  const reach: Reach = ({ uuid, address }, { mustAnswer }) => {
+    tried.push(`${uuid} ${address}${mustAnswer ? "" : ", may be silent"}`);
     return address === "nowhere:1"
       ? Promise.reject(new FsError("EADDRNOTAVAIL", "nobody answers at nowhere:1"))
       : Promise.resolve();
@@ -72,12 +73,22 @@ test("an address is tried before a node is recorded with it, and not again when 
   t.same(bench.cluster.map().nodes, []);
   await (await bench.node("a")).close();
   await bench.node("a");
-  t.same(tried, ["a nowhere:1", "a a:1"]);
+  t.same(tried, ["a nowhere:1", "a a:1", "a a:1, may be silent"]);
   const restarted = await ClusterBench.make({ reach }, bench.store.crash());
   t.teardown(() => restarted.stop());
   await restarted.node("a");
   await restarted.node("a", { address: "b:1" });
-  t.same(tried.slice(2), ["a b:1"]);
+  t.same(tried.slice(3), ["a a:1, may be silent", "a b:1"]);
+});
+
+test("of two administrators who give two nodes one name at once, one is refused", async (t) => {
+  const bench = await ClusterBench.make();
+  t.teardown(() => bench.stop());
+  const ids = [(await bench.node("a")).id, (await bench.node("b")).id];
+  const outcomes = await Promise.allSettled(ids.map((node) => bench.cluster.setNode({ node, name: "same" })));
+  t.match(outcomes, [{ status: "fulfilled" }, { status: "rejected", reason: { errno: "EEXIST" } }]);
+  const named = bench.cluster.map().nodes.filter(({ name }) => name === "same");
+  t.match(named, [{ id: ids[0] }]);
 });
 
 test("of two streams with one uuid the newer stays, and the end of the older changes nothing", async (t) => {

@@ -241,7 +241,7 @@ class Run {
         return 0;
       case "xattr":
         if (c.value === undefined) world.op("removexattr", { ino, name: bytes(c.key) });
-        else world.op("setxattr", { ino, name: bytes(c.key), value: bytes(c.value), flags: c.flag });
+        else world.op("setxattr", { ino, name: bytes(c.key), value: bytes(c.value), flags: c.flag, killSgid: false });
         return 0;
       case "look":
         world.op("lookup", { dir: ino, name });

@@ -138,7 +138,7 @@ export class Model {
     if (node.type === "dir") fail("EISDIR");
     if (node.type !== "file") fail("EINVAL");
     this.#need(node, 2);
-    if (!this.#root()) node.mode &= (node.mode & 0o10) !== 0 ? ~0o6000 : ~0o4000;
+    if (!this.#root()) node.mode &= (node.mode & 0o10) !== 0 || !this.#member(node.gid) ? ~0o6000 : ~0o4000;
     node.mtime = node.ctime = this.now;
   }
 

@@ -79,9 +79,9 @@ export class World {
     }
   }
 
-  make(name: string, opts: { dir?: number; mode?: number; target?: string } = {}): number {
-    const { dir = ROOT_INO, mode = 0o100644, target = "" } = opts;
-    const rest = { rdev: 0, open: false, exclusive: true, truncate: false, umask: 0, access: 0 };
+  make(name: string, opts: { dir?: number; mode?: number; target?: string; umask?: number } = {}): number {
+    const { dir = ROOT_INO, mode = 0o100644, target = "", umask = 0 } = opts;
+    const rest = { rdev: 0, open: false, exclusive: true, truncate: false, umask, access: 0 };
     const made = this.op("make", { dir, name: bytes(name), mode, target: bytes(target), ...rest });
     return made.attr?.ino ?? 0;
   }

@@ -12,6 +12,7 @@ import type {
   Attached,
   ClientFrame,
   Cred,
+  HeldLocks,
   OpenFile,
   Recall,
   ServerFrame,
@@ -130,6 +131,7 @@ export class ScriptedMeta {
 export class ScriptedEvents implements MetaEvents {
   readonly log: string[] = [];
   open: OpenFile[] = [];
+  locks: HeldLocks[] = [];
   confirm: (recall: Recall) => Promise<OpenFile[]> = () => Promise.resolve([]);
   dropped: () => Promise<void> = () => Promise.resolve();
 
@@ -139,6 +141,15 @@ export class ScriptedEvents implements MetaEvents {
   }
   openFiles(): OpenFile[] {
     return this.open;
+  }
+  heldLocks(): HeldLocks[] {
+    return this.locks;
+  }
+  locksWanted(ino: number): void {
+    this.log.push(`locks of ${ino} wanted`);
+  }
+  locksFreed(ino: number): void {
+    this.log.push(`a lock of ${ino} freed`);
   }
   uncached(): Promise<void> {
     this.log.push("uncached");

@@ -65,6 +65,12 @@ class Bench {
     return this.#unique;
   }
 
+  interrupt(unique: bigint): void {
+    const body = Buffer.alloc(8);
+    body.writeBigUInt64LE(unique);
+    this.send(OPCODE.interrupt, 0n, body);
+  }
+
   answersTo(unique: bigint): Answer[] {
     return this.answers.filter((answer) => answer.unique === unique);
   }
@@ -116,6 +122,7 @@ test("whatever the kernel sends and the filesystem does, each request has one an
         const bench = new Bench(moody(new MemoryFileSystem(), moods));
         for (const [code, node, bytes] of requests) {
           const unique = bench.send(code, node, bytes);
+          if (code === OPCODE.setlkw) bench.interrupt(unique);
           await bench.pending.idle();
           const count = bench.answersTo(unique).length;
           if (code === OPCODE.init) return count === 1;

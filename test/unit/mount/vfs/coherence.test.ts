@@ -87,7 +87,13 @@ class Machine {
         if (ino !== undefined) await vfs.setattr(WHO, ino, { mode: 0o600 + (++this.#count % 8) });
         return;
       case "xattr":
-        if (ino !== undefined) await vfs.setxattr(WHO, ino, name("user.n"), Buffer.from(`${++this.#count}`), 0);
+        if (ino !== undefined)
+          await vfs.setxattr(WHO, ino, {
+            name: name("user.n"),
+            value: Buffer.from(`${++this.#count}`),
+            flags: 0,
+            killSgid: false,
+          });
         return;
       case "lookup":
         return this.#found(at, vfs.lookup(WHO, this.dir, at));

@@ -126,7 +126,8 @@ void test("a read-only mount changes nothing", async (t) => {
     unlink: () => vfs.unlink(WHO, 1, name("f")),
     rmdir: () => vfs.rmdir(WHO, 1, name("f")),
     rename: () => vfs.rename(WHO, move),
-    setxattr: () => vfs.setxattr(WHO, ino, name("user.x"), Buffer.from("y"), 0),
+    setxattr: () =>
+      vfs.setxattr(WHO, ino, { name: name("user.x"), value: Buffer.from("y"), flags: 0, killSgid: false }),
     removexattr: () => vfs.removexattr(WHO, ino, name("user.x")),
   };
   for (const [what, attempt] of Object.entries(attempts)) t.equal(await lab.errno(attempt), "EROFS", what);
@@ -216,7 +217,7 @@ void test("a new file is not asked for its extended attributes, and one that get
   t.same(await lab.end(a.vfs.listxattr(WHO, ino)), []);
   t.equal(a.meta.calls.get("getxattrs"), undefined);
   await lab.lookup(b, "f");
-  await lab.end(b.vfs.setxattr(WHO, ino, name("user.x"), Buffer.from("1"), 0));
+  await lab.end(b.vfs.setxattr(WHO, ino, { name: name("user.x"), value: Buffer.from("1"), flags: 0, killSgid: false }));
   t.match(await lab.end(a.vfs.listxattr(WHO, ino)), [{ value: Buffer.from("1") }]);
 });
 

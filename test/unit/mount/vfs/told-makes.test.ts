@@ -115,7 +115,7 @@ void test("what would show it at the daemon waits", async (t) => {
     create: vfs.create(WHO, sub, name("f"), 0o644, 0, { ...flags(), exclusive: true }),
     lookup: vfs.lookup(WHO, sub, name("f")),
     chmod: vfs.setattr(WHO, sub, { mode: 0o700 }),
-    xattr: vfs.setxattr(WHO, sub, name("user.a"), Buffer.from("1"), 0),
+    xattr: vfs.setxattr(WHO, sub, { name: name("user.a"), value: Buffer.from("1"), flags: 0, killSgid: false }),
     open: vfs.open(WHO, file, flags()),
     link: vfs.link(WHO, file, dir, name("other")),
     unlink: vfs.unlink(WHO, dir, name("file")),

@@ -1,0 +1,121 @@
+import fc from "fast-check";
+import { test } from "tap";
+import type { FileLock } from "../../../../proto/gen/bigfs/v1/meta.js";
+import { type HeldLock, LOCK, LOCK_END, conflictOf, endOf, withLock } from "../../../../daemon/common/file-locks.js";
+import { Lab, type Mount, WHO, flags, runs } from "./lab.js";
+
+const WHOLE = { start: 0, end: LOCK_END };
+
+function lock(owner: string, kind: number, range: { start: number; end: number } = WHOLE): FileLock {
+  return { owner, kind, flock: false, pid: 1, ...range };
+}
+
+/** The file of the first mount, opened on all of them. */
+async function opened(lab: Lab, mounts: readonly Mount[]): Promise<number[]> {
+  const [first, ...others] = mounts;
+  if (first === undefined) return [];
+  const { ino, handle } = await lab.create(first, "f");
+  const more = others.map(async ({ vfs }) => (await lab.end(vfs.open(WHO, ino, flags()))).handle);
+  return [handle, ...(await Promise.all(more))];
+}
+
+const step = fc.record({
+  mount: fc.nat(2),
+  owner: fc.constantFrom("x", "y"),
+  kind: fc.constantFrom(LOCK.read, LOCK.write, LOCK.none),
+  from: fc.nat(5),
+  to: fc.nat(5),
+});
+
+test("three mounts hold no locks that are in each other's way, and get every one that is free", async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(), fc.array(step, { maxLength: 25 }), async (seed, steps) => {
+      const lab = new Lab({ seed });
+      const mounts = [lab.mount(), lab.mount(), lab.mount()];
+      const handles = await opened(lab, mounts);
+      let held: readonly HeldLock[] = [];
+      for (const { mount, owner, kind, from, to } of steps) {
+        const wanted = lock(owner, kind, { start: Math.min(from, to), end: Math.max(from, to) });
+        const asAll = { ...wanted, owner: `${mount}${owner}` };
+        const errno = await lab.errno(() => mounts[mount]?.vfs.setLock(handles[mount] ?? 0, wanted));
+        const expected = conflictOf(held, asAll) === undefined ? "" : "EAGAIN";
+        if (errno !== expected) throw new Error(`${JSON.stringify(asAll)}: ${errno}, not ${expected}`);
+        if (errno === "") held = withLock(held, asAll);
+      }
+    }),
+    runs(150),
+  );
+  t.pass();
+});
+
+test("a mount that is alone with the locks of a file asks for the first one only", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  for (let n = 0; n < 10; n++) {
+    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write)));
+    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
+  }
+  t.equal(a.meta.calls.get("lock"), 1);
+  await lab.end(b.vfs.setLock(other, lock("x", LOCK.write)));
+  t.equal(await lab.errno(() => a.vfs.setLock(mine, lock("x", LOCK.write))), "EAGAIN");
+  t.match(await lab.end(a.vfs.getLock(mine, lock("x", LOCK.write))), { kind: LOCK.write, pid: 0 });
+});
+
+test("what was written under a lock is read under the next one, on another mount", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  for (const text of ["one", "two", "three"]) {
+    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write)));
+    await lab.end(a.vfs.write(mine, 0, Buffer.from(text)));
+    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
+    await lab.end(b.vfs.setLock(other, lock("x", LOCK.read)));
+    t.equal((await lab.end(b.vfs.read(other, 0, text.length))).toString(), text);
+    await lab.end(b.vfs.setLock(other, lock("x", LOCK.none)));
+  }
+});
+
+test("whoever waits gets it when it is free, and a signal ends the wait", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write)));
+  const signal = new AbortController();
+  const ended = lab.errno(() => b.vfs.setLock(other, lock("x", LOCK.write), signal.signal));
+  const waiting = b.vfs.setLock(other, lock("y", LOCK.write), new AbortController().signal);
+  signal.abort();
+  t.equal(await ended, "EINTR");
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
+  await lab.end(waiting);
+  t.equal(await lab.errno(() => a.vfs.setLock(mine, lock("x", LOCK.read))), "EAGAIN");
+});
+
+test("closing ends locks: of its process with any descriptor, of flock with the last one", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write)));
+  await lab.end(a.vfs.setLock(mine, { ...lock("f", LOCK.write), flock: true }));
+  await lab.end(a.vfs.flush(mine, "x"));
+  t.equal(await lab.errno(() => b.vfs.setLock(other, lock("x", LOCK.write))), "");
+  const flock = { ...lock("f", LOCK.write), flock: true };
+  t.equal(await lab.errno(() => b.vfs.setLock(other, flock)), "EAGAIN");
+  await lab.end(a.vfs.release(mine, "f"));
+  t.equal(await lab.errno(() => b.vfs.setLock(other, flock)), "");
+  await lab.end(b.vfs.setLock(other, endOf("f", true)));
+});
+
+test("who was given up by the daemon has lost its locks, and its file knows that for ever", async (t) => {
+  const lab = new Lab();
+  const mount = lab.mount();
+  const [handle = 0] = await opened(lab, [mount]);
+  const { handle: without } = await lab.create(mount, "other");
+  await lab.end(mount.vfs.setLock(handle, lock("x", LOCK.write)));
+  mount.vfs.fenced(false);
+  for (let n = 0; n < 3; n++) t.equal(await lab.errno(() => mount.vfs.write(handle, 0, Buffer.from("x"))), "EIO");
+  t.equal(await lab.errno(() => mount.vfs.read(handle, 0, 1)), "EIO");
+  await lab.errno(() => mount.vfs.write(without, 0, Buffer.from("x")));
+  t.equal(await lab.errno(() => mount.vfs.write(without, 0, Buffer.from("x"))), "", "a file without locks goes on");
+  t.equal(await lab.errno(() => mount.vfs.release(handle)), "");
+});
