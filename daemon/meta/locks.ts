@@ -74,6 +74,7 @@ export class Locks {
   async get(session: number, ino: number, lock: FileLock): Promise<FileLock | undefined> {
     const file = await this.#taken(session, ino);
     const conflict = conflictOf(file.held, ofSession(session, lock));
+    this.#put(ino, file, file.held, false);
     if (conflict === undefined) return undefined;
     return { ...conflict, pid: isOf(session)(conflict) ? conflict.pid : 0 };
   }

@@ -79,14 +79,18 @@ export class Locks {
 
   /** Another mount wants a lock. What was written here is stored first. */
   async wanted(ino: number): Promise<void> {
-    const { inodes, parts } = this.core;
-    const file = this.#files.get(ino);
-    const give = async (): Promise<void> => {
-      await inodes.get(ino)?.file?.writer.flush();
-      if (file !== undefined) file.isDelegated = false;
-      parts.meta.tell("locks", { ino, locks: [...(file?.held ?? [])], delegated: false });
-    };
-    await (file?.order.run(give) ?? give());
+    const file = this.#file(ino);
+    await file.order.run(async () => {
+      await this.core.inodes.get(ino)?.file?.writer.flush();
+      file.isDelegated = false;
+      this.#tell(ino, file);
+    });
+  }
+
+  /** What is held, unless that was lost with the session meanwhile. */
+  #tell(ino: number, file: LockedFile): void {
+    if (this.#files.get(ino) !== file) return;
+    this.core.parts.meta.tell("locks", { ino, locks: [...file.held], delegated: file.isDelegated });
   }
 
   /** A lock has ended for which something here waits. */
@@ -129,7 +133,7 @@ export class Locks {
     } catch (error) {
       file.held = beforeConversion(file.held, lock);
       // It may have been done although no answer came.
-      if (errnoOf(error) !== "EAGAIN") core.parts.meta.tell("locks", { ino, locks: [...file.held], delegated: false });
+      if (errnoOf(error) !== "EAGAIN") this.#tell(ino, file);
       throw error;
     }
     if (lock.kind !== LOCK.write) wakeAll(file);

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { test } from "tap";
+import { FsError } from "../../../../proto/errno.js";
 import type { FileLock } from "../../../../proto/gen/bigfs/v1/meta.js";
 import { type HeldLock, LOCK, LOCK_END, conflictOf, endOf, withLock } from "../../../../daemon/common/file-locks.js";
-import { Lab, type Mount, WHO, flags, runs } from "./lab.js";
+import { Lab, type Mount, WHO, flags, isWaiting, runs } from "./lab.js";
 
 const WHOLE = { start: 0, end: LOCK_END };
 
@@ -62,19 +63,25 @@ test("a mount that is alone with the locks of a file asks for the first one only
   t.match(await lab.end(a.vfs.getLock(mine, lock("x", LOCK.write))), { kind: LOCK.write, pid: 0 });
 });
 
-test("what was written under a lock is read under the next one, on another mount", async (t) => {
-  const lab = new Lab();
-  const [a, b] = [lab.mount(), lab.mount()];
-  const [mine = 0, other = 0] = await opened(lab, [a, b]);
-  for (const text of ["one", "two", "three"]) {
-    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write)));
-    await lab.end(a.vfs.write(mine, 0, Buffer.from(text)));
-    await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
-    await lab.end(b.vfs.setLock(other, lock("x", LOCK.read)));
-    t.equal((await lab.end(b.vfs.read(other, 0, text.length))).toString(), text);
-    await lab.end(b.vfs.setLock(other, lock("x", LOCK.none)));
-  }
-});
+for (const decides of ["the mount", "the daemon"]) {
+  test(`what was written under a lock is read under the next one, on another mount (${decides} decides)`, async (t) => {
+    const lab = new Lab();
+    const [a, b] = [lab.mount(), lab.mount()];
+    const [mine = 0, other = 0] = await opened(lab, [a, b]);
+    // With a lock of another mount on the file, nobody decides alone.
+    const elsewhere = lock("z", LOCK.read, { start: 100, end: 100 });
+    if (decides === "the daemon") await lab.end(b.vfs.setLock(other, elsewhere));
+    const first = { start: 0, end: 9 };
+    for (const text of ["one", "two", "three"]) {
+      await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write, first)));
+      await lab.end(a.vfs.write(mine, 0, Buffer.from(text)));
+      await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none, first)));
+      await lab.end(b.vfs.setLock(other, lock("x", LOCK.read, first)));
+      t.equal((await lab.end(b.vfs.read(other, 0, text.length))).toString(), text);
+      await lab.end(b.vfs.setLock(other, lock("x", LOCK.none, first)));
+    }
+  });
+}
 
 test("whoever waits gets it when it is free, and a signal ends the wait", async (t) => {
   const lab = new Lab();
@@ -89,6 +96,18 @@ test("whoever waits gets it when it is free, and a signal ends the wait", async 
   await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
   await lab.end(waiting);
   t.equal(await lab.errno(() => a.vfs.setLock(mine, lock("x", LOCK.read))), "EAGAIN");
+});
+
+test("while another mount waits, nobody decides alone, or it would not hear of an end", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write, { start: 0, end: 5 })));
+  const waiting = b.vfs.setLock(other, lock("y", LOCK.write), new AbortController().signal);
+  t.ok(await isWaiting(waiting));
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write, { start: 6, end: 7 })));
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.none)));
+  await lab.end(waiting);
 });
 
 test("closing ends locks: of its process with any descriptor, of flock with the last one", async (t) => {
@@ -118,4 +137,28 @@ test("who was given up by the daemon has lost its locks, and its file knows that
   await lab.errno(() => mount.vfs.write(without, 0, Buffer.from("x")));
   t.equal(await lab.errno(() => mount.vfs.write(without, 0, Buffer.from("x"))), "", "a file without locks goes on");
   t.equal(await lab.errno(() => mount.vfs.release(handle)), "");
+});
+
+test("what was under way when the session was given up does not bring its locks back", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0, other = 0] = await opened(lab, [a, b]);
+  await lab.end(b.vfs.setLock(other, lock("x", LOCK.write, { start: 9, end: 9 })));
+  await lab.end(a.vfs.setLock(mine, lock("x", LOCK.write, { start: 0, end: 5 })));
+  a.meta.before = (op) => {
+    if (op !== "lock") return;
+    lab.cluster.locks.end(a.meta.session);
+    a.vfs.fenced(false);
+    throw new FsError("EIO");
+  };
+  t.equal(await lab.errno(() => a.vfs.setLock(mine, lock("x", LOCK.write, { start: 6, end: 7 }))), "EIO");
+  t.equal(await lab.errno(() => b.vfs.setLock(other, lock("x", LOCK.write))), "");
+});
+
+test("asking who holds a lock keeps nothing", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [mine = 0] = await opened(lab, [a, b]);
+  t.equal(await lab.end(a.vfs.getLock(mine, lock("x", LOCK.write))), undefined);
+  t.equal(lab.cluster.locks.size, 0);
 });
