@@ -15,7 +15,8 @@ export function noMeta(address: string, cause: FsError): StartupError {
     "start the metadata daemon there ('bigfsd up', or 'bigfsd meta'), or give its address with --meta HOST:PORT";
   const silent =
     "is that its address (--meta HOST:PORT), and do the network and its firewalls let this machine through?";
-  return new StartupError(cause.detail || `${address}: ${cause.errno}`, {
+  const why = (cause.detail || cause.errno).replace(`${address} `, "").replace("cannot be reached: ", "");
+  return new StartupError(`the metadata daemon at ${address} cannot be reached: ${why}`, {
     hint: cause.errno === "ETIMEDOUT" ? silent : start,
     cause,
   });

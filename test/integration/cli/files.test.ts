@@ -134,7 +134,8 @@ test("what goes wrong is said with its path, and the rest is done", async (t) =>
   await lab.meta.stop();
   t.match(await run(["ls"]), {
     code: 3,
-    stderr: /^bigfsd: the metadata daemon at (.+) cannot be reached: connect ECONNREFUSED \1\n {2}start it/,
+    stderr:
+      /^bigfsd: the metadata daemon at (.+) cannot be reached: connect ECONNREFUSED \1\n {2}start the metadata daemon there/,
   });
 });
 
