@@ -28,10 +28,15 @@ export function isAbsent({ inodes, entries }: Core, at: At): boolean {
 }
 
 /** The name leads to nothing now. */
-export function removed({ inodes, entries }: Core, { dir, name }: At, ticket?: Ticket): void {
-  inodes.named(dir, name, false, ticket);
+export function removed(core: Core, at: At, ticket?: Ticket): void {
+  core.inodes.named(at.dir, at.name, false, ticket);
+  lostName(core, at, 0);
+}
+
+/** The name leads to something else now (0: to nothing): what it led to has lost it. */
+export function lostName({ inodes, entries }: Core, { dir, name }: At, now: number): void {
   const inode = inodes.get(entries.guess(dir, name) ?? 0);
-  if (inode !== undefined) inode.lostName = true;
+  if (inode !== undefined && inode.ino !== now) inode.lostName = true;
 }
 
 /** A name that was made leads here now; a folder is new. The caller gives the inode a reference for the kernel. */

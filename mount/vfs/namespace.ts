@@ -7,7 +7,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isRegular } from "./modes.js";
 import { type Core, SELF } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
-import { type At, type Move, isAbsent, learnMade, removed } from "./name-effects.js";
+import { type At, type Move, isAbsent, learnMade, lostName, removed } from "./name-effects.js";
 import { ToldNames } from "./told-names.js";
 
 /** Takes what an answer tells of other inodes than the one that it is about. */
@@ -137,6 +137,7 @@ export class Namespace {
           if (!exchange) core.inodes.named(fromDir, fromName, false, ticket);
           core.inodes.named(intoDir, intoName, true);
           if (moved === 0) return;
+          lostName(core, into, moved);
           const isKept = {
             from: fromCached && ticket.isFreshEntry(fromDir, fromName),
             into: intoCached && ticket.isFreshEntry(intoDir, intoName),

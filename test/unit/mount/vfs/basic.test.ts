@@ -35,13 +35,24 @@ void test("what was written is read back before and after it is stored, here and
 void test("what the kernel still holds when its name is removed here has attributes, and no links", async (t) => {
   const lab = new Lab();
   const [a, b] = [lab.mount(), lab.mount()];
-  for (const each of ["mine", "others"]) {
+  for (const each of ["mine", "replaced", "others"]) {
     const { attr } = await lab.end(a.vfs.mkdir(WHO, 1, name(each), 0o755, 0));
     const ino = attr?.ino ?? 0;
     await lab.lookup(b, each);
-    await lab.end((each === "mine" ? a : b).vfs.rmdir(WHO, 1, name(each)));
+    if (each === "replaced") {
+      await lab.end(a.vfs.mkdir(WHO, 1, name("new"), 0o755, 0));
+      const names = { fromDir: 1, fromName: name("new"), intoDir: 1, intoName: name(each) };
+      await lab.end(a.vfs.rename(WHO, { ...names, noReplace: false, exchange: false }));
+    } else {
+      await lab.end((each === "mine" ? a : b).vfs.rmdir(WHO, 1, name(each)));
+    }
     const asked = () => a.vfs.getattr(WHO, ino);
-    if (each === "mine") t.match(await lab.end(asked()), { attr: { ino, nlink: 0 }, attrMs: 0 });
-    else t.equal(await lab.errno(asked), "ESTALE", "the kernel looks the name up again");
+    if (each === "others") {
+      t.equal(await lab.errno(asked), "ESTALE", "the kernel looks the name up again");
+      continue;
+    }
+    t.match(await lab.end(asked()), { attr: { ino, nlink: 0 }, attrMs: 0 });
+    await lab.end(a.vfs.setattr(WHO, ino, { mode: 0o700, uid: 5 }));
+    t.match(await lab.end(asked()), { attr: { ino, nlink: 0, mode: 0o040700, uid: 5 } }, "and what is set");
   }
 });
