@@ -199,6 +199,13 @@ export class Leases {
     return { fresh, joined: [...joined] };
   }
 
+  /** Asks the session to write through what it writes to this file. It takes no lease. */
+  share(session: number, ino: number, nowMs: number): PendingRecall {
+    const recall = this.#recall(session, [], nowMs);
+    recall.message.inodes.push({ ino, data: false, shared: true });
+    return recall;
+  }
+
   /** The oldest leases of a session that has too many, to be recalled. */
   evict(session: number, nowMs: number): PendingRecall | undefined {
     const own = this.#of(session);

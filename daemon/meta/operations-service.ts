@@ -16,14 +16,16 @@ import { inodeOf, type Grant, type Grants } from "./grants.js";
 import type { InodeIds } from "./ids.js";
 import { key } from "./keys.js";
 import { Observed } from "./observed.js";
-import type { Opens } from "./opens.js";
+import type { HandleCount, Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Reaper } from "./reaper.js";
 import type { Recalls } from "./recalls.js";
 import { credOf, type Call, type Outcome, type RequestOp } from "./requests.js";
 import type { Context } from "./rules/context.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
+import { W } from "./rules/modes.js";
 import { volumeOf } from "./rules/volume.js";
+import type { Sharing } from "./sharing.js";
 import type { Tx } from "./tx.js";
 
 export interface OperationsParts {
@@ -36,6 +38,7 @@ export interface OperationsParts {
   readonly phases: Phases;
   readonly reaper: Reaper;
   readonly recalls: Recalls;
+  readonly sharing: Sharing;
   readonly sweepSoon: () => void;
   readonly volume: Context["volume"];
 }
@@ -54,9 +57,12 @@ interface Ran {
   readonly used: number;
   /** The answer waits for them. */
   readonly waits: readonly Promise<void>[];
-  readonly opened: number | undefined;
+  readonly opened: Handle | undefined;
   readonly sweeps: boolean;
 }
+
+/** A handle that was counted. */
+type Handle = HandleCount & { readonly ino: number };
 
 type AnyRule = (tx: Tx, ctx: Context, args: unknown) => unknown;
 
@@ -136,12 +142,11 @@ export class OperationsService {
   #effects(call: Call, answer: AnswerOp, seen: Observed): Omit<Ran, "answer" | "stamp" | "used"> {
     const { grants, recalls, reaper } = this.parts;
     const { session, frame, op } = call;
-    const waits = [grants.unshown(op), recalls.changed(seen.changes(), session.id)].filter(
-      (wait) => wait !== undefined,
-    );
+    const recalled = recalls.changed(seen.changes(), session.id);
     for (const orphan of seen.orphans) reaper.orphaned(orphan);
     const opened = this.#countOpen(call, answer);
     const grant = grants.give(session.id, frame.id, op, answer, seen);
+    const waits = [grants.unshown(op), recalled, this.#told(opened)].filter((wait) => wait !== undefined);
     return { waits, opened, grant, sweeps: seen.sweeps };
   }
 
@@ -150,19 +155,35 @@ export class OperationsService {
     const { op, stamp } = ServerFrame.decode(stored);
     if (op?.$case !== call.op.$case) throw new FsError("EIO", `request ${call.frame.id} was another one before`);
     const opened = this.#countOpen(call, op);
-    return { answer: op, stamp, grant: undefined, used: 0, waits: [], opened, sweeps: false };
+    const told = this.#told(opened);
+    return { answer: op, stamp, grant: undefined, used: 0, waits: told ? [told] : [], opened, sweeps: false };
+  }
+
+  #told(opened: Handle | undefined): Promise<void> | undefined {
+    return opened && this.parts.sharing.told(opened.ino);
   }
 
   /** An open that was answered before a reconnect has been declared with it. */
-  #countOpen({ session, frame, op }: Call, answer: AnswerOp): number | undefined {
-    const opens = op.$case === "open" || (op.$case === "make" && op.value.open);
-    const ino = opens && frame.replay === undefined ? inodeOf(answer) : undefined;
-    if (ino !== undefined) this.parts.opens.open(session.id, ino);
-    return ino;
+  #countOpen({ session, frame, op }: Call, answer: AnswerOp): Handle | undefined {
+    const args = op.$case === "open" || (op.$case === "make" && op.value.open) ? op.value : undefined;
+    const ino = args === undefined || frame.replay !== undefined ? undefined : inodeOf(answer);
+    if (args === undefined || ino === undefined) return undefined;
+    const opened = { ino, count: 1, writers: (args.access & W) === 0 ? 0 : 1 };
+    this.parts.opens.open(session.id, ino, opened);
+    return opened;
   }
 
-  async #undoOpen({ session }: Call, ino: number): Promise<void> {
-    if (this.parts.opens.close(session.id, ino)) await this.parts.reaper.unopened([ino]);
+  async #undoOpen({ session }: Call, opened: Handle): Promise<void> {
+    const { opens, reaper } = this.parts;
+    if (opens.close(session.id, opened.ino, opened)) await reaper.unopened([opened.ino]);
+  }
+
+  /** What is known of the file when it is answered; whatever comes after that is told by itself. */
+  #withSharing(answer: AnswerOp): AnswerOp {
+    const ino = inodeOf(answer);
+    if (ino === undefined || !this.parts.opens.isShared(ino)) return answer;
+    if (answer.$case === "open") return { $case: "open", value: { ...answer.value, shared: true } };
+    return answer.$case === "make" ? { $case: "make", value: { ...answer.value, shared: true } } : answer;
   }
 
   #outcome(call: Call, fixed: Fixed, executed: Executed<Ran>): Outcome {
@@ -171,13 +192,16 @@ export class OperationsService {
     const { op } = call;
     if (ran.stamp !== undefined) {
       const { stamp } = ran;
-      return { waits: [executor.drained()], answer: () => ({ op: ran.answer, stamp }) };
+      return { waits: [executor.drained()], answer: () => ({ op: this.#withSharing(ran.answer), stamp }) };
     }
     const durable = mustBeDurable(op) && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
     return {
       waits: durable === undefined ? ran.waits : [...ran.waits, durable],
-      answer: () => ({ op: grants.told(ran.answer, ran.grant), stamp: batch === 0 ? undefined : stamp }),
+      answer: () => ({
+        op: this.#withSharing(grants.told(ran.answer, ran.grant)),
+        stamp: batch === 0 ? undefined : stamp,
+      }),
     };
   }
 

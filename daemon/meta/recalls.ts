@@ -44,6 +44,14 @@ export class Recalls {
     return this.#confirmed([ending.recall]);
   }
 
+  /** Several sessions have the file open, these among them. Resolves when they write through. */
+  share(ino: number, sessions: readonly number[]): Promise<void> {
+    const { leases, clock } = this.parts;
+    const told = sessions.map((session) => leases.share(session, ino, clock.monotonicMs()));
+    for (const recall of told) this.#send(recall);
+    return this.#confirmed(told);
+  }
+
   /** Takes from a session that has too many leases. */
   evict(session: number): void {
     const recall = this.parts.leases.evict(session, this.parts.clock.monotonicMs());

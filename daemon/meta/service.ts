@@ -20,6 +20,7 @@ import type { Requests } from "./requests.js";
 import type { Copies } from "./rules/volume.js";
 import type { Session } from "./session.js";
 import type { Sessions } from "./sessions.js";
+import type { Sharing } from "./sharing.js";
 
 export interface ServiceParts {
   readonly executor: Executor;
@@ -34,6 +35,7 @@ export interface ServiceParts {
   readonly recalls: Recalls;
   readonly requests: Requests;
   readonly sessions: Sessions;
+  readonly sharing: Sharing;
   readonly volume: Readonly<VolumeRow>;
 }
 
@@ -50,7 +52,10 @@ export class Service {
     parts.executor.onDurable(() => {
       for (const session of parts.sessions.all()) session.connection?.durable();
     });
-    void parts.phases.served.then(() => this.#pushAll({ $case: "served", value: {} }));
+    void parts.phases.served.then(() => {
+      for (const { id } of parts.sessions.all()) parts.sharing.declared(id);
+      this.#pushAll({ $case: "served", value: {} });
+    });
   }
 
   accept(link: Link<ServerFrame, ClientFrame>): void {
@@ -89,7 +94,7 @@ export class Service {
   }
 
   async #attach(connection: Connection, frame: ClientFrame, attach: Attach): Promise<void> {
-    const { sessions, recalls, phases, log } = this.parts;
+    const { sessions, recalls, sharing, phases, log } = this.parts;
     connection.begin();
     try {
       const attached = await sessions.attach(connection, attach);
@@ -97,6 +102,7 @@ export class Service {
       const { session, resumed } = attached;
       connection.answer(frame.id, this.#attached(session, resumed));
       if (resumed) recalls.resend(session.id);
+      sharing.declared(session.id);
       if (phases.isServing) connection.push({ $case: "served", value: {} });
       if (attach.replayDone) this.#replayed(session);
     } catch (error) {
@@ -145,9 +151,9 @@ export class Service {
     }
   }
 
-  #close(session: Session, { ino, count }: Close): void {
+  #close(session: Session, { ino, count, writers }: Close): void {
     const { opens, locks, reaper, log } = this.parts;
-    const isLast = opens.close(session.id, ino, Math.max(1, count));
+    const isLast = opens.close(session.id, ino, { count: Math.max(1, count), writers });
     if (!opens.isOpenBy(session.id, ino)) locks.close(session.id, ino);
     if (isLast) reaper.unopened([ino]).catch((error: unknown) => log.warn({ err: error }, "reaping failed"));
   }

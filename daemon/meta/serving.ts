@@ -25,6 +25,7 @@ import { Requests, plain, type Handler, type RequestCase } from "./requests.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
 import { Sessions, type KnownSessions } from "./sessions.js";
+import { Sharing } from "./sharing.js";
 import { Sweeper } from "./sweeper.js";
 import type { LiveVolume } from "./volume-start.js";
 
@@ -68,7 +69,10 @@ export class Serving {
     this.#ids = new InodeIds(parts);
     const { executor, cluster, clock, log, volume } = parts;
     const { deadlines, known } = opts;
-    const opens = new Opens();
+    const opens = new Opens({
+      shared: (ino, by) => sharing.shared(ino, by),
+      unshared: (ino) => sharing.unshared(ino),
+    });
     const phases = (this.phases = new Phases(
       { log },
       known.rows.map((row) => row.id),
@@ -88,7 +92,13 @@ export class Serving {
       wanted: (session, ino) => tell(session, { $case: "locksWanted", value: { ino } }),
       freed: (session, ino) => tell(session, { $case: "locksFreed", value: { ino } }),
     });
-    const shared = { executor, cluster, clock, log, opens, phases, recalls, volume, leases, locks };
+    const sharing: Sharing = new Sharing({
+      opens,
+      recalls,
+      phases,
+      unshared: (session, inos) => tell(session, { $case: "unshared", value: { inos: [...inos] } }),
+    });
+    const shared = { executor, cluster, clock, log, opens, phases, recalls, sharing, volume, leases, locks };
     const sweepSoon = () => this.tasks.sweep.wake();
     const reaper = (this.#reaper = new Reaper({ ...shared, sweepSoon }));
     const sweeper = new Sweeper(shared);

@@ -8,7 +8,7 @@ import { FsError } from "../../proto/errno.js";
 import type { Attached, ClientFrame, Cred, Recall, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { NodeMap } from "../../proto/gen/bigfs/v1/node.js";
-import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, Told, VolumeInfo } from "../vfs/ports.js";
+import type { CallOptions, MetaClient, MetaEvents, OpArgs, OpName, OpResult, VolumeInfo } from "../vfs/ports.js";
 import { within } from "../vfs/waiting.js";
 import { Closes } from "./closes.js";
 import { Lease } from "./lease.js";
@@ -133,9 +133,17 @@ class SessionClient implements MetaClient {
     return this.#state.kind === "live" && this.#requests.waiting === 0 && !this.#requests.isFull;
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>> {
+  async call<C extends OpName>(
+    op: C,
+    args: OpArgs<C>,
+    who: Cred,
+    { told, take }: CallOptions<C> = {},
+  ): Promise<OpResult<C>> {
     if (this.#state.kind === "stopped") throw new FsError("EIO", "this mount is stopping");
-    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs(), told);
+    const answer = this.#requests.add({ $case: op, value: args } as Op, who, this.opts.clock.monotonicMs(), {
+      told,
+      take: take && ((taken) => take(taken.value as OpResult<C>)),
+    });
     this.#sendWaiting();
     const { value } = await answer;
     if (op === "alloc") this.#learn((value as OpResult<"alloc">).map);
@@ -150,8 +158,7 @@ class SessionClient implements MetaClient {
       this.#send(this.#state.link, { id: 0, op: { $case: op, value: args } as Op });
       return;
     }
-    const { ino, count } = args as OpArgs<"close">;
-    this.#closes.add(ino, count);
+    this.#closes.add(args as OpArgs<"close">);
   }
 
   durable(): Promise<void> {
@@ -260,9 +267,7 @@ class SessionClient implements MetaClient {
   }
 
   #tellCloses(link: SessionLink): void {
-    for (const [ino, count] of this.#closes.take()) {
-      this.#put(link, { id: 0, op: { $case: "close", value: { ino, count } } });
-    }
+    for (const value of this.#closes.take()) this.#put(link, { id: 0, op: { $case: "close", value } });
   }
 
   #put(link: SessionLink, frame: Frame): void {
@@ -308,6 +313,7 @@ class SessionClient implements MetaClient {
     else if (op?.$case === "recall") this.#recall(link, op.value);
     else if (op?.$case === "locksWanted") this.#events?.locksWanted(op.value.ino);
     else if (op?.$case === "locksFreed") this.#events?.locksFreed(op.value.ino);
+    else if (op?.$case === "unshared") this.#events?.unshared(op.value.inos);
     else if (op?.$case === "copies") this.#volume = { ...this.volume, ...op.value };
   }
 

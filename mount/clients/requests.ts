@@ -106,9 +106,22 @@ export class Requests {
     return first.done === true ? this.#nextId : first.value;
   }
 
-  /** Waits to be sent. */
-  add(op: Op, cred: Cred | undefined, nowMs: number, told?: Told): Promise<Answer> {
-    return new Promise((resolve, reject) => {
+  /** Waits to be sent. `take` is called with the answer in the turn in which it arrives. */
+  add(
+    op: Op,
+    cred: Cred | undefined,
+    nowMs: number,
+    { told, take }: { readonly told?: Told | undefined; readonly take?: ((answer: Answer) => void) | undefined } = {},
+  ): Promise<Answer> {
+    return new Promise((done, reject) => {
+      const resolve = (answer: Answer) => {
+        try {
+          take?.(answer);
+          done(answer);
+        } catch (error) {
+          reject(error);
+        }
+      };
       this.#waiting.push({
         op,
         cred,

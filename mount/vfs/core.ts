@@ -81,7 +81,7 @@ export class Core {
     this.entries = new EntryCache({ meta, inodes: this.inodes, answers: this.answers });
   }
 
-  /** Asks the metadata daemon; `use` takes the answer in before anything else can happen. */
+  /** Asks the metadata daemon; `use` takes the answer in before anything that the daemon has sent after it. */
   async ask<C extends OpName, T>(
     op: C,
     args: OpArgs<C>,
@@ -93,7 +93,10 @@ export class Core {
     if (settled !== undefined) await settled;
     const ticket = this.begin();
     try {
-      return use(await this.parts.meta.call(op, args, who), ticket);
+      let used: { readonly value: T } | undefined;
+      await this.parts.meta.call(op, args, who, { take: (answer) => (used = { value: use(answer, ticket) }) });
+      if (used === undefined) throw new Error(`nobody took the answer to ${op}`);
+      return used.value;
     } finally {
       this.answers.end(ticket);
     }

@@ -57,7 +57,7 @@ export class EarlyChanges {
     const { who, now, dir, ino } = about;
     const names = about.names.map((name) => entryKey(dir, name));
     const inos = [dir, ino];
-    const answer = this.meta.call(op, args, who, op === "make" ? { at: now, ino } : { at: now });
+    const answer = this.meta.call(op, args, who, { told: op === "make" ? { at: now, ino } : { at: now } });
     for (const name of names) this.#names.add(name);
     this.#unanswered.add(answer);
     for (const ino of inos) {

@@ -36,10 +36,10 @@ export class FileData {
     const open = files.get(handle);
     const { append, sync } = how ?? open.flags;
     if (!open.flags.write) fail("EBADF");
-    const { inode, gate } = open.file;
+    const { inode, gate, isShared } = open.file;
     inode.errors.tell(open);
     if (data.length === 0) return 0;
-    if (gate.isBusy || !core.inodes.isCached(inode))
+    if (isShared || gate.isBusy || !core.inodes.isCached(inode))
       return this.#writeLater(open, off, Buffer.from(data), { append, sync });
     this.#put(open, off, data, append);
     const room = budget.room();
@@ -88,23 +88,39 @@ export class FileData {
 
   /**
    * When somebody changes the file otherwise, or when it has to be asked what the file is like: bytes that are marked
-   * with an old trunc_seq would be cut by a truncation that came before them, and an append would go to an old end.
+   * with an old trunc_seq would be cut by a truncation that came before them, and an append would go to an old end. When
+   * others have it open, the write is answered when they can see it, and an append goes where the file ends then.
    */
   async #writeLater(open: FileHandle, off: number, data: Buffer, { append, sync }: WriteFlags): Promise<number> {
     const { core, attributes, budget } = this.parts;
-    const { inode, gate } = open.file;
+    const { file } = open;
+    const { inode, gate } = file;
     do {
       await gate.idle();
+      if (file.isShared && append) return this.#append(open, off, data, sync);
       if (!core.inodes.isCached(inode)) await attributes.refresh(inode.ino);
-    } while (gate.isBusy);
+    } while (gate.isBusy || (file.isShared && append));
     this.#put(open, off, data, append);
+    if (file.isShared) await file.writer.flush();
     return this.#settle(open, data.length, sync, budget.room());
   }
 
+  /** Nothing is written before it is known where the bytes are: they would be put at the old end. */
+  async #append(open: FileHandle, off: number, data: Buffer, sync: boolean): Promise<number> {
+    const { core } = this.parts;
+    const { file } = open;
+    await file.gate.run(async () => {
+      await file.writer.flush();
+      file.inode.errors.tell(open);
+      const pos = await file.writer.append(data);
+      if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+    });
+    return this.#settle(open, data.length, sync, undefined);
+  }
+
   /**
-   * An append goes to the end as this mount knows it. The kernel has chosen an offset too; when it was wrong, it has put
-   * the bytes there in its own pages. (With several writers each appends to what it sees: their records may overlap
-   * when the metadata daemon lets both cache the file.)
+   * An append goes to the end as this mount knows it, and nobody else writes. The kernel has chosen an offset too; when
+   * it was wrong, it has put the bytes there in its own pages.
    */
   #put({ file }: FileHandle, off: number, data: Buffer, append: boolean): void {
     const { core } = this.parts;

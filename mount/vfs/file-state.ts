@@ -26,8 +26,11 @@ export class FileState implements FileWriterHost {
   readonly gate = new Mutex();
   /** Attributes that were set and go with the next commit. */
   told: ToldAttributes | undefined;
-  /** Open handles. */
+  /** Open handles, and those among them that can write. */
   handles = 0;
+  writers = 0;
+  /** Other sessions have it open, and somebody can write: a write is committed before it is answered. */
+  isShared = false;
   /** Raised when the data may have been changed by others. */
   generation = 0;
   /** What is read must be of this version or newer: it holds what was committed or cut here. */
@@ -79,6 +82,15 @@ export class FileState implements FileWriterHost {
     inodes.absorb(attr, reply.cached, ticket);
   }
 
+  /** Bytes became part of the file, behind all that it had. */
+  appended(reply: CommitReply, ticket: Ticket): void {
+    const attr = mustAttr(reply.attr);
+    const { inodes } = this.parts.core;
+    inodes.keepPages(this.inode, attr, ticket);
+    this.reshaped(attr);
+    inodes.absorb(attr, reply.cached, ticket);
+  }
+
   /** An own operation changed attributes, and nothing of the data. */
   touched(attr: Attr, ticket: Ticket): void {
     if (this.#isKnown(ticket)) this.slots.version = Math.max(this.slots.version, attr.version);
@@ -101,6 +113,8 @@ export class FileState implements FileWriterHost {
   /** The session was given up: what was not durable is lost, and the file may have gone back to an earlier version. */
   fenced(): void {
     this.told = undefined;
+    // The new session is told.
+    this.isShared = false;
     this.writer.fail("EIO");
     this.minVersion = 0;
   }

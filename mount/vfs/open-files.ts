@@ -86,7 +86,7 @@ export class OpenFiles {
         if (!core.inodes.absorbChanged(reply.changed, ticket).has(at.dir)) core.inodes.invalidate(at.dir);
         core.inodes.named(at.dir, at.name, true);
         const inode = core.inodes.add(attr);
-        const opened = this.#admit(inode, attr, flags, ticket);
+        const opened = this.#admit(inode, attr, { ...flags, shared: reply.shared === true }, ticket);
         core.inodes.take(attr, reply.cached, ticket);
         core.inodes.learnExclusive(inode, at.dir, reply.exclusive, ticket);
         const isKept = core.entries.putOwn(at, attr.ino, reply.entryCached, ticket);
@@ -124,7 +124,7 @@ export class OpenFiles {
     return core.ask("make", request, core.credOf(who), (reply, ticket) => {
       const attr = mustAttr(reply.attr);
       const inode = core.inodes.add(attr);
-      const opened = this.#admit(inode, attr, flags, ticket);
+      const opened = this.#admit(inode, attr, { ...flags, shared: false }, ticket);
       core.inodes.take(attr, reply.cached, ticket);
       return { ...foundOf(core, inode, false), ...opened };
     });
@@ -136,10 +136,18 @@ export class OpenFiles {
     const asked = inos === undefined ? inodes.all() : [...inos].map((ino) => inodes.get(ino));
     const open: OpenFile[] = [];
     for (const inode of asked) {
-      const count = inode?.file?.handles ?? 0;
-      if (inode !== undefined && count > 0) open.push({ ino: inode.ino, count });
+      const { handles: count, writers } = inode?.file ?? { handles: 0, writers: 0 };
+      if (inode !== undefined && count > 0) open.push({ ino: inode.ino, count, writers });
     }
     return open;
+  }
+
+  /** Writes to these files need not be committed any more before they are answered. */
+  unshared(inos: readonly number[]): void {
+    for (const ino of inos) {
+      const file = this.core.inodes.get(ino)?.file;
+      if (file !== undefined) file.isShared = false;
+    }
   }
 
   /** `flockOwner`: flock's lock of that owner ends with it. */
@@ -152,9 +160,11 @@ export class OpenFiles {
       if (file.writer.isDirty && file.handles === 1) await file.writer.flush();
     } finally {
       this.#handles.remove(handle);
+      const writers = open.flags.write ? 1 : 0;
       file.handles -= 1;
+      file.writers -= writers;
       if (file.handles === 0) this.parts.locks.closed(file.ino);
-      this.core.parts.meta.tell("close", { ino: file.ino, count: 1 });
+      this.core.parts.meta.tell("close", { ino: file.ino, count: 1, writers });
       this.core.inodes.retire(file.inode);
     }
   }
@@ -165,15 +175,16 @@ export class OpenFiles {
     return core.ask("open", request, core.credOf(who), (reply, ticket) => {
       const attr = mustAttr(reply.attr);
       const inode = core.inodes.add(attr);
-      const opened = this.#admit(inode, attr, flags, ticket);
+      const opened = this.#admit(inode, attr, { ...flags, shared: reply.shared === true }, ticket);
       core.inodes.absorb(attr, reply.cached, ticket);
       this.#takeSlots(inode, reply, ticket);
       return opened;
     });
   }
 
-  #admit(inode: Inode, attr: Attr, flags: OpenFlags, ticket: Ticket): Opened {
+  #admit(inode: Inode, attr: Attr, flags: OpenFlags & { shared: boolean }, ticket: Ticket): Opened {
     const file = (inode.file ??= new FileState(this.parts, inode));
+    file.isShared = flags.shared;
     if (flags.truncate) {
       cutTo(file, 0, attr.truncSeq);
       this.core.inodes.keepPages(inode, attr, ticket);
@@ -183,6 +194,7 @@ export class OpenFiles {
     if (!keepCache && inode.pagesVersion !== 0) file.changed();
     inode.pagesVersion = attr.version;
     file.handles += 1;
+    file.writers += flags.write ? 1 : 0;
     const pattern = new ReadPattern(this.core.parts.meta.volume.chunkSize);
     const heard = inode.errors.sample();
     const { handle } = this.#handles.add((id) => ({
@@ -194,7 +206,8 @@ export class OpenFiles {
       hasLocked: false,
       isDead: false,
     }));
-    return { handle, keepCache, direct: false };
+    // Through its pages the kernel cuts what is written where they end, and others could append in between.
+    return { handle, keepCache, direct: flags.shared || (flags.append && flags.write) };
   }
 
   #takeSlots(inode: Inode, reply: OpenReply, ticket: Ticket): void {

@@ -26,6 +26,13 @@ export interface Told {
   readonly ino?: number;
 }
 
+export interface CallOptions<C extends OpName> {
+  /** Its effect is told before its answer; a daemon that is restarted does it before it serves others. */
+  readonly told?: Told;
+  /** Takes the answer in the turn in which it arrives, before anything that the daemon has sent after it. */
+  readonly take?: (answer: OpResult<C>) => void;
+}
+
 export interface VolumeInfo {
   readonly volume: string;
   readonly chunkSize: number;
@@ -37,6 +44,8 @@ export interface VolumeInfo {
 export interface MetaEvents {
   /** Drop these caches (the kernel's too); resolves when that is done, with those of the inodes that are open here. */
   recall(recall: Recall): Promise<OpenFile[]>;
+  /** These files are not shared any more (see OpenReply.shared). */
+  unshared(inos: readonly number[]): void;
   /** Inodes open here with their handle counts, to declare again after a reconnect. */
   openFiles(): OpenFile[];
   /** Locks held here, to declare again after a reconnect. */
@@ -70,11 +79,8 @@ export interface MetaClient {
   now(): Time;
   /** A request would be sent at once: the daemon is there, and not too much is unanswered. */
   readonly isReady: boolean;
-  /**
-   * Waits out a daemon that is away up to ioDeadline; rejects with FsError. `told`: its effect is told before its
-   * answer; a daemon that is restarted does it before it serves others.
-   */
-  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>>;
+  /** Waits out a daemon that is away up to ioDeadline; rejects with FsError. */
+  call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, opts?: CallOptions<C>): Promise<OpResult<C>>;
   /** No answer; lost when the stream breaks (what matters is declared again by openFiles and heldLocks). */
   tell<C extends "close" | "forget" | "locks">(op: C, args: OpArgs<C>): void;
   /** Resolves when everything that this client was told has happened is on disk. Waits as long as `call` does. */

@@ -21,7 +21,9 @@ export class Recalls {
   async recall(recall: Recall): Promise<OpenFile[]> {
     const told = this.core.tellAttributes();
     const uncached = this.#confirmed([
-      ...recall.inodes.map(({ ino, data }) => this.#recallInode(ino, data)),
+      ...recall.inodes.map(({ ino, data, shared }) =>
+        shared === true ? this.#share(ino) : this.#recallInode(ino, data),
+      ),
       ...recall.entries.map(({ dir, name }) => this.#recallEntry(dir, name)),
     ]);
     // What was told to be done, others must see done, however long that takes.
@@ -93,6 +95,22 @@ export class Recalls {
     // that the other session answers no earlier than this one is answered.
     inode.file?.writer.start();
     await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
+  }
+
+  /**
+   * Somebody else opens the file: what was written here is committed first, and what is in the kernel's pages. When the
+   * file is being opened or cut here, that may in turn wait for the other session; others see what was written when it is
+   * committed then.
+   */
+  async #share(ino: number): Promise<void> {
+    const { core } = this;
+    const file = core.inodes.get(ino)?.file;
+    if (file === undefined) return;
+    file.isShared = true;
+    file.writer.start();
+    if (file.gate.isBusy) return;
+    await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
+    await file.writer.flush();
   }
 
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {

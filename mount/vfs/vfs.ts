@@ -105,6 +105,10 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#locks.declared();
   }
 
+  unshared(inos: readonly number[]): void {
+    this.#files.unshared(inos);
+  }
+
   locksWanted(ino: number): void {
     this.#locks.wanted(ino).catch((error: unknown) => {
       this.#core.parts.log.error({ err: error, ino }, "locks could not be given up");

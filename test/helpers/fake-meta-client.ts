@@ -1,5 +1,5 @@
 import { FsError } from "../../proto/errno.js";
-import type { Attr, Changed, Cred, OpenFile, Recall } from "../../proto/gen/bigfs/v1/meta.js";
+import type { Attr, Changed, Cred, Recall } from "../../proto/gen/bigfs/v1/meta.js";
 import type { NodeMap, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
 import type { InodeRow, Time } from "../../proto/gen/bigfs/v1/rows.js";
 import { nameBytes } from "../../proto/name.js";
@@ -11,12 +11,22 @@ import type { Context } from "../../daemon/meta/rules/context.js";
 import { reapOrphan } from "../../daemon/meta/rules/drop.js";
 import { isDir } from "../../daemon/meta/rules/modes.js";
 import { Locks } from "../../daemon/meta/locks.js";
+import { Opens } from "../../daemon/meta/opens.js";
 import { OPERATIONS, type RuleName } from "../../daemon/meta/rules/operations.js";
 import { takeChunkRange } from "../../daemon/meta/rules/ranges.js";
 import { unsyncedOf } from "../../daemon/meta/rules/unsynced.js";
 import { createVolume } from "../../daemon/meta/rules/volume.js";
 import type { Tx } from "../../daemon/meta/tx.js";
-import type { MetaClient, MetaEvents, OpArgs, OpName, OpResult, Told, VolumeInfo } from "../../mount/vfs/ports.js";
+import type {
+  CallOptions,
+  MetaClient,
+  MetaEvents,
+  OpArgs,
+  OpName,
+  OpResult,
+  Told,
+  VolumeInfo,
+} from "../../mount/vfs/ports.js";
 import type { Chance } from "./chance.js";
 import { FakeChunkClient, type FakeNodes } from "./fake-chunk-client.js";
 import { type FakeClock, settle } from "./fake-clock.js";
@@ -48,6 +58,18 @@ export class FakeCluster {
     wanted: (session, ino) => this.sessions[session - 1]?.events?.locksWanted(ino),
     freed: (session, ino) => this.sessions[session - 1]?.events?.locksFreed(ino),
   });
+  readonly opens: Opens = new Opens({
+    shared: (ino, by) => {
+      const others = this.opens.sessionsOf(ino).filter((session) => session !== by);
+      const told = others.map(async (session) => this.sessions[session - 1]?.events?.recall(shareOf(ino)));
+      this.sharing.set(ino, Promise.all(told));
+    },
+    unshared: (ino) => {
+      for (const session of this.opens.sessionsOf(ino)) this.sessions[session - 1]?.events?.unshared([ino]);
+    },
+  });
+  /** Resolve when all know that the file is shared. */
+  readonly sharing = new Map<number, Promise<unknown>>();
   /** Nodes that are not UP. */
   readonly down = new Set<number>();
   #nextIno = 2 ** 41;
@@ -97,10 +119,6 @@ export class FakeCluster {
     return this.#nextIno - count;
   }
 
-  isOpen(ino: number): boolean {
-    return this.sessions.some((session) => session.opens.has(ino));
-  }
-
   /** What nothing names any more is removed from the nodes at once. */
   clean(): void {
     for (const [, { chunk }] of this.rows.of("G")) {
@@ -128,7 +146,6 @@ export class FakeCluster {
 /** One session of a FakeCluster. Requests and answers are late by chance, so that they overtake each other. */
 export class FakeMetaClient implements MetaClient {
   readonly leases = new Set<LeaseKey>();
-  readonly opens = new Map<number, number>();
   readonly calls = new Map<string, number>();
   readonly forgotten: number[] = [];
   /** What is left of the lease. */
@@ -173,19 +190,29 @@ export class FakeMetaClient implements MetaClient {
     return this.cluster.parts.clock.now();
   }
 
-  async call<C extends OpName>(op: C, args: OpArgs<C>, who: Cred, told?: Told): Promise<OpResult<C>> {
+  async call<C extends OpName>(
+    op: C,
+    args: OpArgs<C>,
+    who: Cred,
+    { told, take }: CallOptions<C> = {},
+  ): Promise<OpResult<C>> {
     this.calls.set(op, (this.calls.get(op) ?? 0) + 1);
     await this.before(op, args);
     await this.#late();
     const locked = await this.#lock(op, args);
     if (locked !== undefined) {
       await this.#late();
+      take?.(locked as OpResult<C>);
       return locked as OpResult<C>;
     }
     const { result, changed } = this.#execute(op, args, who, told);
     await Promise.all(this.cluster.sessions.map((other) => other.#recall(this, changed)));
     await this.after(op, args);
+    const opened = openedBy(op, args, result);
+    if (opened !== undefined) await this.cluster.sharing.get(opened);
     await this.#late();
+    if (opened !== undefined) Object.assign(result as object, { shared: this.cluster.opens.isShared(opened) });
+    take?.(result as OpResult<C>);
     return result as OpResult<C>;
   }
 
@@ -197,14 +224,11 @@ export class FakeMetaClient implements MetaClient {
       for (const ino of inos) this.leases.delete(key.inode(ino));
       return;
     }
-    const { ino, count } = args as OpArgs<"close">;
-    const left = (this.opens.get(ino) ?? 0) - count;
-    if (left > 0) this.opens.set(ino, left);
-    else {
-      this.opens.delete(ino);
-      this.cluster.locks.close(this.session, ino);
-    }
-    if (!this.cluster.isOpen(ino)) this.cluster.rows.run((tx) => reapOrphan(tx, ino));
+    const { ino, count, writers } = args as OpArgs<"close">;
+    const { opens, locks } = this.cluster;
+    const isLast = opens.close(this.session, ino, { count, writers });
+    if (!opens.isOpenBy(this.session, ino)) locks.close(this.session, ino);
+    if (isLast) this.cluster.rows.run((tx) => reapOrphan(tx, ino));
   }
 
   async durable(): Promise<void> {}
@@ -269,8 +293,9 @@ export class FakeMetaClient implements MetaClient {
   /** Counts opens and gives leases. */
   #note(op: OpName, result: object, args: unknown): void {
     const reply = result as { attr?: Attr; cached?: boolean; entryCached?: boolean; slots?: { cached?: boolean } };
-    const opened = op === "open" || (op === "make" && (args as OpArgs<"make">).open);
-    if (opened && reply.attr !== undefined) this.opens.set(reply.attr.ino, (this.opens.get(reply.attr.ino) ?? 0) + 1);
+    const opened = openedBy(op, args, result);
+    const writers = ((args as OpArgs<"open">).access & 2) === 0 ? 0 : 1;
+    if (opened !== undefined) this.cluster.opens.open(this.session, opened, { count: 1, writers });
     if (reply.attr !== undefined && "cached" in reply) reply.cached = this.#grant(key.inode(reply.attr.ino));
     if (op === "getattr" && reply.cached !== true && isDir(reply.attr ?? { mode: 0 })) {
       Object.assign(reply, { shownMs: this.sharedFolderMs });
@@ -346,7 +371,7 @@ export class FakeMetaClient implements MetaClient {
       session,
       readOnly: false,
       freshIno: () => told?.ino ?? cluster.freshInos(1),
-      isOpen: (ino) => cluster.isOpen(ino),
+      isOpen: (ino) => cluster.opens.isOpen(ino),
       isLive: (node) => !cluster.down.has(node),
       volume: cluster.volume,
     };
@@ -417,4 +442,12 @@ class Watch implements Tx {
   }
 }
 
-export type { OpenFile };
+/** The file that an answer opens. */
+function openedBy(op: OpName, args: unknown, result: unknown): number | undefined {
+  const opens = op === "open" || (op === "make" && (args as OpArgs<"make">).open);
+  return opens ? (result as { attr?: Attr }).attr?.ino : undefined;
+}
+
+function shareOf(ino: number): Recall {
+  return { number: 0, inodes: [{ ino, data: false, shared: true }], entries: [] };
+}

@@ -72,11 +72,15 @@ const CHECKS: Readonly<Record<string, string>> = {
     os.close(fd); assert rival("lockf", other("f")) and rival("flock", "f")`,
   "data written on one mount": `
     put("f", b"one"); assert get(other("f")) == b"one"
-    put(other("f"), b"other"); assert get("f") == b"other"`,
-  O_APPEND: `
+    put(other("f"), b"other"); assert get("f") == b"other"
+    a, b = os.open("f", os.O_RDWR), os.open(other("f"), os.O_RDONLY)
     for n in range(20):
-        with open("f" if n % 2 else other("f"), "ab") as f: f.write(b"%02d" % n)
-    assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
+        os.pwrite(a, b"%05d" % n, 0); assert os.pread(b, 5, 0) == b"%05d" % n`,
+  O_APPEND: `
+    put("f", b""); children = [appending(path, mark) for path, mark in [("f", b"a"), (other("f"), b"b")]]
+    for child in children: assert os.waitpid(child, 0)[1] == 0
+    seen = get("f"); records = [seen[at:at + 5000] for at in range(0, len(seen), 5000)]
+    assert sorted(records) == [b"a" * 5000] * 50 + [b"b" * 5000] * 50, seen[:100]`,
   O_TMPFILE: `
     fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"whole"); assert os.listdir(".") == []
     checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"f", 0x400)); os.close(fd); assert get(other("f")) == b"whole"`,
@@ -92,6 +96,13 @@ const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
     put("f", b""); fd = os.open("f", os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX); fcntl.lockf(fd, fcntl.LOCK_EX)
     assert not rival("flock", "f") and rival("flock", other("f"))
     assert not rival("lockf", "f") and rival("lockf", other("f")); os.close(fd)`,
+    "data written on one mount": `
+    put("f", b"one"); assert get(other("f")) == b"one"
+    put(other("f"), b"other"); assert get("f") == b"other"`,
+    O_APPEND: `
+    for n in range(20):
+        with open("f" if n % 2 else other("f"), "ab") as f: f.write(b"%02d" % n)
+    assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
     O_TMPFILE: `
     fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
     "POSIX access control lists": `
@@ -163,6 +174,7 @@ const OF_DRIVERS: Readonly<Record<string, { readonly as: string } | Readonly<Rec
   SEEK_HOLE: { as: "sparse files" },
   copy_file_range: { as: "copy_file_range" },
   O_TMPFILE: { as: "O_TMPFILE" },
+  O_APPEND: { as: "O_APPEND" },
   "inode numbers": {
     own: `
     put("f", b""); assert os.stat("f").st_ino >= 1 << 32`,
@@ -239,6 +251,14 @@ def rival(call, path):
     """Whether another process gets a lock at once."""
     take = "import fcntl, os, sys; fcntl.%s(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)" % call
     return subprocess.run([sys.executable, "-c", take, path], stderr=subprocess.DEVNULL).returncode == 0
+def appending(path, mark):
+    """A process that appends 50 records of 5000 bytes."""
+    child = os.fork()
+    if child == 0:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        for _ in range(50): assert os.write(fd, mark * 5000) == 5000
+        os._exit(0)
+    return child
 def mode(path): return stat.S_IMODE(os.stat(path).st_mode)
 here, second, http = sys.argv[1:4]
 def other(name): return os.path.join(second, os.path.basename(here), name)

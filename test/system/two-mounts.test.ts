@@ -7,6 +7,8 @@ import { must } from "../helpers/run.js";
 
 /** How many files each mount makes. */
 const FILES = { own: 5000, "fuse-native": 1000 } as const;
+/** Records of each process. */
+const APPENDS = "200";
 const FOLDERS = { own: "40", "fuse-native": "10" } as const;
 
 for (const driver of DRIVERS) {
@@ -85,3 +87,64 @@ for (const driver of DRIVERS) {
     t.equal((await must("python3", ["-c", script, cluster.mnt, other, FOLDERS[driver]])).trim(), "[]");
   });
 }
+
+test("records that processes append on two mounts are all there and whole", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const other = await cluster.mountAgain("second");
+  const script = `
+    import os, random, struct, sys, zlib
+    path, writer, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    chance = random.Random(writer)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    for i in range(count):
+        body = bytes([chance.randrange(1, 256)]) * chance.choice([1, 100, 3000, 4095, 5000, 70000, 300000])
+        head = struct.pack(">III", writer, i, len(body))
+        record = head + body + struct.pack(">I", zlib.crc32(head + body))
+        assert os.write(fd, record) == len(record)
+    os.close(fd)`.replaceAll("\n    ", "\n");
+  const check = `
+    import struct, sys, zlib
+    data = open(sys.argv[1], "rb").read()
+    at, seen = 0, {}
+    while at < len(data):
+        writer, i, length = struct.unpack_from(">III", data, at)
+        end = at + 12 + length
+        assert zlib.crc32(data[at:end]) == struct.unpack_from(">I", data, end)[0], (at, writer, i)
+        assert seen.get(writer, -1) == i - 1, (at, writer, i, seen)
+        seen[writer], at = i, end + 4
+    print(sorted(seen.items()))`.replaceAll("\n    ", "\n");
+  await writeFile(join(cluster.mnt, "log"), "");
+  const mounts = [cluster.mnt, other, cluster.mnt, other];
+  await Promise.all(mounts.map((mnt, i) => must("python3", ["-c", script, join(mnt, "log"), `${i}`, APPENDS])));
+  for (const mnt of [cluster.mnt, other]) {
+    const last = Number(APPENDS) - 1;
+    t.equal(
+      (await must("python3", ["-c", check, join(mnt, "log")])).trim(),
+      `[${[0, 1, 2, 3].map((i) => `(${i}, ${last})`).join(", ")}]`,
+    );
+  }
+});
+
+test("what is written to an open file the other mount sees before it is closed", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const other = await cluster.mountAgain("second");
+  const script = `
+    import os, sys
+    a, b = (os.path.join(mnt, "f") for mnt in sys.argv[1:])
+    writer = os.open(a, os.O_RDWR | os.O_CREAT)
+    os.write(writer, b"before")
+    seen = [open(b).read()]
+    reader = os.open(b, os.O_RDONLY)
+    for i in range(300):
+        os.pwrite(writer, b"%06d" % i, 0)
+        if os.pread(reader, 6, 0) != b"%06d" % i: seen.append(i)
+    back = os.open(b, os.O_RDWR)
+    for i in range(300):
+        os.pwrite(back, b"%06d" % (1000 + i), 0)
+        if os.pread(reader, 6, 0) != b"%06d" % (1000 + i): seen.append(("reader", i))
+        if os.pread(writer, 6, 0) != b"%06d" % (1000 + i): seen.append(("writer", i))
+        os.pwrite(writer, b"x" * (i + 1), 100)
+        if os.fstat(back).st_size != 101 + i or os.pread(back, 1, 100 + i) != b"x": seen.append(("size", i))
+    print(seen)`.replaceAll("\n    ", "\n");
+  t.equal((await must("python3", ["-c", script, cluster.mnt, other])).trim(), "['before']");
+});

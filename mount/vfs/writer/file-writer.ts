@@ -7,6 +7,7 @@ import type { Ticket } from "../answers.js";
 import { type Core, SELF } from "../core.js";
 import { type ToldAttributes, requestFor } from "../told-attributes.js";
 import { Backoff, Mutex, Semaphore, asError } from "../waiting.js";
+import { append } from "./append.js";
 import type { Budget } from "./budget.js";
 import { Job } from "./job.js";
 import { mergeInline } from "./merge-inline.js";
@@ -35,6 +36,8 @@ export interface FileWriterHost {
   storedSize(): number;
   /** Slices became part of the file, and `told` was set with them. Called before their bytes leave the writer. */
   committed(reply: CommitReply, slices: readonly SliceAt[], seq: number, ticket: Ticket): void;
+  /** Bytes became part of the file, behind all that it had. */
+  appended(reply: CommitReply, ticket: Ticket): void;
   /** Everything that was not committed is lost. */
   failed(errno: Errno): void;
   /** Went from clean to dirty, or back. */
@@ -117,6 +120,14 @@ export class FileWriter {
     const last = Math.floor((pos + data.length - 1) / this.#slotSize);
     for (let slot = first; slot <= last; slot++) if (this.#runs.coversSlot(slot)) this.#startSlot(slot);
     if (this.#runs.count > RUNS_MAX) this.start();
+  }
+
+  /**
+   * Stores bytes that go wherever the file ends when they are committed, together. Everything else is committed, and
+   * nothing is written meanwhile. Resolves with where they are.
+   */
+  append(data: Buffer): Promise<number> {
+    return this.exclusive(() => append(this.parts, this.host, data));
   }
 
   /** Copies what is here of the file's bytes from `pos` on into the target; returns what is not. */

@@ -20,14 +20,14 @@ export interface Merged {
  * For slots that are too full of inline bytes: the new inline slices as slices of chunks, one for each slot, which take
  * the inline bytes that are there along, so that the metadata gets rid of them.
  *
- * They may be committed to that version of the file only: later they would put old bytes over newer ones. When somebody
- * else changes the file (`ticket`), or this mount may not cache it, only the new bytes are moved.
+ * They may be committed to that version of the file only: later they would put old bytes over newer ones. With a
+ * ticket, only the new bytes are moved when somebody else changes the file or this mount may not cache it.
  */
 export async function mergeInline(
   core: Core,
   file: InlineFile,
   fresh: readonly SliceAt[],
-  ticket: Ticket,
+  ticket?: Ticket,
 ): Promise<Merged> {
   const slices: SliceAt[] = [];
   let ifVersion: number | undefined;
@@ -55,11 +55,11 @@ async function storedInline(
   core: Core,
   file: InlineFile,
   slot: number,
-  ticket: Ticket,
+  ticket: Ticket | undefined,
 ): Promise<{ version: number; slices: Slice[] }> {
   const reply = await core.parts.meta.call("slots", { ino: file.ino, first: slot, count: 1 }, SELF);
   const { version, size } = mustAttr(reply.attr);
-  if (!reply.cached || !ticket.isFreshInode(file.ino)) return { version, slices: [] };
+  if (ticket !== undefined && !(reply.cached && ticket.isFreshInode(file.ino))) return { version, slices: [] };
   const slices = reply.slots.find((info) => info.slot === slot)?.slices ?? [];
   const end = size - slot * file.slotSize;
   const kept = slices.flatMap((slice) => {

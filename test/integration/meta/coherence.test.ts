@@ -202,11 +202,11 @@ test("what is open in a session that was given up is open in the one that follow
   const [one, two] = [await harness.client(), await harness.client()];
   const ino = await one.create(1, "f", { open: true });
   await one.call("goodbye", {});
-  const next = await harness.client({ session: one.session, open: [{ ino, count: 2 }] });
+  const next = await harness.client({ session: one.session, open: [{ ino, count: 2, writers: 0 }] });
   t.not(next.session, one.session);
   t.equal((await two.unlink(1, "f")).errno, "");
   t.equal((await next.ask("getattr", { ino })).errno, "");
-  next.send({ $case: "close", value: { ino, count: 2 } }, { id: 0 });
+  next.send({ $case: "close", value: { ino, count: 2, writers: 0 } }, { id: 0 });
   for (;;) if ((await two.ask("getattr", { ino })).errno === "ESTALE") break;
 });
 
@@ -216,11 +216,11 @@ test("the last close of a file without a name removes it", async (t) => {
   const ino = await one.create(1, "f", { open: true });
   await two.call("open", { ino, access: 4, truncate: false });
   await one.unlink(1, "f");
-  one.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  one.send({ $case: "close", value: { ino, count: 1, writers: 0 } }, { id: 0 });
   t.equal((await one.ask("getattr", { ino })).errno, "");
   t.equal((await one.ask("open", { ino, access: 4, truncate: false })).errno, "", "by inode it opens still");
-  one.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
-  two.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  one.send({ $case: "close", value: { ino, count: 1, writers: 0 } }, { id: 0 });
+  two.send({ $case: "close", value: { ino, count: 1, writers: 0 } }, { id: 0 });
   for (;;) if ((await two.ask("getattr", { ino })).errno === "ESTALE") break;
   t.pass("gone");
 });

@@ -149,7 +149,7 @@ test("of a big file that is removed nothing stays behind", async (t) => {
   await client.call("fsync", { ino });
   t.ok((await harness.keysOf("S")).length >= 500);
   await client.unlink(1, "big");
-  client.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  client.send({ $case: "close", value: { ino, count: 1, writers: 0 } }, { id: 0 });
   while ((await harness.keysOf("SWO")).length > 0) await client.call("renew", { replayDone: false });
   t.same(await harness.keysOf("SWO"), []);
   t.equal((await client.call("statfs", {})).inodes, 1);

@@ -84,6 +84,7 @@ async function run(t: Test, seed: number): Promise<void> {
       heldLocks: () => [],
       locksWanted: () => {},
       locksFreed: () => {},
+      unshared: () => {},
       uncached: () => Promise.resolve(),
       fenced: () => t.fail("fenced"),
       lost: () => t.fail("lost"),

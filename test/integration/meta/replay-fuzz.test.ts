@@ -46,6 +46,7 @@ class Worker {
       heldLocks: () => [],
       locksWanted: () => {},
       locksFreed: () => {},
+      unshared: () => {},
       uncached: () => Promise.resolve(),
       lost: () => {
         throw new Error("lost");

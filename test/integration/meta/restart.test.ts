@@ -209,9 +209,9 @@ test("files that are open somewhere outlive a restart without their name", async
   oneBack.send({ $case: "unlink", value: { dir: 1, name: Buffer.from("f") } }, again(unlinked));
   oneBack.send({ $case: "renew", value: { replayDone: true } });
   t.equal((await oneBack.answer(unlinked.id)).errno, "");
-  const twoBack = await back(harness, two, { open: [{ ino, count: 1 }], replayDone: true });
+  const twoBack = await back(harness, two, { open: [{ ino, count: 1, writers: 0 }], replayDone: true });
   t.equal((await twoBack.ask("getattr", { ino })).errno, "");
-  twoBack.send({ $case: "close", value: { ino, count: 1 } }, { id: 0 });
+  twoBack.send({ $case: "close", value: { ino, count: 1, writers: 0 } }, { id: 0 });
   await twoBack.until(() => true);
   await t.resolves(untilGone(twoBack, ino));
 });

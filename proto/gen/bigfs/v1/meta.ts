@@ -137,6 +137,7 @@ export interface ServerFrame {
     | { $case: "getlock"; value: GetLockReply }
     | { $case: "locksWanted"; value: LocksWanted }
     | { $case: "locksFreed"; value: LocksFreed }
+    | { $case: "unshared"; value: Unshared }
     | undefined;
 }
 
@@ -186,6 +187,8 @@ export interface Attach {
 export interface OpenFile {
   ino: number;
   count: number;
+  /** Handles among them that can write. */
+  writers: number;
 }
 
 export interface Attached {
@@ -259,6 +262,8 @@ export interface EntryReply {
     | undefined;
   /** As DirEntry.exclusive, of `attr`. */
   exclusive: boolean;
+  /** Make with `open`: as OpenReply.shared. */
+  shared?: boolean | undefined;
 }
 
 export interface Lookup {
@@ -348,13 +353,21 @@ export interface Open {
 export interface OpenReply {
   attr: Attr | undefined;
   cached: boolean;
-  slots: SlotsReply | undefined;
+  slots:
+    | SlotsReply
+    | undefined;
+  /**
+   * Several sessions have the file open, one of them at least to write: until Unshared, a write is answered when it is
+   * committed, and appended bytes go where the commit puts them.
+   */
+  shared?: boolean | undefined;
 }
 
-/** One handle was closed. Usually with id 0. */
+/** So many handles were closed, `writers` of which could write. Usually with id 0. */
 export interface Close {
   ino: number;
   count: number;
+  writers: number;
 }
 
 export interface ReadLink {
@@ -486,7 +499,7 @@ export interface Commit {
     | undefined;
   /** As known when the bytes were written; bytes written before a truncation are cut at the size that it left. */
   truncSeq: number;
-  /** O_APPEND with sharing: slices' positions are relative to the end of file, which is chosen here (slot 0 based). */
+  /** Positions are relative to the end of the file as it is then (from slot 0 on): O_APPEND of a shared file. */
   append: boolean;
   /** Fsync follows: the answer tells whether that would wait for nothing more. */
   sync: boolean;
@@ -571,6 +584,11 @@ export interface RecallInode {
   ino: number;
   /** The data or size changed, not only attributes. */
   data: boolean;
+  /**
+   * Another session opens the file: it is shared from now on (OpenReply.shared). Confirmed when what was written before
+   * is committed, if that does not take too long.
+   */
+  shared?: boolean | undefined;
 }
 
 export interface RecallEntry {
@@ -652,6 +670,11 @@ export interface LocksWanted {
 /** Pushed: a lock on this file has ended which this session waited for. */
 export interface LocksFreed {
   ino: number;
+}
+
+/** Pushed: these files are not shared any more (OpenReply.shared). */
+export interface Unshared {
+  inos: number[];
 }
 
 export interface Goodbye {
@@ -1766,6 +1789,9 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "locksFreed":
         LocksFreed.encode(message.op.value, writer.uint32(362).fork()).join();
         break;
+      case "unshared":
+        Unshared.encode(message.op.value, writer.uint32(370).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2103,6 +2129,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.op = { $case: "locksFreed", value: LocksFreed.decode(reader, reader.uint32()) };
             continue;
           }
+          case 46: {
+            if (tag !== 370) {
+              break;
+            }
+
+            message.op = { $case: "unshared", value: Unshared.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2333,6 +2367,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "locksFreed": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "locksFreed", value: LocksFreed.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "unshared": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "unshared", value: Unshared.fromPartial(object.op.value) };
         }
         break;
       }
@@ -2686,7 +2726,7 @@ export const Attach: MessageFns<Attach> = {
 };
 
 function createBaseOpenFile(): OpenFile {
-  return { ino: 0, count: 0 };
+  return { ino: 0, count: 0, writers: 0 };
 }
 
 export const OpenFile: MessageFns<OpenFile> = {
@@ -2696,6 +2736,9 @@ export const OpenFile: MessageFns<OpenFile> = {
     }
     if (message.count !== 0) {
       writer.uint32(16).uint32(message.count);
+    }
+    if (message.writers !== 0) {
+      writer.uint32(24).uint32(message.writers);
     }
     return writer;
   },
@@ -2729,6 +2772,14 @@ export const OpenFile: MessageFns<OpenFile> = {
             message.count = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.writers = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2748,6 +2799,7 @@ export const OpenFile: MessageFns<OpenFile> = {
     const message = createBaseOpenFile();
     message.ino = object.ino ?? 0;
     message.count = object.count ?? 0;
+    message.writers = object.writers ?? 0;
     return message;
   },
 };
@@ -3341,7 +3393,14 @@ export const AttrReply: MessageFns<AttrReply> = {
 };
 
 function createBaseEntryReply(): EntryReply {
-  return { attr: undefined, cached: false, entryCached: false, changed: undefined, exclusive: false };
+  return {
+    attr: undefined,
+    cached: false,
+    entryCached: false,
+    changed: undefined,
+    exclusive: false,
+    shared: undefined,
+  };
 }
 
 export const EntryReply: MessageFns<EntryReply> = {
@@ -3360,6 +3419,9 @@ export const EntryReply: MessageFns<EntryReply> = {
     }
     if (message.exclusive !== false) {
       writer.uint32(40).bool(message.exclusive);
+    }
+    if (message.shared !== undefined) {
+      writer.uint32(48).bool(message.shared);
     }
     return writer;
   },
@@ -3417,6 +3479,14 @@ export const EntryReply: MessageFns<EntryReply> = {
             message.exclusive = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.shared = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3441,6 +3511,7 @@ export const EntryReply: MessageFns<EntryReply> = {
       ? Changed.fromPartial(object.changed)
       : undefined;
     message.exclusive = object.exclusive ?? false;
+    message.shared = object.shared ?? undefined;
     return message;
   },
 };
@@ -4397,7 +4468,7 @@ export const Open: MessageFns<Open> = {
 };
 
 function createBaseOpenReply(): OpenReply {
-  return { attr: undefined, cached: false, slots: undefined };
+  return { attr: undefined, cached: false, slots: undefined, shared: undefined };
 }
 
 export const OpenReply: MessageFns<OpenReply> = {
@@ -4410,6 +4481,9 @@ export const OpenReply: MessageFns<OpenReply> = {
     }
     if (message.slots !== undefined) {
       SlotsReply.encode(message.slots, writer.uint32(26).fork()).join();
+    }
+    if (message.shared !== undefined) {
+      writer.uint32(32).bool(message.shared);
     }
     return writer;
   },
@@ -4451,6 +4525,14 @@ export const OpenReply: MessageFns<OpenReply> = {
             message.slots = SlotsReply.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.shared = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4473,12 +4555,13 @@ export const OpenReply: MessageFns<OpenReply> = {
     message.slots = (object.slots !== undefined && object.slots !== null)
       ? SlotsReply.fromPartial(object.slots)
       : undefined;
+    message.shared = object.shared ?? undefined;
     return message;
   },
 };
 
 function createBaseClose(): Close {
-  return { ino: 0, count: 0 };
+  return { ino: 0, count: 0, writers: 0 };
 }
 
 export const Close: MessageFns<Close> = {
@@ -4488,6 +4571,9 @@ export const Close: MessageFns<Close> = {
     }
     if (message.count !== 0) {
       writer.uint32(16).uint32(message.count);
+    }
+    if (message.writers !== 0) {
+      writer.uint32(24).uint32(message.writers);
     }
     return writer;
   },
@@ -4521,6 +4607,14 @@ export const Close: MessageFns<Close> = {
             message.count = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.writers = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4540,6 +4634,7 @@ export const Close: MessageFns<Close> = {
     const message = createBaseClose();
     message.ino = object.ino ?? 0;
     message.count = object.count ?? 0;
+    message.writers = object.writers ?? 0;
     return message;
   },
 };
@@ -6648,7 +6743,7 @@ export const Recall: MessageFns<Recall> = {
 };
 
 function createBaseRecallInode(): RecallInode {
-  return { ino: 0, data: false };
+  return { ino: 0, data: false, shared: undefined };
 }
 
 export const RecallInode: MessageFns<RecallInode> = {
@@ -6658,6 +6753,9 @@ export const RecallInode: MessageFns<RecallInode> = {
     }
     if (message.data !== false) {
       writer.uint32(16).bool(message.data);
+    }
+    if (message.shared !== undefined) {
+      writer.uint32(24).bool(message.shared);
     }
     return writer;
   },
@@ -6691,6 +6789,14 @@ export const RecallInode: MessageFns<RecallInode> = {
             message.data = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.shared = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6710,6 +6816,7 @@ export const RecallInode: MessageFns<RecallInode> = {
     const message = createBaseRecallInode();
     message.ino = object.ino ?? 0;
     message.data = object.data ?? false;
+    message.shared = object.shared ?? undefined;
     return message;
   },
 };
@@ -7540,6 +7647,75 @@ export const LocksFreed: MessageFns<LocksFreed> = {
   fromPartial<I extends Exact<DeepPartial<LocksFreed>, I>>(object: I): LocksFreed {
     const message = createBaseLocksFreed();
     message.ino = object.ino ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnshared(): Unshared {
+  return { inos: [] };
+}
+
+export const Unshared: MessageFns<Unshared> = {
+  encode(message: Unshared, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inos.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.inos) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unshared {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnshared();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.inos.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.inos.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Unshared>, I>>(base?: I): Unshared {
+    return Unshared.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Unshared>, I>>(object: I): Unshared {
+    const message = createBaseUnshared();
+    message.inos = object.inos?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,5 +1,6 @@
 import { test } from "tap";
 import { DEADLINES } from "../../../../daemon/common/deadlines.js";
+import type { OpenFile } from "../../../../proto/gen/bigfs/v1/meta.js";
 import { FakeClock } from "../../../helpers/fake-clock.js";
 import { ROOT, connected, dies, mkdir, nameOfMake, passing, reconnecting, turns } from "./scripted-meta.js";
 
@@ -46,7 +47,7 @@ test("the session is fenced when that is known, before any answer of the new one
 test("of what was sent to the session that was, only what was told is lost without a word from who asked", async (t) => {
   for (const told of [undefined, { at: { sec: 77, nsec: 5 } }]) {
     const { meta, client, events } = await connected(t);
-    const sent = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, told);
+    const sent = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, told && { told });
     await meta.some("unlink");
     meta.attach = () => ({ session: 12 });
     meta.cut();
@@ -60,7 +61,7 @@ test("what was told while the daemon was away is not repeated in another session
   const clock = new FakeClock();
   const { meta, client, events } = await connected(t, { clock });
   await dies(clock, meta);
-  const told = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, { at: { sec: 77, nsec: 5 } });
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("f") }, ROOT, { told: { at: { sec: 77, nsec: 5 } } });
   const fails = t.rejects(told, { name: "FsError", errno: "EIO" });
   const asked = mkdir(client, "asked");
   meta.attach = () => ({ session: 12 });
@@ -79,7 +80,7 @@ test("what is sent before the session is known says nothing of answers, which ma
   meta.attach = () => undefined;
   meta.cut();
   const [attach] = await meta.some("attach");
-  client.tell("close", { ino: 5, count: 1 });
+  client.tell("close", { ino: 5, count: 1, writers: 0 });
   client.tell("forget", { inos: [6] });
   const early = [attach, ...(await meta.some("close")), ...(await meta.some("forget"))];
   t.same(
@@ -90,7 +91,7 @@ test("what is sent before the session is known says nothing of answers, which ma
 
 test("recalls are confirmed with what is open, on the stream that they came on and no other", async (t) => {
   const { meta, events } = await connected(t);
-  const confirmations: ((open: { ino: number; count: number }[]) => void)[] = [];
+  const confirmations: ((open: OpenFile[]) => void)[] = [];
   events.confirm = () => new Promise((resolve) => confirmations.push(resolve));
   const recall = (number: number) =>
     meta.send({ op: { $case: "recall", value: { number, inodes: [{ ino: 5, data: true }], entries: [] } } });
@@ -98,9 +99,9 @@ test("recalls are confirmed with what is open, on the stream that they came on a
   recall(2);
   while (confirmations.length < 2) await turns(1);
   t.same(events.log, ["recall 1", "recall 2"]);
-  confirmations[0]?.([{ ino: 5, count: 1 }]);
+  confirmations[0]?.([{ ino: 5, count: 1, writers: 0 }]);
   const [first] = await meta.some("recalled");
-  t.match(first?.op, { value: { number: 1, open: [{ ino: 5, count: 1 }] } });
+  t.match(first?.op, { value: { number: 1, open: [{ ino: 5, count: 1, writers: 0 }] } });
   t.equal(first?.id, 0);
   meta.attach = () => ({ session: 11, resumed: true });
   meta.cut();

@@ -17,7 +17,7 @@ test("after a restart what was not durable is repeated in order of execution, th
   await Promise.all(asked.slice(0, 4));
   let drop = () => {};
   events.dropped = () => new Promise((resolve) => (drop = resolve));
-  events.open = [{ ino: 5, count: 2 }];
+  events.open = [{ ino: 5, count: 2, writers: 1 }];
   await dies(clock, meta);
   const late = mkdir(client, "late");
   meta.durable = 0;
@@ -25,7 +25,9 @@ test("after a restart what was not durable is repeated in order of execution, th
   await meta.start(t);
   const again = await reconnecting(clock, meta.some("make", 5));
   await turns();
-  t.match(meta.attaches.at(-1)?.op, { value: { session: 11, open: [{ ino: 5, count: 2 }], replayDone: false } });
+  t.match(meta.attaches.at(-1)?.op, {
+    value: { session: 11, open: [{ ino: 5, count: 2, writers: 1 }], replayDone: false },
+  });
   t.same(again.map(nameOfMake), ["c", "a", "b", "e", "f"]);
   t.same(
     again.map(({ id }) => id),
@@ -259,7 +261,7 @@ test("a change that was told before its answer says when, also when it is sent a
   const { meta, client } = await connected(t);
   meta.attach = () => ({ session: 11, resumed: true });
   const at = { sec: 77, nsec: 5 };
-  const told = client.call("unlink", { dir: 1, name: Buffer.from("told") }, ROOT, { at });
+  const told = client.call("unlink", { dir: 1, name: Buffer.from("told") }, ROOT, { told: { at } });
   const asked = client.call("unlink", { dir: 1, name: Buffer.from("asked") }, ROOT);
   const stamps = (frames: readonly ClientFrame[]) => frames.map(({ again, replay }) => [again, replay?.now]);
   t.same(stamps(await meta.some("unlink", 2)), [
@@ -280,7 +282,7 @@ test("what is told while the daemon is away, or because it is back, is heard the
   const { meta, client, events } = await connected(t);
   meta.attach = () => ({ session: 11, resumed: true });
   const at = { sec: 77, nsec: 5 };
-  const unlink = (name: string) => client.call("unlink", { dir: 1, name: Buffer.from(name) }, ROOT, { at });
+  const unlink = (name: string) => client.call("unlink", { dir: 1, name: Buffer.from(name) }, ROOT, { told: { at } });
   const mine: Promise<unknown>[] = [];
   events.dropped = () => {
     mine.push(unlink("because"));

@@ -151,6 +151,9 @@ export class ScriptedEvents implements MetaEvents {
   locksFreed(ino: number): void {
     this.log.push(`a lock of ${ino} freed`);
   }
+  unshared(inos: readonly number[]): void {
+    this.log.push(`${inos.join()} not shared`);
+  }
   uncached(): Promise<void> {
     this.log.push("uncached");
     return this.dropped();

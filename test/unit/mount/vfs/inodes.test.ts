@@ -16,7 +16,7 @@ void test("an inode goes when the kernel has given back every reference, not bef
   a.vfs.forget(ino, 1);
   await lab.clock.advance(5000);
   t.same(a.meta.forgotten, [], "it is open");
-  t.same(a.vfs.openFiles(), [{ ino, count: 1 }]);
+  t.same(a.vfs.openFiles(), [{ ino, count: 1, writers: 1 }]);
   await lab.close(a, handle);
   await lab.clock.advance(5000);
   t.same(a.meta.forgotten, [ino]);

@@ -34,7 +34,9 @@ void test("a recall is answered after the kernel has given up what it caches, an
   t.equal((await lab.end(a.vfs.getattr(WHO, ino))).attr.mode & 0o777, 0o600, "nothing is answered from the cache");
   kernel.open();
   await lab.end(chmod);
-  t.same(await a.vfs.recall({ number: 9, inodes: [{ ino, data: false }], entries: [] }), [{ ino, count: 2 }]);
+  t.same(await a.vfs.recall({ number: 9, inodes: [{ ino, data: false }], entries: [] }), [
+    { ino, count: 2, writers: 2 },
+  ]);
 });
 
 void test("the kernel is not waited for when it may be waiting for an answer about that folder", async (t) => {
@@ -108,8 +110,8 @@ void test("a fenced mount gives EIO once where written data is lost, and goes on
   t.equal(await lab.errno(() => a.vfs.flush(dirty.handle)), "");
   t.equal(await lab.errno(() => a.vfs.fsync(other.handle)), "EIO");
   t.same(a.vfs.openFiles(), [
-    { ino: clean.ino, count: 1 },
-    { ino: dirty.ino, count: 2 },
+    { ino: clean.ino, count: 1, writers: 1 },
+    { ino: dirty.ino, count: 2, writers: 2 },
   ]);
   t.same(Buffer.from(await lab.end(a.vfs.read(clean.handle, 0, 5000))), pattern(1000, 1));
   await lab.write(a, clean.handle, 1000, pattern(10, 3));
