@@ -1,6 +1,7 @@
 import { FsError, errnoFromWire } from "../../proto/errno.js";
 import type { ClientFrame, Cred, ServerFrame, Stamp } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Told } from "../vfs/ports.js";
+import { asError } from "../vfs/waiting.js";
 
 export type Op = NonNullable<ClientFrame["op"]>;
 export type Answer = NonNullable<ServerFrame["op"]>;
@@ -119,7 +120,7 @@ export class Requests {
           take?.(answer);
           done(answer);
         } catch (error) {
-          reject(error);
+          reject(asError(error));
         }
       };
       this.#waiting.push({
