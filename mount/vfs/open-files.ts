@@ -24,6 +24,8 @@ export interface FileHandle extends Hearer {
   readonly pattern: ReadPattern;
   /** Locks were asked for through it. */
   hasLocked: boolean;
+  /** Who asked for fcntl locks through it, and has not closed it since. */
+  readonly lockOwners: Set<string>;
   /** Its locks were lost: what it would do, it would do without them. */
   isDead: boolean;
 }
@@ -148,6 +150,8 @@ export class OpenFiles {
     const { file } = open;
     try {
       if (flockOwner !== undefined) await this.parts.locks.release(open, flockOwner, true);
+      // Locks of the open file itself (F_OFD_SETLK): no descriptor's close has told of their owner.
+      for (const owner of open.lockOwners) await this.parts.locks.release(open, owner, false);
       // Written through a mapping after the last close, say.
       if (file.writer.isDirty && file.handles === 1) await file.writer.flush();
     } finally {
@@ -192,6 +196,7 @@ export class OpenFiles {
       pattern,
       heard,
       hasLocked: false,
+      lockOwners: new Set(),
       isDead: false,
     }));
     return { handle, keepCache, direct: false };
