@@ -99,6 +99,9 @@ const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
     assert not rival("lockf", "f") and rival("lockf", other("f")); os.close(fd)`,
     O_TMPFILE: `
     fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    O_PATH: `
+    put("f", b"x"); fd = os.open("f", os.O_PATH); os.unlink("f")
+    fails(errno.ENOENT, lambda: os.open("/proc/self/fd/%d" % fd, os.O_RDWR))`,
     "POSIX access control lists": `
     put("f", b""); fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", ACCESS, acl([1, 6], [4, 4], [32, 4])))`,
     names: `
