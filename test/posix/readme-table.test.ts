@@ -42,6 +42,7 @@ const CHECKS: Readonly<Record<string, string>> = {
     fallocate(fd, 1 | 2, 8 << 20, 4096); assert os.pread(fd, 4096, 8 << 20) == bytes(4096)
     fallocate(fd, 1, 0, 99 << 20); assert os.fstat(fd).st_size == (8 << 20) + 4096
     fallocate(fd, 0, 0, 9 << 20); assert os.fstat(fd).st_size == 9 << 20
+    fails(errno.ENOSPC, lambda: fallocate(fd, 0, 0, 1 << 50)); assert os.fstat(fd).st_size == 9 << 20
     os.pwrite(fd, b"y" * 9, 0); fallocate(fd, 16, 2, 3); assert os.pread(fd, 9, 0) == b"yy\\0\\0\\0yyyy"
     os.close(fd)`,
   copy_file_range: `
