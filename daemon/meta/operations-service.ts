@@ -78,7 +78,8 @@ export class OperationsService {
     const { clock, ids } = this.parts;
     const { replay } = frame;
     const now = replay?.now ?? clock.now();
-    if (op.$case !== "make") return { now, inos: [] };
+    const makes = op.$case === "make" || (op.$case === "rename" && op.value.whiteout === true);
+    if (!makes) return { now, inos: [] };
     return { now, inos: replay !== undefined && replay.inos.length > 0 ? replay.inos : [await ids.take()] };
   }
 

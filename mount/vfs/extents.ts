@@ -10,6 +10,9 @@ import type { Reader } from "./reader/reader.js";
 
 const SEEK_DATA = 3;
 
+/** Of the modes of fallocate(2). */
+const KEEP_SIZE = 1;
+
 export interface ExtentsParts {
   readonly core: Core;
   readonly files: OpenFiles;
@@ -28,11 +31,19 @@ export class Extents {
     if (off + len > LIMITS.fileSizeMax) fail("EFBIG");
     const { file } = open;
     return file.gate.run(async () => {
+      if ((mode & ~KEEP_SIZE) === 0) await this.#mustHaveRoom(len - file.inode.attr.stored);
       await this.#store(open);
       await core.ask("fallocate", { ino: file.ino, off, len, mode }, SELF, (reply, ticket) =>
         this.#reshaped(file, reply, ticket),
       );
     });
+  }
+
+  /** Nothing is set aside, but what could never be written is refused. Nodes that tell no capacity have no limit. */
+  async #mustHaveRoom(bytes: number): Promise<void> {
+    if (bytes <= 0) return;
+    const { capacity, free } = await this.parts.core.ask("statfs", {}, SELF, (reply) => reply);
+    if (capacity > 0 && bytes > free) fail("ENOSPC");
   }
 
   async copyRange(

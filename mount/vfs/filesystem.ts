@@ -115,7 +115,16 @@ export interface FileSystem {
   rmdir(who: Caller, dir: number, name: Name): Maybe<void>;
   rename(
     who: Caller,
-    move: { fromDir: number; fromName: Name; intoDir: number; intoName: Name; noReplace: boolean; exchange: boolean },
+    move: {
+      fromDir: number;
+      fromName: Name;
+      intoDir: number;
+      intoName: Name;
+      noReplace: boolean;
+      exchange: boolean;
+      /** A character device 0,0 stays under the old name. Default: nothing. */
+      whiteout?: boolean;
+    },
   ): Maybe<void>;
 
   create(

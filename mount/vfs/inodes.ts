@@ -262,10 +262,15 @@ export class InodeTable {
     inode.keptUntilMs = 0;
     inode.pagesVersion = 0;
     this.#idle.add(inode);
-    if (this.#idle.size <= this.idleMax) return;
+    if (this.#idle.size > this.idleMax) this.#dropOldest();
+  }
+
+  /** Several at once: to the first of a set leads a way past all that were deleted before it. */
+  #dropOldest(): void {
+    const kept = this.idleMax - (this.idleMax >> 4);
     for (const oldest of this.#idle) {
+      if (this.#idle.size <= kept) return;
       this.#drop(oldest);
-      break;
     }
   }
 

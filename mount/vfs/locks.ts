@@ -34,6 +34,7 @@ export class Locks {
   async set(open: FileHandle, lock: HeldLock, wait?: AbortSignal): Promise<void> {
     const { ino } = open.file;
     open.hasLocked = true;
+    if (!lock.flock && lock.kind !== LOCK.none) open.lockOwners.add(lock.owner);
     for (;;) {
       const file = this.#file(ino);
       let wake = (): void => undefined;
@@ -68,6 +69,7 @@ export class Locks {
   /** A descriptor was closed: POSIX ends all locks of its process on the file, flock those of the open file. */
   async release(open: FileHandle, owner: string, flock: boolean): Promise<void> {
     const held = this.#files.get(open.file.ino)?.held ?? [];
+    if (!flock) open.lockOwners.delete(owner);
     if (held.some((lock) => lock.owner === owner && lock.flock === flock)) await this.set(open, endOf(owner, flock));
   }
 

@@ -18,6 +18,7 @@ export interface Move {
   readonly intoName: Name;
   readonly noReplace: boolean;
   readonly exchange: boolean;
+  readonly whiteout?: boolean;
 }
 
 /** There is no such name, and it need not be asked. */

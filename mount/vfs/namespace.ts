@@ -115,13 +115,14 @@ export class Namespace {
     const { core } = this;
     core.mustBeWritable();
     if (this.#told.rename(who, move)) return;
-    const { fromDir, fromName, intoDir, intoName, noReplace, exchange } = move;
+    const { fromDir, fromName, intoDir, intoName, noReplace, exchange, whiteout = false } = move;
     if (!noReplace && !exchange) await this.#settleBeforeReplacing(move);
     const args = {
       fromDir,
       intoDir,
       noReplace,
       exchange,
+      whiteout,
       fromName: nameBytes(fromName),
       intoName: nameBytes(intoName),
     };
@@ -134,8 +135,9 @@ export class Namespace {
       (take) =>
         core.ask("rename", args, core.credOf(who), ({ changed, moved, fromCached, intoCached }, ticket) => {
           take(changed, ticket);
-          if (!exchange) core.inodes.named(fromDir, fromName, false, ticket);
+          if (!exchange && !whiteout) core.inodes.named(fromDir, fromName, false, ticket);
           core.inodes.named(intoDir, intoName, true);
+          if (whiteout) lostName(core, into, guessed ?? 0);
           if (moved === 0) return;
           lostName(core, into, moved);
           const isKept = {

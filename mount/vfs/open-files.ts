@@ -24,6 +24,8 @@ export interface FileHandle extends Hearer {
   readonly pattern: ReadPattern;
   /** Locks were asked for through it. */
   hasLocked: boolean;
+  /** Who asked for fcntl locks through it, and has not closed it since. */
+  readonly lockOwners: Set<string>;
   /** Its locks were lost: what it would do, it would do without them. */
   isDead: boolean;
 }
@@ -156,6 +158,8 @@ export class OpenFiles {
     const { file } = open;
     try {
       if (flockOwner !== undefined) await this.parts.locks.release(open, flockOwner, true);
+      // Locks of the open file itself (F_OFD_SETLK): no descriptor's close has told of their owner.
+      for (const owner of open.lockOwners) await this.parts.locks.release(open, owner, false);
       // Written through a mapping after the last close, say.
       if (file.writer.isDirty && file.handles === 1) await file.writer.flush();
     } finally {
@@ -204,6 +208,7 @@ export class OpenFiles {
       pattern,
       heard,
       hasLocked: false,
+      lockOwners: new Set(),
       isDead: false,
     }));
     // Through its pages the kernel cuts what is written where they end, and others could append in between.

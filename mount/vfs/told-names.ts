@@ -82,12 +82,13 @@ export class ToldNames {
   }
 
   /** To a name of the same folder that is free. False: the metadata daemon must be asked. */
-  rename(who: Caller, { fromDir: dir, fromName, intoDir, intoName, exchange }: Move): boolean {
+  rename(who: Caller, { fromDir: dir, fromName, intoDir, intoName, exchange, whiteout }: Move): boolean {
     const { core } = this;
     const { inodes, entries, early } = core;
     const folder = inodes.get(dir);
     const inode = inodes.get(entries.get(dir, fromName) ?? 0);
-    if (folder === undefined || inode === undefined || dir !== intoDir || exchange || !core.isForeseeable) return false;
+    if (folder === undefined || inode === undefined || !core.isForeseeable) return false;
+    if (dir !== intoDir || exchange || whiteout === true) return false;
     // Data to store would change the inode meanwhile; with other names it is not known by this one alone.
     const isPlain = inode.attr.nlink === 1 && inode.file === undefined && !isFolder(inode.attr);
     if (!isPlain || core.busy.has(inode.ino) || !inodes.isExclusive(folder, inode)) return false;

@@ -4,6 +4,9 @@ import { type Name, nameBytes, nameOf } from "../../proto/name.js";
 import { type Core, SELF } from "./core.js";
 import type { Caller, Maybe, XattrChange } from "./filesystem.js";
 
+/** Others than these cannot be. */
+const NAMESPACES = ["user.", "trusted.", "security.", "system.posix_acl_"];
+
 /** Extended attributes, kept together with the attributes of the inode. */
 export class ExtendedAttributes {
   constructor(private readonly core: Core) {}
@@ -57,7 +60,8 @@ export class ExtendedAttributes {
 
 function valueOf(xattrs: readonly Xattr[], name: Name): Buffer {
   const bytes = nameBytes(name);
-  return xattrs.find((xattr) => xattr.name.equals(bytes))?.value ?? fail("ENODATA");
+  const found = xattrs.find((xattr) => xattr.name.equals(bytes));
+  return found?.value ?? fail(NAMESPACES.some((space) => name.startsWith(space)) ? "ENODATA" : "EOPNOTSUPP");
 }
 
 function visible(who: Caller, xattrs: readonly Xattr[]): readonly Xattr[] {

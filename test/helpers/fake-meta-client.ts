@@ -271,7 +271,7 @@ export class FakeMetaClient implements MetaClient {
       const { count } = args as OpArgs<"inodes">;
       return { result: { first: this.cluster.freshInos(count), count }, changed: nothing };
     }
-    if (op === "statfs") return { result: { capacity: 1, free: 1, inodes: 1 }, changed: nothing };
+    if (op === "statfs") return { result: { capacity: 2 ** 40, free: 2 ** 40, inodes: 1 }, changed: nothing };
     if (op === "readdir") return { result: this.#readdir(args as OpArgs<"readdir">, who), changed: nothing };
     if (op === "fsync") {
       this.cluster.fsync((args as OpArgs<"fsync">).ino);

@@ -166,6 +166,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   rename(_who: Caller, move: Parameters<FileSystem["rename"]>[1]): void {
+    if (move.whiteout === true) fail("EINVAL");
     const from = this.#dir(move.fromDir).children;
     const into = this.#dir(move.intoDir).children;
     const moved = from.get(move.fromName) ?? fail("ENOENT");

@@ -24,12 +24,14 @@ const CHECKS: Readonly<Record<string, string>> = {
     fails(errno.ENAMETOOLONG, lambda: open("n" * 256, "w"))`,
   times: `
     open("f", "w").close(); os.utime("f", ns=(1234567891234567891, 987654321987654321))
-    s = os.stat("f"); assert (s.st_atime_ns, s.st_mtime_ns) == (1234567891234567891, 987654321987654321)`,
+    s = os.stat("f"); assert (s.st_atime_ns, s.st_mtime_ns) == (1234567891234567891, 987654321987654321)
+    put("g", b"x"); os.utime("g", ns=(1, 2)); assert get(other("g")) == b"x" and os.stat("g").st_atime_ns == 1`,
   rename: `
     os.mkdir("a"); os.mkdir("b"); put("a/f", b"1"); put("b/f", b"2")
     fails(errno.EEXIST, lambda: renameat2("a/f", "b/f", 1))
     renameat2("a/f", "b/f", 2); assert get("a/f") == b"2" and get("b/f") == b"1"
-    os.rename("a/f", "b/f"); assert get("b/f") == b"2" and os.listdir("a") == []`,
+    os.rename("a/f", "b/f"); assert get("b/f") == b"2" and os.listdir("a") == []
+    renameat2("b/f", "a/f", 4); assert get("a/f") == b"2" and stat.S_ISCHR(os.lstat("b/f").st_mode)`,
   "unlink of open files": `
     fd = os.open("f", os.O_RDWR | os.O_CREAT); os.write(fd, b"still"); os.unlink("f")
     os.write(fd, b" here"); assert os.pread(fd, 99, 0) == b"still here" and os.fstat(fd).st_nlink == 0
@@ -40,6 +42,7 @@ const CHECKS: Readonly<Record<string, string>> = {
     fallocate(fd, 1 | 2, 8 << 20, 4096); assert os.pread(fd, 4096, 8 << 20) == bytes(4096)
     fallocate(fd, 1, 0, 99 << 20); assert os.fstat(fd).st_size == (8 << 20) + 4096
     fallocate(fd, 0, 0, 9 << 20); assert os.fstat(fd).st_size == 9 << 20
+    fails(errno.ENOSPC, lambda: fallocate(fd, 0, 0, 1 << 50)); assert os.fstat(fd).st_size == 9 << 20
     os.pwrite(fd, b"y" * 9, 0); fallocate(fd, 16, 2, 3); assert os.pread(fd, 9, 0) == b"yy\\0\\0\\0yyyy"
     os.close(fd)`,
   copy_file_range: `
@@ -84,6 +87,9 @@ const CHECKS: Readonly<Record<string, string>> = {
   O_TMPFILE: `
     fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"whole"); assert os.listdir(".") == []
     checked(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"f", 0x400)); os.close(fd); assert get(other("f")) == b"whole"`,
+  O_PATH: `
+    put("f", b"x"); fd = os.open("f", os.O_PATH); os.close(os.open("/proc/self/fd/%d" % fd, os.O_RDWR)); os.unlink("f")
+    fails(errno.ESTALE, lambda: os.open("/proc/self/fd/%d" % fd, os.O_RDWR))`,
   "sync(1)": `
     put("f", b"x"); os.sync(); assert get("f") == b"x"`,
 };
@@ -105,6 +111,9 @@ const DIFFERENT: Readonly<Record<Driver, Readonly<Record<string, string>>>> = {
     assert get("f") == b"".join(b"%02d" % n for n in range(20))`,
     O_TMPFILE: `
     fails(errno.EOPNOTSUPP, lambda: os.open(".", os.O_TMPFILE | os.O_RDWR))`,
+    O_PATH: `
+    put("f", b"x"); fd = os.open("f", os.O_PATH); os.unlink("f")
+    fails(errno.ENOENT, lambda: os.open("/proc/self/fd/%d" % fd, os.O_RDWR))`,
     "POSIX access control lists": `
     put("f", b""); fails(errno.EOPNOTSUPP, lambda: os.setxattr("f", ACCESS, acl([1, 6], [4, 4], [32, 4])))`,
     names: `

@@ -29,6 +29,8 @@ import { openChecked } from "./open.js";
 
 const TYPES: readonly number[] = [S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 
+type NewNode = Pick<Make, "mode" | "umask" | "rdev" | "target" | "open">;
+
 /** mknod, mkdir, symlink, and open with O_CREAT or O_TMPFILE. */
 export function make(tx: Tx, ctx: Context, args: Make): EntryReply {
   if (args.unnamed === true) return makeUnnamed(tx, ctx, args);
@@ -56,7 +58,8 @@ function makeUnnamed(tx: Tx, ctx: Context, args: Make): EntryReply {
   return entryReply(inode);
 }
 
-function newNode(ctx: Context, args: Make, folder: Inode): Inode {
+/** With the folder's group and lists as they are inherited; nothing names it yet. */
+export function newNode(ctx: Context, args: NewNode, folder: Inode): Inode {
   const type = typeToMake(ctx, args);
   const target = type === S_IFLNK ? checkedTarget(args.target) : Buffer.alloc(0);
   const gid = (folder.mode & S_ISGID) !== 0 ? folder.gid : ctx.who.gid;
@@ -70,7 +73,7 @@ function newNode(ctx: Context, args: Make, folder: Inode): Inode {
   });
   return {
     ...made,
-    parent: type === S_IFDIR ? args.dir : 0,
+    parent: type === S_IFDIR ? folder.ino : 0,
     rdev: type === S_IFCHR || type === S_IFBLK ? args.rdev : 0,
     size: type === S_IFLNK ? target.length : made.size,
     target,
@@ -90,7 +93,7 @@ function openExisting(tx: Tx, ctx: Context, args: Make, node: Inode): Inode {
   return openChecked(tx, ctx, node, { access: args.access, truncate: args.truncate });
 }
 
-function typeToMake(ctx: Context, args: Make): number {
+function typeToMake(ctx: Context, args: NewNode): number {
   const type = (args.mode & S_IFMT) === 0 ? S_IFREG : args.mode & S_IFMT;
   if (!TYPES.includes(type)) fail("EINVAL");
   if (args.open && type !== S_IFREG) fail("EINVAL");
@@ -107,7 +110,7 @@ function checkedTarget(target: Buffer): Buffer {
 }
 
 /** Permissions of the new node: the folder's default list or the umask decides. */
-function permissions(ctx: Context, args: Make, type: number, folder: Inode): Pick<Inode, "mode" | "acl"> {
+function permissions(ctx: Context, args: NewNode, type: number, folder: Inode): Pick<Inode, "mode" | "acl"> {
   if (type === S_IFLNK) return { mode: 0o777 };
   const { defaultAcl } = folder;
   if (defaultAcl !== undefined) return inheritedAcl(permissionBits(ctx, args.mode, type, folder), defaultAcl);

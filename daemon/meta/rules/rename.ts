@@ -1,17 +1,22 @@
 import type { Rename, Renamed } from "../../../proto/gen/bigfs/v1/meta.js";
 import { fail } from "../../../proto/errno.js";
+import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { mustAllow, mustPassSticky } from "./access.js";
 import { type Context, mustBeWritable } from "./context.js";
 import { dropLink } from "./drop.js";
 import { type FilledPlace, type Place, addEntry, dropEntry, findNode, findPlace, turnEntry } from "./entries.js";
-import { type Inode, mustInode, putInode } from "./inodes.js";
-import { W, X, isDir } from "./modes.js";
+import { type Inode, changeUsage, mustInode, putInode } from "./inodes.js";
+import { newNode } from "./make.js";
+import { S_IFCHR, W, X, isDir } from "./modes.js";
 import { ROOT_INO } from "./volume.js";
 
-/** rename(2) and renameat2(2) with NOREPLACE or EXCHANGE. */
+const WHITEOUT = { mode: S_IFCHR, umask: 0, rdev: 0, target: Buffer.alloc(0), open: false };
+
+/** rename(2) and renameat2(2) with NOREPLACE, EXCHANGE or WHITEOUT. */
 export function rename(tx: Tx, ctx: Context, args: Rename): Renamed {
-  if (args.noReplace && args.exchange) fail("EINVAL");
+  const leavesWhiteout = args.whiteout === true;
+  if (args.exchange && (args.noReplace || leavesWhiteout)) fail("EINVAL");
   const from = findNode(tx, ctx, args.fromDir, args.fromName);
   const place = findPlace(tx, ctx, args.intoDir, args.intoName);
   const into = place.entry === undefined ? place : { ...place, node: mustInode(tx, place.entry.ino) };
@@ -24,8 +29,10 @@ export function rename(tx: Tx, ctx: Context, args: Rename): Renamed {
   if (!isFilled(into)) {
     mustAllow(ctx, into.folder, W | X);
     mustLetMove(ctx, from, into);
-    move(tx, ctx, from, into);
-    return renamed(from.node.ino);
+    leave(tx, ctx, from, leavesWhiteout);
+    addEntry(tx, ctx, into.folder.ino, into.name, from.node);
+    settle(tx, ctx, from.node.ino, into.folder.ino);
+    return renamed(leavesWhiteout ? 0 : from.node.ino);
   }
   mustLetGo(ctx, into);
   if (!args.exchange) mustFit(from.node, into.node);
@@ -36,10 +43,14 @@ export function rename(tx: Tx, ctx: Context, args: Rename): Renamed {
     return renamed(0);
   }
   if (isDir(into.node) && into.node.children > 0) fail("ENOTEMPTY");
-  replace(tx, ctx, from, into);
-  return renamed(from.node.ino);
+  leave(tx, ctx, from, leavesWhiteout);
+  turnEntry(tx, ctx, into.folder.ino, into.name, { from: into.entry, to: from.node });
+  settle(tx, ctx, from.node.ino, into.folder.ino);
+  dropLink(tx, ctx, into.node.ino);
+  return renamed(leavesWhiteout ? 0 : from.node.ino);
 }
 
+/** `moved`: the inode of which it is known that it has one name more and one less; otherwise 0. */
 function renamed(moved: number): Renamed {
   return { changed: undefined, moved, fromCached: false, intoCached: false };
 }
@@ -82,17 +93,13 @@ function mustFit(node: Inode, old: Inode): void {
   if (!isDir(node) && isDir(old)) fail("EISDIR");
 }
 
-function move(tx: Tx, ctx: Context, from: FilledPlace, into: Place): void {
-  dropEntry(tx, ctx, from.folder.ino, from.name, from.entry);
-  addEntry(tx, ctx, into.folder.ino, into.name, from.node);
-  settle(tx, ctx, from.node.ino, into.folder.ino);
-}
-
-function replace(tx: Tx, ctx: Context, from: FilledPlace, into: FilledPlace): void {
-  dropEntry(tx, ctx, from.folder.ino, from.name, from.entry);
-  turnEntry(tx, ctx, into.folder.ino, into.name, { from: into.entry, to: from.node });
-  settle(tx, ctx, from.node.ino, into.folder.ino);
-  dropLink(tx, ctx, into.node.ino);
+/** The old name leads to nothing, or to what overlay filesystems take for "removed": a character device 0,0. */
+function leave(tx: Tx, ctx: Context, { folder, name, entry }: FilledPlace, leavesWhiteout: boolean): void {
+  if (!leavesWhiteout) return dropEntry(tx, ctx, folder.ino, name, entry);
+  const whiteout = newNode(ctx, WHITEOUT, folder);
+  tx.put(key.inode(whiteout.ino), whiteout);
+  turnEntry(tx, ctx, folder.ino, name, { from: entry, to: whiteout });
+  changeUsage(tx, { inodes: 1 });
 }
 
 function exchange(tx: Tx, ctx: Context, from: FilledPlace, into: FilledPlace): void {

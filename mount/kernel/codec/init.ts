@@ -7,7 +7,22 @@ export const VERSION = { major: 7, minor: 45 } as const;
 /** Oldest minor version that has all that is needed (READDIRPLUS, RENAME2, MAX_PAGES: Linux 4.20). */
 export const MINOR_MIN = 28;
 
-/** Bits of `flags`. */
+/**
+ * Bits of `flags` that are agreed on where the kernel offers them. Left out of 7.45, with INIT2:
+ *
+ * - FILE_OPS (2): no kernel uses it. HANDLE_KILLPRIV (19): the second version says when, this one does not.
+ * - EXPORT_SUPPORT (4), NO_EXPORT_SUPPORT (38): a handle (name_to_handle_at) opens what the kernel still knows; else ESTALE.
+ * - SPLICE_* (7 to 9): requests and answers are copied once, to and from JavaScript's memory.
+ * - HAS_IOCTL_DIR (11): there is no ioctl (ENOTTY).
+ * - WRITEBACK_CACHE (16): with it the kernel ignores the sizes that other mounts have brought about.
+ * - NO_OPEN_SUPPORT (17), NO_OPENDIR_SUPPORT (24): open files are counted, and listings have a state.
+ * - EXPLICIT_INVAL_DATA (25): new times drop old pages also where no notification came.
+ * - MAP_ALIGNMENT (26), HAS_INODE_DAX (33): virtiofs'. SUBMOUNTS (27): there are none.
+ * - SECURITY_CTX (32): labels are set as xattrs. ALLOW_IDMAP (40): of its requests nobody knows who asks.
+ * - CREATE_SUPP_GROUP (34): the kernel itself takes set-group-id from who is not in the folder's group.
+ * - PASSTHROUGH (37): files are not local ones. HAS_RESEND (39): the connection ends with the process.
+ * - OVER_IO_URING (41): /dev/fuse is read. REQUEST_TIMEOUT (42): who waits for a lock may wait for ever.
+ */
 export const INIT = {
   asyncRead: 1 << 0,
   posixLocks: 1 << 1,
@@ -29,7 +44,7 @@ export const INIT = {
   initExt: 1 << 30,
 } as const;
 
-/** Bits of `flags2` (bits 32 and up of the protocol's flags). */
+/** The same of `flags2`, the bits 32 and up of the protocol's flags. */
 export const INIT2 = {
   hasExpireOnly: 1 << 3,
   directIoAllowMmap: 1 << 4,

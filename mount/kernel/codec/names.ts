@@ -52,25 +52,28 @@ export interface RenameRequest {
   readonly intoName: Name;
   readonly noReplace: boolean;
   readonly exchange: boolean;
+  readonly whiteout: boolean;
 }
 
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
+const RENAME_WHITEOUT = 4;
 
 export function parseRename(cursor: Cursor): RenameRequest {
   const intoDir = cursor.u64();
-  return { intoDir, noReplace: false, exchange: false, fromName: cursor.name(), intoName: cursor.name() };
+  const flags = { noReplace: false, exchange: false, whiteout: false };
+  return { intoDir, ...flags, fromName: cursor.name(), intoName: cursor.name() };
 }
 
-/** RENAME_WHITEOUT is for overlay filesystems' upper layers and is EINVAL here, as where it is not supported. */
 export function parseRename2(cursor: Cursor): RenameRequest {
   const intoDir = cursor.u64();
   const flags = cursor.u32();
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) fail("EINVAL", `rename flags ${flags}`);
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) fail("EINVAL", `rename flags ${flags}`);
   const noReplace = (flags & RENAME_NOREPLACE) !== 0;
   const exchange = (flags & RENAME_EXCHANGE) !== 0;
-  if (noReplace && exchange) fail("EINVAL", "rename: both NOREPLACE and EXCHANGE");
-  return { intoDir, noReplace, exchange, fromName: cursor.skip(4).name(), intoName: cursor.name() };
+  const whiteout = (flags & RENAME_WHITEOUT) !== 0;
+  if (exchange && flags !== RENAME_EXCHANGE) fail("EINVAL", "rename: EXCHANGE with NOREPLACE or WHITEOUT");
+  return { intoDir, noReplace, exchange, whiteout, fromName: cursor.skip(4).name(), intoName: cursor.name() };
 }
 
 export interface Forgotten {

@@ -1,4 +1,8 @@
-/** Requests of the kernel, FUSE 7.45; the ones that are missing here are answered with ENOSYS. */
+/**
+ * Requests of the kernel, FUSE 7.45. Those that are missing are answered with ENOSYS, after which the kernel asks no more
+ * (BMAP 37, POLL 40) or says ENOTTY (IOCTL 39); NOTIFY_REPLY 41, SETUPMAPPING 48, REMOVEMAPPING 49 and SYNCFS 50 come only
+ * to those who have asked for them, or to virtiofs.
+ */
 export const OPCODE = {
   lookup: 1,
   forget: 2,

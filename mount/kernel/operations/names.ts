@@ -88,8 +88,7 @@ export const unlink = operation({
 });
 
 function runRename(fs: FileSystem, head: Head, move: RenameRequest): Maybe<void> {
-  const { intoDir, fromName, intoName, noReplace, exchange } = move;
-  return fs.rename(head.who, { fromDir: head.node, fromName, intoDir, intoName, noReplace, exchange });
+  return fs.rename(head.who, { fromDir: head.node, ...move });
 }
 
 /** Its asker holds the lock of the folder that goes, too. */

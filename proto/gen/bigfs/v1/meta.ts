@@ -340,6 +340,8 @@ export interface Rename {
   intoName: Buffer;
   noReplace: boolean;
   exchange: boolean;
+  /** A character device 0,0 stays under the old name. */
+  whiteout?: boolean | undefined;
 }
 
 /** `access`: as Access.mask. */
@@ -4274,6 +4276,7 @@ function createBaseRename(): Rename {
     intoName: Buffer.alloc(0),
     noReplace: false,
     exchange: false,
+    whiteout: undefined,
   };
 }
 
@@ -4296,6 +4299,9 @@ export const Rename: MessageFns<Rename> = {
     }
     if (message.exchange !== false) {
       writer.uint32(48).bool(message.exchange);
+    }
+    if (message.whiteout !== undefined) {
+      writer.uint32(56).bool(message.whiteout);
     }
     return writer;
   },
@@ -4361,6 +4367,14 @@ export const Rename: MessageFns<Rename> = {
             message.exchange = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.whiteout = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4384,6 +4398,7 @@ export const Rename: MessageFns<Rename> = {
     message.intoName = object.intoName ?? Buffer.alloc(0);
     message.noReplace = object.noReplace ?? false;
     message.exchange = object.exchange ?? false;
+    message.whiteout = object.whiteout ?? undefined;
     return message;
   },
 };

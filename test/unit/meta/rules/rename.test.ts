@@ -1,11 +1,12 @@
 import { test } from "tap";
 import { key } from "../../../../daemon/meta/keys.js";
 import type { Name } from "../../../../proto/name.js";
-import { ROOT, World, bytes } from "./world.js";
+import { NO_CHANGE, ROOT, World, bytes } from "./world.js";
 
 interface Flags {
   noReplace?: boolean;
   exchange?: boolean;
+  whiteout?: boolean;
 }
 
 function rename(world: World, from: [number, string], into: [number, string], flags: Flags = {}): string {
@@ -105,5 +106,24 @@ test("sticky folders protect both what is moved and what it would replace", (t) 
   t.equal(rename(world, [sticky, "x"], [sticky, "root's"], { exchange: true }), "EPERM");
   world.who = { ...world.who, uid: 2000, checked: true };
   t.equal(rename(world, [sticky, "x"], [sticky, "root's"], { exchange: true }), "", "unless the kernel has checked");
+  t.end();
+});
+
+test("a whiteout stays under the old name, in its place of the listing, with the rights of what is made there", (t) => {
+  const world = new World({ cold: true });
+  const [a, b] = [dir(world, 1, "a"), dir(world, 1, "b")];
+  world.op("setattr", { ...NO_CHANGE, ino: a, gid: 7, mode: 0o2777 });
+  const [moved, replaced] = [dir(world, a, "x"), world.make("y", { dir: b })];
+  t.equal(rename(world, [a, "x"], [b, "z"], { whiteout: true }), "");
+  const left = world.op("lookup", { dir: a, name: bytes("x") }).attr;
+  t.match(left, { mode: 0o020000, rdev: 0, nlink: 1, uid: ROOT.uid, gid: 7 });
+  t.same(links(world, a, b), [2, 3]);
+  t.equal(world.inode(a).children, 1);
+  t.equal(world.inode(moved).parent, b);
+  t.equal(rename(world, [a, "x"], [b, "y"], { whiteout: true }), "", "a whiteout is like any other name");
+  t.equal(world.op("lookup", { dir: b, name: bytes("y") }).attr?.ino, left?.ino);
+  t.equal(world.rows.get(key.inode(replaced)), undefined);
+  t.equal(rename(world, [b, "y"], [b, "z"], { whiteout: true, noReplace: true }), "EEXIST");
+  t.equal(rename(world, [b, "y"], [b, "z"], { whiteout: true, exchange: true }), "EINVAL");
   t.end();
 });

@@ -1,80 +1,10 @@
 import fc from "fast-check";
-import { pino } from "pino";
 import { test } from "tap";
-import { systemClock } from "../../../../daemon/common/clock.js";
 import { OPCODE } from "../../../../mount/kernel/codec/opcodes.js";
-import { KernelNotifier } from "../../../../mount/kernel/cache.js";
-import { PendingRequests } from "../../../../mount/kernel/pending.js";
-import { Session } from "../../../../mount/kernel/session.js";
 import type { FileSystem } from "../../../../mount/vfs/filesystem.js";
 import { fail } from "../../../../proto/errno.js";
+import { KernelBench, NO_ANSWER } from "../../../helpers/kernel-bench.js";
 import { MemoryFileSystem } from "../../../helpers/memory-filesystem.js";
-
-interface Answer {
-  readonly unique: bigint;
-  readonly error: number;
-  readonly body: Buffer;
-}
-
-const NO_ANSWER: number[] = [OPCODE.forget, OPCODE.batchForget, OPCODE.interrupt];
-const quiet = pino({ level: "silent" });
-
-/** A session over a kernel that is a list of answers. */
-class Bench {
-  readonly answers: Answer[] = [];
-  readonly pending = new PendingRequests();
-  readonly session: Session;
-  /** What the kernel says to an answer. */
-  result = 0;
-  #unique = 0n;
-
-  constructor(fs: FileSystem, asked: { minor?: number; flags?: number } = {}) {
-    const write = (head: Buffer, length: number, body: Buffer) => {
-      const whole = Buffer.concat([head.subarray(0, length), body]);
-      if (whole.readUInt32LE(0) !== whole.length) throw new Error("the length is not the length");
-      const [error, unique] = [-whole.readInt32LE(4), whole.readBigUInt64LE(8)];
-      if (error !== 0 && whole.length !== 16) throw new Error("an error with a body");
-      this.answers.push({ unique, error, body: Buffer.from(whole.subarray(16)) });
-      return this.result < 0 ? this.result : whole.length;
-    };
-    const parts = { notifications: { notify: () => Promise.resolve(0), notifyNow: () => 0 }, pending: this.pending };
-    this.session = new Session(
-      {
-        fs,
-        clock: systemClock,
-        log: quiet,
-        pending: this.pending,
-        device: { read: () => -11, write },
-        cache: (agreed) => new KernelNotifier(parts, agreed),
-      },
-      { poison: true },
-    );
-    const init = Buffer.alloc(64);
-    [7, asked.minor ?? 45, 131072, asked.flags ?? 0xffff_ffff, 0xff].forEach((v, i) => init.writeUInt32LE(v, i * 4));
-    this.send(OPCODE.init, 0n, init);
-  }
-
-  send(opcode: number, node: bigint, body: Buffer): bigint {
-    this.#unique += 2n;
-    const head = Buffer.alloc(40);
-    head.writeUInt32LE(40 + body.length, 0);
-    head.writeUInt32LE(opcode, 4);
-    head.writeBigUInt64LE(this.#unique, 8);
-    head.writeBigUInt64LE(node, 16);
-    this.session.receive(Buffer.concat([head, body]));
-    return this.#unique;
-  }
-
-  interrupt(unique: bigint): void {
-    const body = Buffer.alloc(8);
-    body.writeBigUInt64LE(unique);
-    this.send(OPCODE.interrupt, 0n, body);
-  }
-
-  answersTo(unique: bigint): Answer[] {
-    return this.answers.filter((answer) => answer.unique === unique);
-  }
-}
 
 const u64 = fc.oneof(
   fc.bigInt({ min: 0n, max: 8n }),
@@ -119,7 +49,7 @@ test("whatever the kernel sends and the filesystem does, each request has one an
       fc.array(fc.tuple(opcode, u64, body), { minLength: 1, maxLength: 30 }),
       fc.array(mood, { minLength: 1, maxLength: 7 }),
       async (requests, moods) => {
-        const bench = new Bench(moody(new MemoryFileSystem(), moods));
+        const bench = new KernelBench(moody(new MemoryFileSystem(), moods));
         for (const [code, node, bytes] of requests) {
           const unique = bench.send(code, node, bytes);
           if (code === OPCODE.setlkw) bench.interrupt(unique);
@@ -137,14 +67,14 @@ test("whatever the kernel sends and the filesystem does, each request has one an
 });
 
 test("a message without a whole header is ignored", (t) => {
-  const bench = new Bench(new MemoryFileSystem());
+  const bench = new KernelBench(new MemoryFileSystem());
   for (let length = 0; length < 40; length++) bench.session.receive(Buffer.alloc(length, 1));
   t.equal(bench.answers.length, 1);
   t.end();
 });
 
 test("requests whose unique is above 2^53 are answered by exactly that", (t) => {
-  const bench = new Bench(new MemoryFileSystem());
+  const bench = new KernelBench(new MemoryFileSystem());
   const message = Buffer.alloc(56);
   message.writeUInt32LE(56, 0);
   message.writeUInt32LE(OPCODE.getattr, 4);
@@ -156,7 +86,7 @@ test("requests whose unique is above 2^53 are answered by exactly that", (t) => 
 });
 
 test("a protocol that is too old ends the session with an error and an answer", async (t) => {
-  const bench = new Bench(new MemoryFileSystem(), { minor: 12 });
+  const bench = new KernelBench(new MemoryFileSystem(), { minor: 12 });
   t.equal(bench.answers[0]?.error, 71);
   t.match(await bench.session.ended, /7\.12/);
 });
@@ -164,7 +94,7 @@ test("a protocol that is too old ends the session with an error and an answer", 
 test("what the kernel did not take is given back: references and handles", async (t) => {
   for (const mood of ["now", "late"] as const) {
     const fs = new MemoryFileSystem();
-    const bench = new Bench(moody(fs, [mood]));
+    const bench = new KernelBench(moody(fs, [mood]));
     const create = Buffer.concat([Buffer.alloc(16), Buffer.from("file\0")]);
     create.writeUInt32LE(0o101, 0);
     create.writeUInt32LE(0o100644, 4);
@@ -201,7 +131,7 @@ test("a write through a mapping has its place, and O_APPEND counts as it is at t
   const root = { uid: 0, gid: 0, pid: 0 };
   const { attr } = fs.mknod(root, 1, "file" as never, 0o100644, 0, 0);
   const node = BigInt(attr?.ino ?? 0);
-  const bench = new Bench(fs);
+  const bench = new KernelBench(fs);
   const opened = Buffer.alloc(8);
   opened.writeUInt32LE(O_RDWR | O_APPEND, 0);
   const handle = bench.answersTo(bench.send(OPCODE.open, node, opened))[0]?.body.readBigUInt64LE(0) ?? 0n;
@@ -229,7 +159,7 @@ test("a listing counts only the entries that fit, and tells nothing of the dots"
   const fs = new MemoryFileSystem();
   const root = { uid: 0, gid: 0, pid: 0 };
   for (let i = 0; i < 40; i++) fs.forget(fs.mknod(root, 1, `entry-${i}` as never, 0o100644, 0, 0).attr?.ino ?? 0, 1);
-  const bench = new Bench(fs);
+  const bench = new KernelBench(fs);
   const { handle } = fs.opendir(root, 1);
   for (const size of [0, 150, 151, 160, 320, 1000, 4096, 65536]) {
     const before = fs.census().references;
