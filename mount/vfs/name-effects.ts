@@ -39,6 +39,14 @@ export function lostName({ inodes, entries }: Core, { dir, name }: At, now: numb
   if (inode !== undefined && inode.ino !== now) inode.lostName = true;
 }
 
+/**
+ * A rename has brought something to this name, and it may not be kept. The kernel keeps it all the same, for as long as
+ * it might have kept the old name; but nobody tells when it leads to something else.
+ */
+export function dropMoved(core: Core, { dir, name }: At): void {
+  core.notify(core.kernel.dropEntry(dir, name));
+}
+
 /** A name that was made leads here now; a folder is new. The caller gives the inode a reference for the kernel. */
 export function learnMade(
   core: Core,
