@@ -43,8 +43,8 @@ export function lostName({ inodes, entries }: Core, { dir, name }: At, now: numb
  * A rename has brought something to this name, and it may not be kept. The kernel keeps it all the same, for as long as
  * it might have kept the old name; but nobody tells when it leads to something else.
  */
-export function dropMoved(core: Core, { dir, name }: At): void {
-  core.notify(core.kernel.dropEntry(dir, name));
+export function dropMoved(core: Core, { dir, name }: At, ino: number | undefined): void {
+  core.notify(core.dropEntry(dir, name, ino));
 }
 
 /** A name that was made leads here now; a folder is new. The caller gives the inode a reference for the kernel. */

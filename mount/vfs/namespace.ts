@@ -145,12 +145,15 @@ export class Namespace {
           voided = this.#void([from, into]);
           core.entries.putChecked(into, moved, isKept.into);
           core.entries.putChecked(from, 0, isKept.from);
-          if (!isKept.into) dropMoved(core, into);
+          if (!isKept.into) dropMoved(core, into, moved);
         }),
       () => voided ?? this.#void([from, into]),
     );
     if (voided !== undefined) return;
-    if (exchange) for (const place of [from, into]) dropMoved(core, place);
+    if (exchange) {
+      dropMoved(core, from, replaced);
+      dropMoved(core, into, guessed);
+    }
     if (guessed !== undefined) core.entries.putChecked(into, guessed, false);
     if (exchange && replaced !== undefined) core.entries.putChecked(from, replaced, false);
   }

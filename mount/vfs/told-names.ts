@@ -110,7 +110,7 @@ export class ToldNames {
     this.#tell("rename", args, about, ({ intoCached }, ticket) => {
       if (!ticket.isFreshEntry(dir, intoName)) return;
       entries.putChecked(into, inode.ino, intoCached);
-      if (!intoCached) dropMoved(core, into);
+      if (!intoCached) dropMoved(core, into, inode.ino);
     });
     return true;
   }
