@@ -6,6 +6,7 @@ import { packageRoot } from "../helpers/package-root.js";
 import { run } from "../helpers/run.js";
 
 const PROGRAM = join(packageRoot, "test/posix/data.py");
+const TOGETHER = join(packageRoot, "test/posix/together.py");
 /** Of each test; by hand more. */
 const SECONDS = process.env.POSIX_SECONDS ?? "30";
 /** A mount that has hardly any memory, so that it stores and asks all the time. */
@@ -35,4 +36,14 @@ test("random changes under locks through several mounts are read everywhere as t
   };
   for (const seed of SEEDS) await fuzz("--seed", seed, "--steps", "400");
   for (const lock of ["fcntl", "flock"]) await fuzz("--lock", lock, `--seconds=${Number(SECONDS) / 2}`);
+});
+
+test("no change under a lock is lost between several mounts, whatever is changed and how it is read", async (t) => {
+  const cluster = await TestCluster.start(t);
+  const mounts = [cluster.mnt, await cluster.mountAgain("second"), await cluster.mountAgain("small", SMALL)];
+  for (const lock of ["fcntl", "flock"]) {
+    const args = [...mounts, "--processes", "4", "--rounds", "20", "--lock", lock];
+    const { code, stdout, stderr } = await run("python3", [TOGETHER, ...args]);
+    t.equal(code, 0, `${lock}: ${stdout}${stderr}`);
+  }
 });
