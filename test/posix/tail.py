@@ -16,6 +16,7 @@ Exit 1, with the seed, when something is not as it must be.
 """
 
 import argparse
+import errno
 import mmap
 import os
 import random
@@ -222,6 +223,17 @@ def generation_of(fd, where):
     return int(data[:9])
 
 
+def open_current(path):
+    """The kernel tries twice to find and open a file; one that is replaced meanwhile both times is ESTALE, as on NFS."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY)
+        except OSError as error:
+            if error.errno != errno.ESTALE or time.monotonic() > until:
+                raise
+
+
 def look(folder, board, rng):
     path = os.path.join(folder, CURRENT)
     held = []
@@ -231,7 +243,7 @@ def look(folder, board, rng):
         if rng.random() < 0.2:
             sorted(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder) if entry.name == CURRENT)
         least = board.get("generation")
-        fd = os.open(path, os.O_RDONLY)
+        fd = open_current(path)
         found = generation_of(fd, f"opened after {least} was there")
         if found < least:
             raise Wrong(f"{found} was opened after {least} was there")
