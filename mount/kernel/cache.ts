@@ -55,13 +55,17 @@ export class KernelNotifier implements KernelCache {
     settle(await this.#parts.notifications.notify("blocking", invalidateInode(ino, { off, len })));
   }
 
-  async dropEntry(dir: number, name: Name): Promise<void> {
+  /**
+   * A name that only expires lives again when a lookup that was answered before is taken in after it: the kernel holds no
+   * lock while it looks up what it knows. So this is for folders only, where there are no epochs.
+   */
+  async dropEntry(dir: number, name: Name, isFolder: boolean): Promise<void> {
     const { notifications, pending } = this.#parts;
     const crowded = pending.busy(dir) || this.#underWay >= ENTRIES_UNDER_WAY;
-    if (crowded && this.dropAllEntries()) return;
+    if ((crowded || isFolder) && this.dropAllEntries()) return;
     this.#underWay++;
     const dropped = notifications
-      .notify("blocking", invalidateEntry(dir, name, this.#expire))
+      .notify("blocking", invalidateEntry(dir, name, isFolder && this.#expire))
       .finally(() => this.#underWay--)
       .then(settle);
     await this.#orBusy(dir, dropped, crowded);

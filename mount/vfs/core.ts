@@ -5,6 +5,7 @@ import type { Deadlines } from "../../daemon/common/deadlines.js";
 import { FsError, fail } from "../../proto/errno.js";
 import type { Attr, Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
+import type { Name } from "../../proto/name.js";
 import { Answers, type Ticket } from "./answers.js";
 import { Busy } from "./busy.js";
 import { EarlyChanges } from "./early-changes.js";
@@ -12,6 +13,7 @@ import { EntryCache } from "./entries.js";
 import type { Caller, KernelCache } from "./filesystem.js";
 import type { FileState } from "./file-state.js";
 import { InodeTable } from "./inodes.js";
+import { isFolder } from "./modes.js";
 import { laterOf } from "./times.js";
 import { WriteErrors } from "./write-errors.js";
 import type { ChunkClient, MetaClient, OpArgs, OpName, OpResult } from "./ports.js";
@@ -143,6 +145,12 @@ export class Core {
 
   mustBeWritable(): void {
     if (this.opts.readOnly) fail("EROFS");
+  }
+
+  /** The kernel forgets the name, which leads to this inode as far as is known. */
+  dropEntry(dir: number, name: Name, ino: number | undefined): Promise<void> {
+    const inode = this.inodes.get(ino ?? 0);
+    return this.kernel.dropEntry(dir, name, inode !== undefined && isFolder(inode.attr));
   }
 
   /** Does not wait for a notification to the kernel. */

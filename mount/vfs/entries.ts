@@ -69,10 +69,10 @@ export class EntryCache {
   }
 
   /** Those that the kernel may know too: under its new name also what was moved and must be asked for. */
-  *names(): Generator<{ dir: number; name: Name }> {
-    for (const key of this.#entries.keys()) {
+  *names(): Generator<{ dir: number; name: Name; ino: number }> {
+    for (const [key, { ino }] of this.#entries.entries()) {
       const slash = key.indexOf("/");
-      yield { dir: Number(key.slice(0, slash)), name: key.slice(slash + 1) as Name };
+      yield { dir: Number(key.slice(0, slash)), name: key.slice(slash + 1) as Name, ino };
     }
   }
 }

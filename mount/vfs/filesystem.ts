@@ -78,8 +78,8 @@ export interface KernelCache {
   dropAttributes(ino: number): Promise<void>;
   /** Attributes and cached pages off..off+len (len 0: to the end). */
   dropData(ino: number, off: number, len: number): Promise<void>;
-  /** One name. */
-  dropEntry(dir: number, name: Name): Promise<void>;
+  /** One name; of a folder somebody may stand in. */
+  dropEntry(dir: number, name: Name, isFolder: boolean): Promise<void>;
   /** All names everywhere are looked up again: never blocks. False: this kernel cannot. */
   dropAllEntries(): boolean;
 }

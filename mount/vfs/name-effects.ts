@@ -40,6 +40,14 @@ export function lostName({ inodes, entries }: Core, { dir, name }: At, now: numb
   if (inode !== undefined && inode.ino !== now) inode.lostName = true;
 }
 
+/**
+ * A rename has brought something to this name, and it may not be kept. The kernel keeps it all the same, for as long as
+ * it might have kept the old name; but nobody tells when it leads to something else.
+ */
+export function dropMoved(core: Core, { dir, name }: At, ino: number | undefined): void {
+  core.notify(core.dropEntry(dir, name, ino));
+}
+
 /** A name that was made leads here now; a folder is new. The caller gives the inode a reference for the kernel. */
 export function learnMade(
   core: Core,

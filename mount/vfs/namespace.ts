@@ -7,7 +7,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, isRegular } from "./modes.js";
 import { type Core, SELF } from "./core.js";
 import type { Caller, Found, Maybe } from "./filesystem.js";
 import { foundOf, notFound } from "./found.js";
-import { type At, type Move, isAbsent, learnMade, lostName, removed } from "./name-effects.js";
+import { type At, type Move, dropMoved, isAbsent, learnMade, lostName, removed } from "./name-effects.js";
 import { ToldNames } from "./told-names.js";
 
 /** Takes what an answer tells of other inodes than the one that it is about. */
@@ -147,10 +147,15 @@ export class Namespace {
           voided = this.#void([from, into]);
           core.entries.putChecked(into, moved, isKept.into);
           core.entries.putChecked(from, 0, isKept.from);
+          if (!isKept.into) dropMoved(core, into, moved);
         }),
       () => voided ?? this.#void([from, into]),
     );
     if (voided !== undefined) return;
+    if (exchange) {
+      dropMoved(core, from, replaced);
+      dropMoved(core, into, guessed);
+    }
     if (guessed !== undefined) core.entries.putChecked(into, guessed, false);
     if (exchange && replaced !== undefined) core.entries.putChecked(from, replaced, false);
   }

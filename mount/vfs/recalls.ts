@@ -41,7 +41,7 @@ export class Recalls {
     const entries = core.kernel.dropAllEntries() ? [] : [...core.entries.names()];
     core.entries.invalidateAll();
     const now = core.parts.clock.monotonicMs();
-    const waits = entries.map(({ dir, name }) => this.#wait(dir, core.kernel.dropEntry(dir, name)));
+    const waits = entries.map(({ dir, name, ino }) => this.#wait(dir, core.dropEntry(dir, name, ino)));
     for (const inode of core.inodes.all()) {
       const { ino, file } = inode;
       file?.changed();
@@ -116,9 +116,10 @@ export class Recalls {
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {
     const { core } = this;
     const name = nameOf(bytes);
+    const ino = core.entries.guess(dir, name);
     core.entries.invalidate(dir, name);
     if (core.inodes.serialOf(dir) === undefined) return Promise.resolve();
-    return this.#wait(dir, core.kernel.dropEntry(dir, name));
+    return this.#wait(dir, core.dropEntry(dir, name, ino));
   }
 
   #wait(ino: number, done: Promise<void>): Promise<void> {

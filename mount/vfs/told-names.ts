@@ -13,7 +13,7 @@ import { foundOf } from "./found.js";
 import { Ids } from "./ids.js";
 import type { Inode } from "./inode.js";
 import { isFolder } from "./modes.js";
-import { type At, type Move, isAbsent, learnMade, removed } from "./name-effects.js";
+import { type At, type Move, dropMoved, isAbsent, learnMade, removed } from "./name-effects.js";
 import { newAttr } from "./new-attr.js";
 import type { OpArgs, OpResult } from "./ports.js";
 
@@ -109,7 +109,9 @@ export class ToldNames {
     const args = { fromDir: dir, intoDir: dir, ...names, noReplace: true, exchange };
     const about = { who, now, folder, inode, names: [fromName, intoName] };
     this.#tell("rename", args, about, ({ intoCached }, ticket) => {
-      if (ticket.isFreshEntry(dir, intoName)) entries.putChecked(into, inode.ino, intoCached);
+      if (!ticket.isFreshEntry(dir, intoName)) return;
+      entries.putChecked(into, inode.ino, intoCached);
+      if (!intoCached) dropMoved(core, into, inode.ino);
     });
     return true;
   }

@@ -50,7 +50,7 @@ export interface Commands {
   dropAttributes: { ask: { path: string }; answer: undefined };
   dropData: { ask: { path: string }; answer: undefined };
   /** The name of a child of the root. */
-  dropEntry: { ask: { name: string }; answer: undefined };
+  dropEntry: { ask: { name: string; isFolder?: boolean }; answer: undefined };
   dropAllEntries: { ask: Record<never, never>; answer: boolean };
 }
 
@@ -266,7 +266,7 @@ async function obey(ask: Ask, parts: { fs: MemoryFileSystem; controls: Controls;
     case "dropData":
       return kernel.dropData(fs.inoOf(ask.path), 0, 0);
     case "dropEntry":
-      return kernel.dropEntry(1, nameOf(Buffer.from(ask.name)));
+      return kernel.dropEntry(1, nameOf(Buffer.from(ask.name)), ask.isFolder ?? false);
     case "dropAllEntries":
       return kernel.dropAllEntries();
   }

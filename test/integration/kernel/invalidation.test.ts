@@ -76,7 +76,7 @@ os.chdir(sys.argv[1]); print("in", flush=True); sys.stdin.readline()
 print(os.getcwd()); open("made","w").close()`;
   const child = run("python3", ["-c", stand, join(mnt, "folder")]);
   await new Promise((resolve) => child.child.stdout?.once("data", resolve));
-  await server.ask("dropEntry", { name: "folder" });
+  await server.ask("dropEntry", { name: "folder", isFolder: true });
   child.child.stdin?.end("\n");
   t.match((await child).stdout, join(mnt, "folder"));
   t.same(await fs.readdir(join(mnt, "folder")), ["made"]);

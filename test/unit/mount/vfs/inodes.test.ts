@@ -331,6 +331,26 @@ void test("after a rename both names are known, until somebody else changes one"
   t.same([(await look("f"))[0], (await look("h"))[0]], [third, other], "exchanged");
 });
 
+void test("the kernel does not keep the name that a rename has made where nobody would tell when it changes", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  for (const text of ["f", "g"]) await lab.close(a, (await lab.create(a, text)).handle);
+  const move = async (from: string, into: string, exchange: boolean) => {
+    const names = { fromDir: 1, fromName: name(from), intoDir: 1, intoName: name(into) };
+    a.kernel.told.length = 0;
+    await lab.end(a.vfs.rename(WHO, { ...names, noReplace: false, exchange }));
+    return a.kernel.told.filter((what) => what.startsWith("entry"));
+  };
+  t.same((await move("f", "g", true)).sort(), ["entry 1 f", "entry 1 g"], "exchanged: the lease is not known");
+  t.same(await move("f", "h", false), [], "it may keep this one");
+  a.meta.after = async (op) => {
+    if (op !== "rename") return;
+    await a.vfs.recall({ number: 1, inodes: [], entries: [{ dir: 1, name: Buffer.from("i") }] });
+    a.kernel.told.length = 0;
+  };
+  t.same(await move("h", "i", false), ["entry 1 i"], "recalled before it was there");
+});
+
 void test("two names of one file: moving one over the other leaves both", async (t) => {
   const lab = new Lab();
   const a = lab.mount();
