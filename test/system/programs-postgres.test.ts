@@ -5,7 +5,7 @@ import { chmod, chown, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type Test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
-import { must, run, sh } from "../helpers/run.js";
+import { must, run } from "../helpers/run.js";
 
 /** The server does not run as root: as nobody. */
 const NOBODY = 65534;
@@ -19,7 +19,8 @@ const SUMS = `select (select sum(abalance) from pgbench_accounts), (select sum(t
 /** A PostgreSQL server of the test's own, whose data folder lies on a mount. It listens on a socket of a local folder. */
 class Postgres {
   readonly #socket: string;
-  #pids: readonly number[] = [];
+  /** While it runs. */
+  #pid: number | undefined;
 
   private constructor(
     private readonly programs: string,
@@ -52,25 +53,24 @@ class Postgres {
         throw new Error(`${error.message}\n${await readFile(join(this.#socket, "log"), "utf8")}`);
       },
     );
-    this.#pids = await this.#family();
+    this.#pid = Number((await readFile(join(this.data, "postmaster.pid"), "utf8")).split("\n")[0]);
   }
 
   async stop(): Promise<void> {
     await this.#as("pg_ctl", "stop", "-w", "-m", "fast", "-D", this.data);
-    this.#pids = [];
+    this.#pid = undefined;
   }
 
   /** kill -9 of the server and all of its processes, even when its folder cannot be read any more. */
   async kill(): Promise<void> {
-    const [server] = this.#pids;
-    if (server === undefined) return;
+    if (this.#pid === undefined) return;
     // Without their parent no new ones come.
-    const family = [server, ...(await this.#childrenOf(server))];
+    const family = [this.#pid, ...(await this.#childrenOf(this.#pid))];
     for (const pid of family) await run("kill", ["-9", String(pid)]);
     for (const pid of family) {
       while (existsSync(`/proc/${pid}`)) await new Promise((resolve) => setImmediate(resolve));
     }
-    this.#pids = [];
+    this.#pid = undefined;
   }
 
   /** A program that talks to the server. */
@@ -109,11 +109,6 @@ class Postgres {
 
   #as(program: string, ...args: string[]): Promise<string> {
     return must("setpriv", [...AS_NOBODY, join(this.programs, program), ...args], { cwd: "/", timeout: 120_000 });
-  }
-
-  async #family(): Promise<number[]> {
-    const server = Number((await readFile(join(this.data, "postmaster.pid"), "utf8")).split("\n")[0]);
-    return [server];
   }
 
   async #childrenOf(pid: number): Promise<number[]> {
@@ -172,16 +167,16 @@ test("PostgreSQL on a mount keeps what it has acknowledged when it is killed, an
 
   const benching = server.bench();
   const inserting = server.insert(1);
-  await inserting.has(150);
+  await inserting.has(60);
   await server.kill();
   await Promise.all([benching, inserting.ended()]);
-  t.ok(inserting.told >= 150, "clients were under way");
+  t.ok(inserting.told >= 60, "clients were under way");
   await server.start();
   await server.whole(t, inserting.told, "after the death of the server");
 
   const again = server.bench();
   const more = server.insert(Number(await server.query("select max(n) + 1 from told")));
-  await more.has(inserting.told + 150);
+  await more.has(inserting.told + 60);
   await cluster.kill("mount");
   await more.ended();
   await server.kill();
@@ -190,9 +185,4 @@ test("PostgreSQL on a mount keeps what it has acknowledged when it is killed, an
   await server.start();
   await server.whole(t, more.told, "after the death of the mount");
   await server.stop();
-  t.equal(
-    await sh("find . -size -0 -o -name 'postmaster.pid'", { cwd: join(cluster.mnt, "pg") }),
-    "",
-    "it has ended cleanly",
-  );
 });

@@ -44,14 +44,19 @@ class Writer {
   async has(acknowledged: number): Promise<void> {
     while (this.acknowledged < acknowledged) {
       await Promise.race([once(this.#child.stdout, "data"), this.#ended]);
-      if (this.#child.exitCode !== null) throw new Error(`${this.name} has ended: ${this.#errors}`);
+      if (this.#child.exitCode !== null) throw new Error(`${this.name} has ended: ${this.#why}`);
     }
   }
 
   /** Why it has failed; empty when it has done everything. */
   async ended(): Promise<string> {
     await this.#ended;
-    return this.#child.exitCode === 0 ? "" : this.#errors || "killed";
+    return this.#child.exitCode === 0 ? "" : this.#why;
+  }
+
+  /** The last line of what Python tells says what was wrong. */
+  get #why(): string {
+    return this.#errors.trim().split("\n").at(-1) || "killed";
   }
 
   async kill(): Promise<void> {
