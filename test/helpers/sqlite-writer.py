@@ -27,11 +27,10 @@ def retried(attempt):
     while True:
         try:
             return attempt()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
-            if time.monotonic() - begin > PATIENCE:
-                raise
+        except sqlite3.DatabaseError as error:
+            is_busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not is_busy or time.monotonic() - begin > PATIENCE:
+                raise RuntimeError("%s (%s)" % (error, error.sqlite_errorname)) from error
 
 
 def transaction(db, name, number):
