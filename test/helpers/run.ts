@@ -45,10 +45,8 @@ const PACKAGES = {
   getfacl: "acl",
   getfattr: "attr",
   git: "git",
-  inotifywait: "inotify-tools",
   rsync: "rsync",
   setfacl: "acl",
-  sqlite3: "sqlite3",
 } as const;
 
 /** Asserts that these programs are here: a test that cannot run has not passed. */
