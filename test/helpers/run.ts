@@ -38,3 +38,21 @@ export async function must(program: string, args: readonly string[], opts: RunOp
 export function sh(line: string, opts: RunOptions = {}): Promise<string> {
   return must("bash", ["-euo", "pipefail", "-c", line], opts);
 }
+
+/** The Debian package of each program that tests run and that a build does not need. */
+const PACKAGES = {
+  fio: "fio",
+  getfacl: "acl",
+  getfattr: "attr",
+  git: "git",
+  rsync: "rsync",
+  setfacl: "acl",
+} as const;
+
+/** Asserts that these programs are here: a test that cannot run has not passed. */
+export async function needs(...programs: (keyof typeof PACKAGES)[]): Promise<void> {
+  for (const program of programs) {
+    if ((await run("which", [program])).code === 0) continue;
+    throw new Error(`this test needs the program ${program}: apt-get install -y ${PACKAGES[program]}`);
+  }
+}
