@@ -85,13 +85,14 @@ export class Recalls {
     const { core } = this;
     core.inodes.invalidate(ino);
     const inode = core.inodes.get(ino);
-    if (inode === undefined) return;
+    // What the kernel has by an earlier process need not be known here.
+    if (inode === undefined && core.opts.inherited === undefined) return;
     if (!data) return this.#wait(ino, core.kernel.dropAttributes(ino));
-    inode.pagesVersion = 0;
-    inode.file?.changed();
+    if (inode !== undefined) inode.pagesVersion = 0;
+    inode?.file?.changed();
     // Others see what was written here the sooner. The commit must not be waited for: it may in turn wait for a recall
     // that the other session answers no earlier than this one is answered.
-    inode.file?.writer.start();
+    inode?.file?.writer.start();
     await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
   }
 
@@ -99,7 +100,7 @@ export class Recalls {
     const { core } = this;
     const name = nameOf(bytes);
     core.entries.invalidate(dir, name);
-    if (core.inodes.serialOf(dir) === undefined) return Promise.resolve();
+    if (core.inodes.serialOf(dir) === undefined && core.opts.inherited === undefined) return Promise.resolve();
     return this.#wait(dir, core.kernel.dropEntry(dir, name));
   }
 

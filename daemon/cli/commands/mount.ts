@@ -1,7 +1,8 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
-import { DRIVERS } from "../../../mount/driver.js";
+import { hideBin } from "yargs/helpers";
+import { DRIVERS, type Driver } from "../../../mount/driver.js";
 import { parseListen } from "../../common/address.js";
 import { systemClock } from "../../common/clock.js";
 import { zoneProblem } from "../../common/labels.js";
@@ -21,7 +22,7 @@ import {
   withCluster,
   withDaemon,
 } from "../shared-options.js";
-import { spawnDaemon } from "../spawn.js";
+import { READY_ENV, SUPERVISED_ENV, spawnDaemon } from "../spawn.js";
 
 export const command = "mount [mountpoint]";
 export const describe = "show a cluster as a local folder";
@@ -84,19 +85,33 @@ export async function handler(args: Args): Promise<number> {
 
 async function foreground(args: Args): Promise<number> {
   const log = createLog("mount", args.logLevel);
+  const { [READY_ENV]: background, [SUPERVISED_ENV]: supervised } = process.env;
+  if (background !== undefined && supervised === undefined && (await isOwnDriver(args.driver))) {
+    const { supervise } = await import("../supervise.js");
+    const deadlines = deadlinesWith(args.deadline);
+    return supervise({ clock: systemClock, log, deadlines }, hideBin(process.argv));
+  }
   return runDaemon(log, async () => {
     const options = located(args, optionsOf);
     const mountpoint = resolve(required("mountpoint", args.mountpoint));
     const address = await clusterAddress(args);
     const { startMount } = await import("../../../mount/mount.js");
+    const keeper = supervised === undefined ? undefined : (await import("../keeper.js")).supervisor();
     return startMount({
       ...options,
       ...address,
+      ...(keeper === undefined ? {} : { keeper }),
       mountpoint,
       log,
       clock: systemClock,
     });
   });
+}
+
+/** Only the own binding can go on with what another process has mounted. */
+async function isOwnDriver(wish: Driver | undefined): Promise<boolean> {
+  const { addonIfBuilt } = await import("../../../mount/kernel/addon.js");
+  return wish !== "fuse-native" && addonIfBuilt() !== undefined;
 }
 
 async function background(args: Args, signal: AbortSignal): Promise<number> {
