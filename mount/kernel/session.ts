@@ -108,7 +108,7 @@ export class Session implements Channel {
 
   /** Goes on with what another process has agreed on. */
   resume(agreed: Agreed): void {
-    this.#serveFrom(agreed);
+    this.#state = this.#serving(agreed);
     this.#onReady(agreed);
   }
 
@@ -222,9 +222,10 @@ export class Session implements Channel {
       .catch(() => undefined);
   }
 
-  #serveFrom(agreed: Agreed): void {
+  /** Tells the filesystem what the kernel can do. */
+  #serving(agreed: Agreed): State {
     this.#parts.fs.attach(this.#parts.cache(agreed));
-    this.#state = { at: "serving", agreed };
+    return { at: "serving", agreed };
   }
 
   #initialize(head: Head, cursor: Cursor): void {
@@ -235,7 +236,7 @@ export class Session implements Channel {
       }
       const agreed = agree(asked);
       // A newer major version takes ours from the answer and asks again.
-      if (asked.major === VERSION.major) this.#serveFrom(agreed);
+      if (asked.major === VERSION.major) this.#state = this.#serving(agreed);
       writeInit(this.out.begin(), agreed, BOUNDS);
     } catch (error) {
       this.#refuse(head, "init", errnoOf(error));
@@ -243,8 +244,7 @@ export class Session implements Channel {
       return;
     }
     this.#answer(head, "init", 0, NO_BYTES);
-    const state: State = this.#state as State;
-    if (state.at === "serving") this.#onReady(state.agreed);
+    if (this.#state.at === "serving") this.#onReady(this.#state.agreed);
   }
 
   #refuse(head: Head, name: string, errno: Errno): void {

@@ -241,6 +241,36 @@ test("a mount ends in order with its supervisor, and its supervisor with it", as
   }
 });
 
+test("a mount process that dies while the metadata daemon is away is followed by one that waits for it", async (t) => {
+  const cluster = await TestCluster.start(t, PATIENT);
+  const { pid } = await cluster.member("mount");
+  await writeFile(join(cluster.mnt, "f"), "content");
+  const program = new Agent(t);
+  t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "f")}", os.O_RDONLY)`), { value: null });
+  await cluster.kill("meta");
+  await crash(pid);
+  const reading = program.ask("os.pread(fd, 100, 0)");
+  await ready(pid, join(cluster.data, "log", "mount.log"));
+  await cluster.up();
+  t.same(await reading, { value: "b'content'" });
+  t.equal((await cluster.member("mount")).pid, pid, "it is still the same mount");
+});
+
+test("SIGTERM while the metadata daemon is away: what was written is stored when it is back", async (t) => {
+  const cluster = await TestCluster.start(t, ["--storage", "2"]);
+  const { pid } = await cluster.member("mount");
+  const program = new Agent(t);
+  t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "f")}", os.O_RDWR | os.O_CREAT)`), { value: null });
+  t.same(await program.ask("os.write(fd, b'x' * 100000)"), { value: 100_000 });
+  await cluster.kill("meta");
+  process.kill(pid, "SIGTERM");
+  while ((await run("mountpoint", ["-q", cluster.mnt])).code === 0) await turn();
+  await cluster.up();
+  await gone(pid);
+  await cluster.up();
+  t.equal(await readFile(join(cluster.mnt, "f"), "latin1"), "x".repeat(100_000));
+});
+
 test("after kill -9 of supervisor and mount process, the next mount cleans up", async (t) => {
   const cluster = await TestCluster.start(t, ["--storage", "2"]);
   const program = new Agent(t);
