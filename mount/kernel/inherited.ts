@@ -13,9 +13,12 @@ export interface Successor {
   reopendir(ino: number): Maybe<number>;
 }
 
-const { forget, batchForget, interrupt, destroy, release, releasedir } = OPCODE;
-/** Nothing has to be known of their node. */
-const WITHOUT_NODE: ReadonlySet<number> = new Set([forget, batchForget, interrupt, destroy, release, releasedir]);
+const { forget, batchForget, interrupt, destroy, release, releasedir, read, write } = OPCODE;
+/** Nothing has to be known of their node, or they hold its pages, which cannot be dropped before they are answered. */
+const NOT_ADOPTED: ReadonlySet<number> = new Set([
+  ...[forget, batchForget, interrupt, destroy, release, releasedir],
+  ...[read, write],
+]);
 
 /**
  * Requests about inodes and handles that the kernel has from a process that served this mount before. The inode is
@@ -39,7 +42,7 @@ export class Inherited {
    */
   claim(head: Head, message: Buffer): Promise<unknown> | "over" | undefined {
     const waits: Promise<unknown>[] = [];
-    if (!WITHOUT_NODE.has(head.opcode) && !this.#nodes.has(head.node)) {
+    if (!NOT_ADOPTED.has(head.opcode) && !this.#nodes.has(head.node)) {
       this.#nodes.add(head.node);
       const adopted = this.#successor.adopt(head.node);
       // What is not there is told by what is asked about it.

@@ -19,17 +19,10 @@ export class Heir {
     if (core.opts.inherited !== undefined) core.lostChanges.add("EIO");
   }
 
-  /** The kernel has references to this inode that nobody here gave. */
+  /** The kernel has references to this inode that nobody here gave. Resolves when its pages have been dropped. */
   adopt(ino: number): Maybe<void> {
     const { core } = this;
-    const { inodes } = core;
-    if (inodes.get(ino) !== undefined) return undefined;
-    const adopted = core.ask("getattr", { ino }, SELF, (reply, ticket) => {
-      const attr = mustAttr(reply.attr);
-      if (inodes.get(ino) === undefined) inodes.take(attr, reply.cached, ticket);
-      this.#dropPages(ino);
-    });
-    return core.busy.during([ino], () => adopted);
+    return core.inodes.get(ino) === undefined ? core.busy.during([ino], () => this.#adopt(ino)) : undefined;
   }
 
   /** Opens again what was open there; the new handle. */
@@ -42,6 +35,15 @@ export class Heir {
 
   reopendir(ino: number): number {
     return this.parts.directories.reopen(ino);
+  }
+
+  async #adopt(ino: number): Promise<void> {
+    const { inodes, kernel } = this.core;
+    await this.core.ask("getattr", { ino }, SELF, (reply, ticket) => {
+      const attr = mustAttr(reply.attr);
+      if (inodes.get(ino) === undefined) inodes.take(attr, reply.cached, ticket);
+    });
+    await kernel.dropData(ino, 0, 0);
   }
 
   /** The kernel has bytes that were written and lost, perhaps. */

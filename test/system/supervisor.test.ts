@@ -67,9 +67,9 @@ test("what programs have open survives a mount process that is killed", async (t
     await does('os.write(write, b"ABC")', 3);
     await does("os.read(read, 6)", "b'ABCred'");
     await crash(pid);
-    await fails("os.close(write)", "EIO");
     await does("os.pread(read, 6, 0)", "b'stored'");
     await does("os.close(read)");
+    await fails("os.close(write)", "EIO");
   });
 
   await t.test("a handle of a file that had locks is dead, a new one is not", async () => {
@@ -114,6 +114,21 @@ test("what programs have open survives a mount process that is killed", async (t
 
   await cluster.staysSmall(t);
   await cluster.down();
+});
+
+test("what a dead mount process had the kernel cache is taken back when another mount changes it", async (t) => {
+  const cluster = await TestCluster.start(t, PATIENT);
+  const second = await cluster.mountAgain("second");
+  const { pid } = await cluster.member("mount");
+  await writeFile(join(cluster.mnt, "f"), "content");
+  const program = new Agent(t);
+  t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "f")}", os.O_RDONLY)`), { value: null });
+  t.same(await program.ask("os.fstat(fd).st_size"), { value: 7 });
+  await crash(pid);
+  await ready(pid, join(cluster.data, "log", "mount.log"));
+  await writeFile(join(second, "f"), "other content");
+  t.same(await program.ask("os.fstat(fd).st_size"), { value: 13 });
+  t.same(await program.ask("os.pread(fd, 100, 0)"), { value: "b'other content'" });
 });
 
 test("a read that waits for a storage daemon is answered by the process that takes over", async (t) => {
