@@ -12,7 +12,7 @@ import { StartupError } from "../common/running.js";
 export const READY_FD = 3;
 /** Set for daemons that shall write to READY_FD. */
 export const READY_ENV = "BIGFS_READY";
-/** Set for a mount process that has a supervisor: the estate that it takes over, as JSON, or nothing for the first. */
+/** Set for a mount process that has a supervisor, which tells it over its channel what it takes over. */
 export const SUPERVISED_ENV = "BIGFS_SUPERVISED";
 
 const readySchema = z.union([

@@ -9,7 +9,7 @@ import type { Deadlines } from "../common/deadlines.js";
 import type { Logger } from "../common/log.js";
 import { startTimeOf } from "../common/process.js";
 import { EXIT } from "./exit.js";
-import type { Told } from "./keeper.js";
+import type { Left, Told } from "./keeper.js";
 import { READY_ENV, READY_FD, SUPERVISED_ENV } from "./spawn.js";
 
 /** Mount processes that died soon one after the other; beyond them the mount is given up. */
@@ -38,6 +38,8 @@ export async function supervise(parts: SuperviseParts, args: readonly string[]):
 class Supervisor {
   readonly #addon: Addon = loadAddon();
   readonly #locked = new Set<number>();
+  /** Those of processes that have died, whose handles may still be there. */
+  #lostLocks: ReadonlySet<number> = new Set();
   /** /dev/fuse; undefined: nothing is mounted that another process could take over. */
   #fd: number | undefined;
   #kernel: Estate["kernel"] | undefined;
@@ -74,6 +76,7 @@ class Supervisor {
       }
       if (this.#isStopping || isOver) return this.#giveUp(folder, deaths);
       this.#generation++;
+      this.#lostLocks = new Set(this.#locked);
     }
   }
 
@@ -86,6 +89,8 @@ class Supervisor {
     this.#addon.close(theirs);
     this.#child = child;
     child.on("message", (told: Told) => this.#learn(told, mine));
+    // Whoever does not hear has died.
+    if (child.connected) child.send(this.#left(), () => undefined);
     const end = await this.#ended(child);
     this.#child = undefined;
     child.removeAllListeners("message");
@@ -110,17 +115,16 @@ class Supervisor {
       env: {
         ...env,
         ...(isFirst && ready !== undefined ? { [READY_ENV]: ready } : {}),
-        [SUPERVISED_ENV]: this.#estate(),
+        [SUPERVISED_ENV]: "1",
       },
       cwd: "/",
     });
   }
 
-  #estate(): string {
-    if (this.#fd === undefined || this.#kernel === undefined || this.#session === undefined) return "";
+  #left(): Left {
+    if (this.#fd === undefined || this.#kernel === undefined || this.#session === undefined) return {};
     const locked = [...this.#locked];
-    const estate: Estate = { generation: this.#generation, kernel: this.#kernel, session: this.#session, locked };
-    return JSON.stringify(estate);
+    return { estate: { generation: this.#generation, kernel: this.#kernel, session: this.#session, locked } };
   }
 
   #learn(told: Told, socket: number): void {
@@ -130,8 +134,7 @@ class Supervisor {
       if (fd < 0) this.parts.log.error({ errno: -fd }, "no descriptor came: this mount ends with its process");
       else [this.#fd, this.#kernel] = [fd, told.kernel];
     } else if (told.isLocked) this.#locked.add(told.locked);
-    // Handles of an earlier process may still be there.
-    else if (this.#generation === 0) this.#locked.delete(told.locked);
+    else if (!this.#lostLocks.has(told.locked)) this.#locked.delete(told.locked);
   }
 
   /**

@@ -26,9 +26,12 @@ import { READY_ENV, SUPERVISED_ENV, spawnDaemon } from "../spawn.js";
 
 export const command = "mount [mountpoint]";
 export const describe = "show a cluster as a local folder";
+const epilogue =
+  "In the background a supervisor stays with the mount: when the process that serves it dies, another one takes over.";
 
 export function builder(yargs: Argv) {
   const options = withCluster(withDaemon(yargs))
+    .epilogue(epilogue)
     .positional("mountpoint", { type: "string", describe: "an empty folder; required" })
     .option("read-only", { type: "boolean", default: false, describe: "refuse every change" })
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
@@ -45,7 +48,11 @@ export function builder(yargs: Argv) {
       describe: "storage daemons of this zone are read first [default: the host's name]",
     })
     .option("log", { type: "string", describe: "log file in the background [default: ~/.local/state/bigfs/mount.log]" })
-    .option("foreground", { type: "boolean", default: false, describe: "stay until the folder is unmounted" })
+    .option("foreground", {
+      type: "boolean",
+      default: false,
+      describe: "stay until the folder is unmounted, without a supervisor",
+    })
     .example("$0 mount /mnt/bigfs --meta 10.0.0.1:50052 --key cluster.key", "mount a cluster")
     .example("$0 mount ./second --data ./cluster", "mount once more what 'up' started")
     .example("$0 mount --config /etc/bigfs/mount.yaml", "options from a file");
@@ -96,7 +103,7 @@ async function foreground(args: Args): Promise<number> {
     const mountpoint = resolve(required("mountpoint", args.mountpoint));
     const address = await clusterAddress(args);
     const { startMount } = await import("../../../mount/mount.js");
-    const keeper = supervised === undefined ? undefined : (await import("../keeper.js")).supervisor();
+    const keeper = supervised === undefined ? undefined : await (await import("../keeper.js")).supervisor();
     return startMount({
       ...options,
       ...address,
