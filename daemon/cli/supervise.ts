@@ -14,6 +14,8 @@ import { READY_ENV, READY_FD, SUPERVISED_ENV } from "./spawn.js";
 
 /** Mount processes that died soon one after the other; beyond them the mount is given up. */
 const DEATHS_MAX = 5;
+/** As many as their handles and requests can be told apart. */
+const PROCESSES_MAX = 8_000;
 /** It is looked this often whether a process has died that cannot be reaped. */
 const LOOK_MS = 1_000;
 
@@ -68,7 +70,7 @@ class Supervisor {
       const { folder } = this.#kernel ?? {};
       if (folder === undefined || !(await this.#isThere(folder))) return end.code ?? EXIT.failed;
       if (clock.monotonicMs() - startMs >= deadlines.steadyMs) deaths = 1;
-      const isOver = this.#isStopping || deaths > DEATHS_MAX;
+      const isOver = this.#isStopping || deaths > DEATHS_MAX || this.#generation >= PROCESSES_MAX;
       if (!isOver) {
         const pauseMs = deadlines.restartMs * 2 ** (deaths - 1);
         log.error({ mountpoint: folder, ...end, pauseMs }, "the mount process has died; another one takes over");

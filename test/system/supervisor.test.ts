@@ -103,14 +103,25 @@ test("what programs have open survives a mount process that is killed", async (t
     await does("os.chdir('/')");
   });
 
-  await t.test("that changes of names may be lost is told to who syncs a folder, once", async () => {
+  await t.test("that changes of names may be lost is told to each who syncs a folder, once", async () => {
     await does(`folder = os.open("${cluster.mnt}", os.O_RDONLY)`);
-    // Of the deaths before.
-    await fails("os.fsync(folder)", "EIO");
+    await does(`another = os.open("${cluster.mnt}", os.O_RDONLY)`);
     await crash(pid);
-    await fails("os.fsync(folder)", "EIO");
-    await does("os.fsync(folder)");
-    await does("os.close(folder)");
+    for (const handle of ["folder", "another"]) {
+      await fails(`os.fsync(${handle})`, "EIO");
+      await does(`os.fsync(${handle})`);
+      await does(`os.close(${handle})`);
+    }
+  });
+
+  await t.test("a file that had no name any more is gone, and says so", async () => {
+    await does(`unnamed = os.open("${at("unnamed")}", os.O_RDWR | os.O_CREAT)`);
+    await does('os.write(unnamed, b"content")', 7);
+    await does("os.fsync(unnamed)");
+    await does(`os.unlink("${at("unnamed")}")`);
+    await crash(pid);
+    await fails("os.fsync(unnamed)", "ESTALE");
+    await fails("os.close(unnamed)", "ESTALE");
   });
 
   await cluster.staysSmall(t);
