@@ -24,7 +24,7 @@ export type Told = Bequest & { readonly device?: true };
  * it any more, nor start another one after it.
  */
 export async function supervisor(): Promise<Keeper | undefined> {
-  if (process.env[SUPERVISED_ENV] === undefined || process.send === undefined) return undefined;
+  if (process.env[SUPERVISED_ENV] !== "1" || process.send === undefined) return undefined;
   process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
   const dead = once(process, "disconnect").then(() => fail("EIO", "the supervisor has died"));
   const [{ estate }] = left.parse(await Promise.race([once(process, "message"), dead]));

@@ -22,7 +22,7 @@ import {
   withCluster,
   withDaemon,
 } from "../shared-options.js";
-import { READY_ENV, SUPERVISED_ENV, spawnDaemon } from "../spawn.js";
+import { SUPERVISED_ENV, spawnDaemon } from "../spawn.js";
 
 export const command = "mount [mountpoint]";
 export const describe = "show a cluster as a local folder";
@@ -92,8 +92,8 @@ export async function handler(args: Args): Promise<number> {
 
 async function foreground(args: Args): Promise<number> {
   const log = createLog("mount", args.logLevel);
-  const { [READY_ENV]: background, [SUPERVISED_ENV]: supervised } = process.env;
-  if (background !== undefined && supervised === undefined && (await isOwnDriver(args.driver))) {
+  const { [SUPERVISED_ENV]: supervised } = process.env;
+  if (supervised === "wanted" && (await isOwnDriver(args.driver))) {
     const { supervise } = await import("../supervise.js");
     const deadlines = deadlinesWith(args.deadline);
     return supervise({ clock: systemClock, log, deadlines }, hideBin(process.argv));
