@@ -4,7 +4,7 @@ import type { Clock } from "../daemon/common/clock.js";
 import type { Deadlines } from "../daemon/common/deadlines.js";
 import { noMeta } from "../daemon/common/rpc/no-meta.js";
 import { FsError } from "../proto/errno.js";
-import { connectMeta } from "./clients/meta-client.js";
+import { connectMeta, type SessionRecord } from "./clients/meta-client.js";
 import { StoreClients } from "./clients/store-clients.js";
 import type { MetaClient } from "./vfs/ports.js";
 import { Vfs } from "./vfs/vfs.js";
@@ -33,7 +33,20 @@ export interface ClientOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly registry: Registry;
+  /** Goes on with what a process had that died. */
+  readonly inherits?: {
+    readonly generation: number;
+    readonly session: SessionRecord;
+    readonly locked: readonly number[];
+  };
+  /** Called with each session that begins. */
+  readonly onSession?: (record: SessionRecord) => void;
+  /** See VfsOptions. */
+  readonly onLocked?: (ino: number, isLocked: boolean) => void;
 }
+
+/** Requests of a process in its session, at most. */
+const REQUESTS_MAX = 2 ** 40;
 
 /** A session with a cluster, as a filesystem. */
 export interface Client {
@@ -55,7 +68,12 @@ export async function openClient(opts: ClientOptions): Promise<Client> {
     cacheBytes: opts.cacheBytes ?? CACHE_BYTES,
     dirtyBytes: opts.dirtyBytes ?? DIRTY_BYTES,
   };
-  const fs = new Vfs({ meta, chunks, clock, log, registry }, { ...sizes, readOnly, permissions, deadlines });
+  const inherited = opts.inherits && { locked: new Set(opts.inherits.locked) };
+  const { onLocked } = opts;
+  const fs = new Vfs(
+    { meta, chunks, clock, log, registry },
+    { ...sizes, readOnly, permissions, deadlines, inherited, onLocked },
+  );
   const stop = async (): Promise<void> => {
     try {
       await chunks.stop();
@@ -67,9 +85,14 @@ export async function openClient(opts: ClientOptions): Promise<Client> {
 }
 
 async function connect(opts: ClientOptions): Promise<MetaClient> {
-  const { meta: address, key, name, readOnly, deadlines, clock, log } = opts;
+  const { meta: address, key, name, readOnly, deadlines, clock, log, inherits, onSession } = opts;
+  const resume = inherits && { ...inherits.session, firstId: inherits.generation * REQUESTS_MAX };
   try {
-    return await connectMeta({ address, key, name, readOnly, deadlines, clock, log });
+    return await connectMeta({
+      ...{ address, key, name, readOnly, deadlines, clock, log },
+      ...(resume === undefined ? {} : { resume }),
+      ...(onSession === undefined ? {} : { onSession }),
+    });
   } catch (error) {
     throw error instanceof FsError ? noMeta(address, error) : error;
   }

@@ -12,6 +12,8 @@ import { StartupError } from "../common/running.js";
 export const READY_FD = 3;
 /** Set for daemons that shall write to READY_FD. */
 export const READY_ENV = "BIGFS_READY";
+/** "wanted": a mount shall have a supervisor; "1": it has one, which tells it over its channel what it takes over. */
+export const SUPERVISED_ENV = "BIGFS_SUPERVISED";
 
 const readySchema = z.union([
   z.strictObject({ listen: z.string(), warning: z.string().optional() }),
@@ -37,7 +39,7 @@ export async function spawnDaemon(args: readonly string[], logFile: string, sign
     child = spawn(process.execPath, [fileURLToPath(new URL("./bin.js", import.meta.url)), ...args], {
       detached: true,
       stdio: ["ignore", log.fd, log.fd, "pipe"],
-      env: { ...withoutOptions(process.env), [READY_ENV]: "1" },
+      env: { ...withoutOptions(process.env), [READY_ENV]: "1", [SUPERVISED_ENV]: "wanted" },
       cwd: "/",
     });
   } finally {

@@ -9,6 +9,10 @@ export interface Deadlines {
    * its mode or owner waits for as long). 0: not at all.
    */
   sharedFolderMs: number;
+  /** A mount process that died is replaced after this; doubles with each death that follows soon. */
+  restartMs: number;
+  /** A mount process that has served for so long did not die soon. */
+  steadyMs: number;
   /** A client that has nothing to say renews this often. */
   renewMs: number;
   /** An operation that cannot be done (no daemon, no replica, no space on M nodes) fails after this. */
@@ -44,6 +48,8 @@ export const DEADLINES: Deadlines = {
   leaseMs: 10_000,
   leaseMarginMs: 2_000,
   sharedFolderMs: 5,
+  restartMs: 100,
+  steadyMs: 60_000,
   renewMs: 3_000,
   ioDeadlineMs: 60_000,
   dirtyMs: 5_000,

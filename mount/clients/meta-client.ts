@@ -26,6 +26,16 @@ export interface MetaClientOptions {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Goes on with the session of a process that has died; requests count from `firstId`, beyond all that it asked. */
+  readonly resume?: SessionRecord & { readonly firstId: number };
+  /** Called with each session that begins. */
+  readonly onSession?: (record: SessionRecord) => void;
+}
+
+/** What it takes to go on with a session. */
+export interface SessionRecord {
+  readonly session: number;
+  readonly volume: VolumeInfo;
 }
 
 type SessionLink = Link<ClientFrame, ServerFrame>;
@@ -48,7 +58,7 @@ const PATIENCE = 2;
 
 /**
  * A session with the metadata daemon. Rejects with what dial() rejects with when the daemon is not there at the first
- * try; from then on it is waited for.
+ * try; from then on it is waited for, and so it is by who goes on with a session.
  */
 export async function connectMeta(opts: MetaClientOptions): Promise<MetaClient> {
   const client = new SessionClient(opts);
@@ -57,11 +67,11 @@ export async function connectMeta(opts: MetaClientOptions): Promise<MetaClient> 
 }
 
 class SessionClient implements MetaClient {
-  readonly #requests = new Requests();
+  readonly #requests: Requests;
   readonly #lease: Lease;
   readonly #time: ServerClock;
   #state: State;
-  #session = 0;
+  #session: number;
   #volume: VolumeInfo | undefined;
   #map: NodeMap = { version: 0, nodes: [] };
   #events: MetaEvents | undefined;
@@ -75,7 +85,10 @@ class SessionClient implements MetaClient {
   #started: { readonly resolve: () => void; readonly reject: (error: FsError) => void } | undefined;
 
   constructor(private readonly opts: MetaClientOptions) {
-    const { clock } = opts;
+    const { clock, resume } = opts;
+    this.#requests = new Requests(resume?.firstId);
+    this.#session = resume?.session ?? 0;
+    this.#volume = resume?.volume;
     this.#lease = new Lease(clock);
     this.#time = new ServerClock(clock);
     this.#closes = new Closes(clock, () => {
@@ -87,6 +100,17 @@ class SessionClient implements MetaClient {
 
   async start(): Promise<void> {
     const { clock, deadlines } = this.opts;
+    if (this.#session === 0) await this.#startFirst();
+    else this.#reconnect();
+    this.#renewLater();
+    const look = () => {
+      this.#expire();
+      this.#cancelLook = clock.after(deadlines.ioDeadlineMs / LOOKS, look);
+    };
+    look();
+  }
+
+  async #startFirst(): Promise<void> {
     const link = await this.#dial();
     try {
       await new Promise<void>((resolve, reject) => {
@@ -100,12 +124,6 @@ class SessionClient implements MetaClient {
     } finally {
       this.#started = undefined;
     }
-    this.#renewLater();
-    const look = () => {
-      this.#expire();
-      this.#cancelLook = clock.after(deadlines.ioDeadlineMs / LOOKS, look);
-    };
-    look();
   }
 
   get volume(): VolumeInfo {
@@ -363,6 +381,7 @@ class SessionClient implements MetaClient {
     const isSame = this.#session === session;
     this.#session = session;
     this.#volume = { volume, chunkSize, replicas, minReplicas };
+    if (!isSame) this.opts.onSession?.({ session, volume: this.#volume });
     this.#lease.begin(leaseMs === 0 ? this.opts.deadlines.leaseMs : leaseMs, isSame);
     this.#lease.echoed(frame.echoMs);
     this.#learn(map);

@@ -69,7 +69,7 @@ export interface Resend {
  *   retained request is released only by an answer and a watermark of the present stream.
  */
 export class Requests {
-  #nextId = 1;
+  #nextId: number;
   #stream = 0;
   #durable = 0;
   #waiting: Request[] = [];
@@ -80,6 +80,10 @@ export class Requests {
   #retainedCount = 0;
   #releasedCount = 0;
   #durableWaiters: DurableWaiter[] = [];
+
+  constructor(firstId = 1) {
+    this.#nextId = firstId;
+  }
 
   /** So much is open that what is new has to wait. */
   get isFull(): boolean {

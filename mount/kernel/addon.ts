@@ -17,6 +17,7 @@ export interface Addon {
   mount(source: string, target: string, type: string, readOnly: 0 | 1, data: string): number;
   socketPair(): [mine: number, theirs: number] | number;
   receiveDescriptor(socket: number): number;
+  sendDescriptor(socket: number, fd: number): number;
   /** Threads for what may block; the numbers bound the threads of each lane. */
   startWorkers(done: (id: number, result: number) => void, lane0: number, lane1: number, lane2: number): WorkersHandle;
   workerWrite(workers: WorkersHandle, lane: number, id: number, fd: number, message: Buffer): number;

@@ -2,10 +2,14 @@ import type { Logger } from "pino";
 import { stat } from "node:fs/promises";
 import type { Clock } from "../../daemon/common/clock.js";
 import { StartupError } from "../../daemon/common/running.js";
+import type { Estate } from "../estate.js";
 import type { FileSystem } from "../vfs/filesystem.js";
 import { loadAddon, type Addon } from "./addon.js";
 import { KernelNotifier } from "./cache.js";
+import { INIT2, type Agreed } from "./codec/init.js";
+import { resend } from "./codec/notifications.js";
 import { FuseDevice } from "./device.js";
+import { Inherited, type Successor } from "./inherited.js";
 import { findMount } from "./mountinfo.js";
 import { prepareMountpoint } from "./mountpoint.js";
 import { openMount } from "./open-mount.js";
@@ -27,6 +31,21 @@ export interface KernelOptions {
   readonly privileged?: boolean;
   /** Overwrite requests after use, so that tests find what was kept of them. */
   readonly poison?: boolean;
+  /** Takes over what another process has mounted, instead of mounting. */
+  readonly inherits?: Inheritance | undefined;
+  /** Called with what it takes to do that, where the kernel can. */
+  readonly onMounted?: ((fd: number, kernel: KernelEstate) => void) | undefined;
+}
+
+type KernelEstate = Estate["kernel"];
+
+/** A mount whose process has died. */
+export interface Inheritance {
+  /** /dev/fuse, as it was mounted with. */
+  readonly fd: number;
+  readonly generation: number;
+  readonly kernel: KernelEstate;
+  readonly successor: Successor;
 }
 
 export interface KernelMount {
@@ -47,6 +66,12 @@ const LINGER_MS = 1_000;
 /** Mounts `fs`; resolves when it can be used. StartupError: it cannot be mounted, and what to do. */
 export async function mountKernel(fs: FileSystem, opts: KernelOptions): Promise<KernelMount> {
   const addon = loadAddon();
+  if (opts.inherits !== undefined) {
+    const { fd, kernel } = opts.inherits;
+    const mount = new Mount(fs, { ...opts, ...kernel, privileged: opts.privileged ?? isRoot(), addon, fd });
+    mount.takeOver(kernel);
+    return mount;
+  }
   const folder = await prepareMountpoint(opts.mountpoint, opts);
   const rootMode = (await stat(folder)).mode;
   const privileged = opts.privileged ?? isRoot();
@@ -71,6 +96,7 @@ class Mount implements KernelMount {
   readonly #device: FuseDevice;
   readonly #pending = new PendingRequests();
   readonly #session: Session;
+  #notifier: KernelNotifier | undefined;
   /** The kernel's number of our mount, to know it from another one at the same place. */
   #id: number | undefined;
 
@@ -79,11 +105,20 @@ class Mount implements KernelMount {
     this.#parts = parts;
     this.#workers = new Workers(parts.addon);
     this.#device = new FuseDevice({ addon: parts.addon, workers: this.#workers }, parts.fd);
-    const { clock, log, onOperation, poison } = parts;
+    const { clock, log, onOperation, poison, inherits } = parts;
+    const generation = inherits?.generation;
+    const inherited = inherits && new Inherited(inherits.successor, inherits.generation);
     const cache = { notifications: this.#device, pending: this.#pending };
     this.#session = new Session(
-      { fs, clock, log, device: this.#device, pending: this.#pending, cache: (a) => new KernelNotifier(cache, a) },
-      { onOperation, poison },
+      {
+        fs,
+        clock,
+        log,
+        device: this.#device,
+        pending: this.#pending,
+        cache: (a) => (this.#notifier = new KernelNotifier(cache, a)),
+      },
+      { onOperation, poison, generation, inherited },
     );
     this.ended = this.#session.ended.then((error) => this.#finish(error));
   }
@@ -94,12 +129,22 @@ class Mount implements KernelMount {
     const cancel = this.#parts.clock.after(HELLO_MS, () => this.#session.end(new Error("the kernel is silent")));
     const started = await Promise.race([this.#session.ready, this.#session.ended]);
     cancel();
-    if (started !== undefined && !(started instanceof Error)) return;
+    if (started !== undefined && !(started instanceof Error)) return this.#bequeath(started);
     await this.ended;
     throw new StartupError(`mounting ${this.#parts.folder} failed: ${started?.message ?? "it was unmounted at once"}`, {
       hint: "Linux 4.20 or newer is needed; dmesg may say more",
       cause: started,
     });
+  }
+
+  /** Names may have been changed by others since they were told; what waits for an answer is asked again. */
+  takeOver({ id, agreed }: KernelEstate): void {
+    this.#id = id;
+    this.#session.resume(agreed);
+    this.#notifier?.dropAllEntries();
+    const asked = this.#device.notifyNow(resend());
+    if (asked < 0) this.#parts.log.error({ errno: -asked }, "the kernel does not ask again");
+    this.#device.watch(() => this.#session.wake());
   }
 
   async unmount(): Promise<void> {
@@ -110,6 +155,13 @@ class Mount implements KernelMount {
     this.#session.end(undefined);
     const error = await this.ended;
     if (error !== undefined) throw error;
+  }
+
+  #bequeath(agreed: Agreed): void {
+    const { fd, folder, onMounted } = this.#parts;
+    // A process that takes over has to have all asked again that it cannot know of.
+    if ((agreed.flags2 & INIT2.hasResend) === 0) return;
+    onMounted?.(fd, { folder, agreed, ...(this.#id === undefined ? {} : { id: this.#id }) });
   }
 
   async #finish(cause: Error | undefined): Promise<Error | undefined> {

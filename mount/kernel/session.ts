@@ -7,6 +7,7 @@ import { IN_HEADER, parseHead, type Head } from "./codec/header.js";
 import { agree, MINOR_MIN, parseInit, VERSION, writeInit, type Agreed, type Bounds } from "./codec/init.js";
 import { OPCODE } from "./codec/opcodes.js";
 import { Output } from "./codec/output.js";
+import type { Inherited } from "./inherited.js";
 import { Interrupts } from "./interrupts.js";
 import type { Channel, Operation, Request } from "./operations/operation.js";
 import { operationOf } from "./operations/table.js";
@@ -36,6 +37,10 @@ export interface SessionOptions {
   readonly onOperation?: OnOperation | undefined;
   /** Overwrites every request when its handler has returned, so that tests find what was kept of it. */
   readonly poison?: boolean | undefined;
+  /** How many processes have served this mount before; default 0. */
+  readonly generation?: number | undefined;
+  /** What the kernel has of them. */
+  readonly inherited?: Inherited | undefined;
 }
 
 const BOUNDS: Bounds = { maxWrite: 1024 * 1024, maxBackground: 64 };
@@ -93,8 +98,18 @@ export class Session implements Channel {
     return this.#parts.pending.epoch;
   }
 
+  get generation(): number {
+    return this.#opts.generation ?? 0;
+  }
+
   get agreed(): Agreed {
     return this.#state.at === "serving" ? this.#state.agreed : BEFORE_INIT;
+  }
+
+  /** Goes on with what another process has agreed on. */
+  resume(agreed: Agreed): void {
+    this.#state = this.#serving(agreed);
+    this.#onReady(agreed);
   }
 
   /** Reads and serves what is there, for about a millisecond. */
@@ -160,8 +175,27 @@ export class Session implements Channel {
     const cursor = this.#cursor.reset(this.#buffer, 0, length);
     const head = parseHead(cursor);
     if (head.opcode === OPCODE.init) this.#initialize(head, cursor);
-    else this.#dispatch(head, cursor);
+    else if (!this.#claims(head, length)) this.#dispatch(head, cursor);
     if (this.#opts.poison === true) this.#buffer.fill(POISON, 0, length);
+  }
+
+  /** Whether it is about what this process has not opened: then it is served when that is done. */
+  #claims(head: Head, length: number): boolean {
+    const claim = this.#opts.inherited?.claim(head, this.#buffer.subarray(0, length));
+    if (claim === undefined) return false;
+    const { name, holdsOthers } = operationOf(head.opcode) ?? { name: `opcode ${head.opcode}`, holdsOthers: false };
+    if (claim === "over") {
+      this.out.begin();
+      this.#answer(head, name, 0, NO_BYTES);
+      return true;
+    }
+    const message = Buffer.from(this.#buffer.subarray(0, length));
+    const served = claim.then(
+      () => this.receive(message),
+      (error: unknown) => this.#refuse(head, name, errnoOf(error)),
+    );
+    this.#track(head, { name, holdsOthers }, served);
+    return true;
   }
 
   #dispatch(head: Head, cursor: Cursor): void {
@@ -179,13 +213,19 @@ export class Session implements Channel {
     if (answered !== undefined) this.#track(head, operation, answered);
   }
 
-  #track(head: Head, operation: Operation, answered: Promise<void>): void {
+  #track(head: Head, { name, holdsOthers }: Pick<Operation, "name" | "holdsOthers">, answered: Promise<void>): void {
     const { pending, log } = this.#parts;
-    pending.add(head.node, operation.holdsOthers);
+    pending.add(head.node, holdsOthers);
     answered
-      .catch((err: unknown) => log.error({ err, operation: operation.name }, "an answer could not be given"))
-      .finally(() => pending.remove(head.node, operation.holdsOthers))
+      .catch((err: unknown) => log.error({ err, operation: name }, "an answer could not be given"))
+      .finally(() => pending.remove(head.node, holdsOthers))
       .catch(() => undefined);
+  }
+
+  /** Tells the filesystem what the kernel can do. */
+  #serving(agreed: Agreed): State {
+    this.#parts.fs.attach(this.#parts.cache(agreed));
+    return { at: "serving", agreed };
   }
 
   #initialize(head: Head, cursor: Cursor): void {
@@ -196,10 +236,7 @@ export class Session implements Channel {
       }
       const agreed = agree(asked);
       // A newer major version takes ours from the answer and asks again.
-      if (asked.major === VERSION.major) {
-        this.#parts.fs.attach(this.#parts.cache(agreed));
-        this.#state = { at: "serving", agreed };
-      }
+      if (asked.major === VERSION.major) this.#state = this.#serving(agreed);
       writeInit(this.out.begin(), agreed, BOUNDS);
     } catch (error) {
       this.#refuse(head, "init", errnoOf(error));

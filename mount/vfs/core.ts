@@ -40,6 +40,10 @@ export interface VfsOptions {
    */
   readonly permissions: "kernel" | "rules";
   readonly deadlines: Deadlines;
+  /** This process takes the place of one that died (see Heir), which had locks on these files. */
+  readonly inherited?: { readonly locked: ReadonlySet<number> } | undefined;
+  /** Called when the first lock of an open file is asked for, and when the file is closed. */
+  readonly onLocked?: ((ino: number, isLocked: boolean) => void) | undefined;
 }
 
 /** The root folder of every volume. */

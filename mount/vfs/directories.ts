@@ -10,7 +10,7 @@ import { foundOf } from "./found.js";
 import type { Exclusivity } from "./inode.js";
 import { NAMES_MAX } from "./known-names.js";
 import { Handles } from "./handles.js";
-import type { Hearer } from "./write-errors.js";
+import { HAS_TO_HEAR, type Hearer } from "./write-errors.js";
 
 /** Cookies of "." and ".."; real entries follow. */
 const DOT = 1;
@@ -70,8 +70,12 @@ export class Directories {
   constructor(private readonly core: Core) {}
 
   open(ino: number): { handle: number } {
-    const heard = this.core.lostChanges.sample();
-    return this.#handles.add((handle) => ({ handle, ino, heard, page: undefined, next: undefined, survey: undefined }));
+    return this.#add(ino, this.core.lostChanges.sample());
+  }
+
+  /** Opens what another process had open that died (see Heir); the handle. */
+  reopen(ino: number): number {
+    return this.#add(ino, HAS_TO_HEAR).handle;
   }
 
   /** Resolves when every change that was answered is on disk. */
@@ -114,6 +118,10 @@ export class Directories {
       if (page.reply.end || page.reply.entries.length === 0) return;
       at = Math.max(at, DOT_DOT);
     }
+  }
+
+  #add(ino: number, heard: number): DirHandle {
+    return this.#handles.add((handle) => ({ handle, ino, heard, page: undefined, next: undefined, survey: undefined }));
   }
 
   /** False: the reader has enough. */

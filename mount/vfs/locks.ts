@@ -76,6 +76,7 @@ export class Locks {
   /** The file is not open here any more. */
   closed(ino: number): void {
     if (!this.#files.delete(ino)) return;
+    this.core.opts.onLocked?.(ino, false);
     this.core.parts.meta.tell("locks", { ino, locks: [], delegated: false });
   }
 
@@ -155,6 +156,7 @@ export class Locks {
   #file(ino: number): LockedFile {
     const known = this.#files.get(ino);
     if (known !== undefined) return known;
+    this.core.opts.onLocked?.(ino, true);
     const file: LockedFile = { held: [], isDelegated: false, order: new Mutex(), waiting: new Set() };
     this.#files.set(ino, file);
     return file;

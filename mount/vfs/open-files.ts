@@ -3,7 +3,7 @@ import { fail } from "../../proto/errno.js";
 import { type Name, nameBytes } from "../../proto/name.js";
 import type { Ticket } from "./answers.js";
 import { cutTo } from "./attributes.js";
-import { type Core, mustAttr } from "./core.js";
+import { type Core, SELF, mustAttr } from "./core.js";
 import { FileState, type FileStateParts } from "./file-state.js";
 import type { Caller, Found, OpenFlags, Opened } from "./filesystem.js";
 import { Handles } from "./handles.js";
@@ -11,7 +11,7 @@ import type { Inode } from "./inode.js";
 import { foundOf } from "./found.js";
 import type { Locks } from "./locks.js";
 import { ReadPattern } from "./reader/read-ahead.js";
-import type { Hearer } from "./write-errors.js";
+import { HAS_TO_HEAR, type Hearer } from "./write-errors.js";
 
 const R_OK = 4;
 const W_OK = 2;
@@ -59,6 +59,16 @@ export class OpenFiles {
     const file = this.core.inodes.get(ino)?.file;
     if (!flags.truncate || file === undefined) return this.#open(who, ino, flags);
     return file.gate.run(() => file.writer.exclusive(() => this.#open(who, ino, flags)));
+  }
+
+  /** Opens what another process had open that died (see Heir); the handle. */
+  async reopen(ino: number, { write, isDead }: { write: boolean; isDead: boolean }): Promise<number> {
+    const flags = { read: true, write, append: false, truncate: false, sync: false };
+    const { handle } = await this.#open({ ...SELF, pid: 0 }, ino, flags);
+    const open = this.#handles.get(handle);
+    if (write) open.heard = HAS_TO_HEAR;
+    open.isDead = isDead;
+    return handle;
   }
 
   async create(

@@ -87,14 +87,23 @@ export class Recalls {
     const { core } = this;
     core.inodes.invalidate(ino);
     const inode = core.inodes.get(ino);
-    if (inode === undefined) return;
+    // What the kernel has by an earlier process need not be known here.
+    if (inode === undefined && core.opts.inherited === undefined) return;
     if (!data) return this.#wait(ino, core.kernel.dropAttributes(ino));
-    inode.pagesVersion = 0;
-    inode.file?.changed();
+    if (inode !== undefined) inode.pagesVersion = 0;
+    inode?.file?.changed();
     // Others see what was written here the sooner. The commit must not be waited for: it may in turn wait for a recall
     // that the other session answers no earlier than this one is answered.
-    inode.file?.writer.start();
-    await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
+    inode?.file?.writer.start();
+    await this.#dropData(ino);
+  }
+
+  /** Attributes are never waited for long: whoever reads what is new must not be shown an old end of the file after it. */
+  async #dropData(ino: number): Promise<void> {
+    const { busy, kernel } = this.core;
+    const dropped = this.#wait(ino, kernel.dropData(ino, 0, 0));
+    if (busy.has(ino)) await kernel.dropAttributes(ino);
+    await dropped;
   }
 
   /**
@@ -109,7 +118,7 @@ export class Recalls {
     file.isShared = true;
     file.writer.start();
     if (file.gate.isBusy) return;
-    await this.#wait(ino, core.kernel.dropData(ino, 0, 0));
+    await this.#dropData(ino);
     await file.writer.flush();
   }
 
@@ -118,7 +127,7 @@ export class Recalls {
     const name = nameOf(bytes);
     const ino = core.entries.guess(dir, name);
     core.entries.invalidate(dir, name);
-    if (core.inodes.serialOf(dir) === undefined) return Promise.resolve();
+    if (core.inodes.serialOf(dir) === undefined && core.opts.inherited === undefined) return Promise.resolve();
     return this.#wait(dir, core.dropEntry(dir, name, ino));
   }
 

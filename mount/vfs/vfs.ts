@@ -22,6 +22,7 @@ import type {
   WriteFlags,
   XattrChange,
 } from "./filesystem.js";
+import { Heir } from "./heir.js";
 import { Locks } from "./locks.js";
 import { vfsMetrics } from "./metrics.js";
 import type { Move } from "./name-effects.js";
@@ -39,6 +40,7 @@ import { Uploader } from "./writer/uploader.js";
  */
 export class Vfs implements FileSystem, MetaEvents {
   readonly root: number;
+  readonly heir: Heir;
   readonly #core: Core;
   readonly #uploader: Uploader;
   readonly #attributes: InodeAttributes;
@@ -82,6 +84,7 @@ export class Vfs implements FileSystem, MetaEvents {
     });
     this.#extents = new Extents({ core, files: this.#files, reader });
     this.#directories = new Directories(core);
+    this.heir = new Heir(core, { files: this.#files, directories: this.#directories });
     this.#xattrs = new ExtendedAttributes(core);
     this.#recalls = new Recalls(core, this.#files, this.#locks);
     meta.listen(this);

@@ -1,5 +1,8 @@
 import { FsError, type Errno } from "../../proto/errno.js";
 
+/** `heard` of one that an error has befallen that the file does not know of. */
+export const HAS_TO_HEAR = -1;
+
 /** Who has heard of the write errors of a file. */
 export interface Hearer {
   /** Errors that this handle has been told, by WriteErrors' count. */

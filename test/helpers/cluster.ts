@@ -1,8 +1,10 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { isAlive, type ClusterFile, type Member } from "../../daemon/cli/cluster-file.js";
+import { startTimeOf } from "../../daemon/common/process.js";
 import { must, run, type Outcome } from "./run.js";
 
 /** Peak memory that a mount and a daemon may have. */
@@ -15,6 +17,36 @@ export function bigfsd(args: readonly string[], env: Record<string, string> = {}
     env: { BIGFS_META: "", ...env },
     timeout: 120_000,
   });
+}
+
+/** The processes that it has started. */
+export function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** The process that serves a mount, as that supervisor has started it. */
+export async function serverOf(supervisor: number): Promise<number> {
+  for (;;) {
+    const [found] = childrenOf(supervisor);
+    if (found !== undefined && startTimeOf(found) !== undefined) return found;
+    if (startTimeOf(supervisor) === undefined) throw new Error("the mount has ended");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Waits until the process is no more. */
+export async function gone(pid: number): Promise<void> {
+  while (startTimeOf(pid) !== undefined) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Peak memory of a process, in MiB. */
+function peakOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) / 1024;
 }
 
 /** A cluster of real processes in a temp folder, with a real mount, that goes away with the test. */
@@ -69,11 +101,14 @@ export class TestCluster {
     return found;
   }
 
-  /** kill -9, and waits until it is gone. */
+  /** kill -9, and waits until it is gone. A mount goes with its supervisor, so that nobody takes over. */
   async kill(name: string): Promise<void> {
     const member = await this.member(name);
-    process.kill(member.pid, "SIGKILL");
-    while (isAlive(member)) await new Promise((resolve) => setImmediate(resolve));
+    const served = childrenOf(member.pid);
+    // It would end in order when its supervisor has died.
+    for (const pid of served) process.kill(pid, "SIGSTOP");
+    for (const pid of [member.pid, ...served]) process.kill(pid, "SIGKILL");
+    for (const pid of [member.pid, ...served]) await gone(pid);
   }
 
   /** Mounts the cluster once more; the mount point. */
@@ -90,8 +125,8 @@ export class TestCluster {
   /** Asserts that every process that runs has stayed within the memory that it may take. */
   async staysSmall(t: Test): Promise<void> {
     for (const member of (await this.file()).processes.filter(isAlive)) {
-      const status = await readFile(`/proc/${member.pid}/status`, "utf8");
-      const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) / 1024;
+      const peaks = [member.pid, ...childrenOf(member.pid)].map(peakOf);
+      const peak = Math.max(...peaks);
       const most = member.role === "mount" ? MOUNT_MIB : DAEMON_MIB;
       t.ok(peak < most, `${member.name} has taken ${peak.toFixed(0)} MiB of ${most}`);
     }

@@ -1,7 +1,8 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { ArgumentsCamelCase, Argv } from "yargs";
-import { DRIVERS } from "../../../mount/driver.js";
+import { hideBin } from "yargs/helpers";
+import { DRIVERS, type Driver } from "../../../mount/driver.js";
 import { parseListen } from "../../common/address.js";
 import { systemClock } from "../../common/clock.js";
 import { zoneProblem } from "../../common/labels.js";
@@ -21,13 +22,16 @@ import {
   withCluster,
   withDaemon,
 } from "../shared-options.js";
-import { spawnDaemon } from "../spawn.js";
+import { SUPERVISED_ENV, spawnDaemon } from "../spawn.js";
 
 export const command = "mount [mountpoint]";
 export const describe = "show a cluster as a local folder";
+const epilogue =
+  "In the background a supervisor stays with the mount: when the process that serves it dies, another one takes over.";
 
 export function builder(yargs: Argv) {
   const options = withCluster(withDaemon(yargs))
+    .epilogue(epilogue)
     .positional("mountpoint", { type: "string", describe: "an empty folder; required" })
     .option("read-only", { type: "boolean", default: false, describe: "refuse every change" })
     .option("allow-other", { type: "boolean", default: false, describe: "let other users of this machine in" })
@@ -44,7 +48,11 @@ export function builder(yargs: Argv) {
       describe: "storage daemons of this zone are read first [default: the host's name]",
     })
     .option("log", { type: "string", describe: "log file in the background [default: ~/.local/state/bigfs/mount.log]" })
-    .option("foreground", { type: "boolean", default: false, describe: "stay until the folder is unmounted" })
+    .option("foreground", {
+      type: "boolean",
+      default: false,
+      describe: "stay until the folder is unmounted, without a supervisor",
+    })
     .example("$0 mount /mnt/bigfs --meta 10.0.0.1:50052 --key cluster.key", "mount a cluster")
     .example("$0 mount ./second --data ./cluster", "mount once more what 'up' started")
     .example("$0 mount --config /etc/bigfs/mount.yaml", "options from a file");
@@ -84,19 +92,33 @@ export async function handler(args: Args): Promise<number> {
 
 async function foreground(args: Args): Promise<number> {
   const log = createLog("mount", args.logLevel);
+  const { [SUPERVISED_ENV]: supervised } = process.env;
+  if (supervised === "wanted" && (await isOwnDriver(args.driver))) {
+    const { supervise } = await import("../supervise.js");
+    const deadlines = deadlinesWith(args.deadline);
+    return supervise({ clock: systemClock, log, deadlines }, hideBin(process.argv));
+  }
   return runDaemon(log, async () => {
     const options = located(args, optionsOf);
     const mountpoint = resolve(required("mountpoint", args.mountpoint));
     const address = await clusterAddress(args);
     const { startMount } = await import("../../../mount/mount.js");
+    const keeper = supervised === undefined ? undefined : await (await import("../keeper.js")).supervisor();
     return startMount({
       ...options,
       ...address,
+      ...(keeper === undefined ? {} : { keeper }),
       mountpoint,
       log,
       clock: systemClock,
     });
   });
+}
+
+/** Only the own binding can go on with what another process has mounted. */
+async function isOwnDriver(wish: Driver | undefined): Promise<boolean> {
+  const { addonIfBuilt } = await import("../../../mount/kernel/addon.js");
+  return wish !== "fuse-native" && addonIfBuilt() !== undefined;
 }
 
 async function background(args: Args, signal: AbortSignal): Promise<number> {

@@ -34,6 +34,7 @@ napi_value device_unwatch(napi_env env, napi_callback_info info);
 napi_value mount_direct(napi_env env, napi_callback_info info);
 napi_value socket_pair(napi_env env, napi_callback_info info);
 napi_value receive_descriptor(napi_env env, napi_callback_info info);
+napi_value send_descriptor(napi_env env, napi_callback_info info);
 
 /* workers.c */
 napi_value workers_start(napi_env env, napi_callback_info info);

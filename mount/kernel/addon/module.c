@@ -57,6 +57,7 @@ NAPI_MODULE_INIT() {
       {"mount", NULL, mount_direct, NULL, NULL, NULL, napi_enumerable, NULL},
       {"socketPair", NULL, socket_pair, NULL, NULL, NULL, napi_enumerable, NULL},
       {"receiveDescriptor", NULL, receive_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"sendDescriptor", NULL, send_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
       {"startWorkers", NULL, workers_start, NULL, NULL, NULL, napi_enumerable, NULL},
       {"workerWrite", NULL, workers_write, NULL, NULL, NULL, napi_enumerable, NULL},
       {"workerUnmount", NULL, workers_unmount, NULL, NULL, NULL, napi_enumerable, NULL},

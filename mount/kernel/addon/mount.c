@@ -1,4 +1,4 @@
-/* Mounting: by mount(2), or by taking the descriptor that fusermount3 sends. */
+/* Mounting: by mount(2), or by taking the descriptor that fusermount3 sends. And giving it to whoever shall keep it. */
 #include "addon.h"
 
 #include <errno.h>
@@ -62,4 +62,21 @@ napi_value receive_descriptor(napi_env env, napi_callback_info info) {
   int socket;
   if (!arguments(env, info, 1, args) || !to_int(env, args[0], &socket)) return NULL;
   return number(env, receive(socket));
+}
+
+/* sendDescriptor(socket, fd) -> 0 or -errno: gives whoever receives there a duplicate of the descriptor. */
+napi_value send_descriptor(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  int socket, fd;
+  if (!arguments(env, info, 2, args) || !to_int(env, args[0], &socket) || !to_int(env, args[1], &fd)) return NULL;
+  char byte = 0, control[CMSG_SPACE(sizeof(int))] = {0};
+  struct iovec part = {&byte, 1};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(fd));
+  memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  return number(env, sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0);
 }

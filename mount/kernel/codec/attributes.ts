@@ -32,7 +32,7 @@ const SET = {
 /** The handle, when the question is about an open file. */
 export function parseGetattr(cursor: Cursor): number | undefined {
   const flags = cursor.u32();
-  const handle = cursor.skip(4).u64();
+  const handle = cursor.skip(4).handle();
   return (flags & GETATTR_HANDLE) !== 0 ? handle : undefined;
 }
 
@@ -51,7 +51,7 @@ function storable(sec: number): number {
 export function parseSetattr(cursor: Cursor): SetattrRequest {
   const valid = cursor.u32();
   const has = (bit: number) => (valid & bit) !== 0;
-  const handle = cursor.skip(4).u64();
+  const handle = cursor.skip(4).handle();
   const size = cursor.u64();
   const atimeSec = storable(cursor.skip(8).i64());
   const mtimeSec = storable(cursor.i64());

@@ -1,4 +1,5 @@
 import { fail } from "../../../proto/errno.js";
+import { numberOf } from "./handle.js";
 import { checkedName, nameOf, type Name } from "../../../proto/name.js";
 
 const TWO_32 = 0x1_0000_0000;
@@ -36,6 +37,12 @@ export class Cursor {
   u64(): number {
     const at = this.#step(8);
     return this.#bytes.readUInt32LE(at + 4) * TWO_32 + this.#bytes.readUInt32LE(at);
+  }
+
+  /** The filesystem's number of a handle. */
+  handle(): number {
+    const at = this.#step(8);
+    return numberOf({ low: this.#bytes.readUInt32LE(at), high: this.#bytes.readUInt32LE(at + 4) });
   }
 
   /** 64 bits that only name something, in hexadecimal. */

@@ -2,6 +2,7 @@ import { fail } from "../../../proto/errno.js";
 import type { Name } from "../../../proto/name.js";
 import type { Opened, OpenFlags, WriteFlags } from "../../vfs/filesystem.js";
 import type { Cursor } from "./cursor.js";
+import { halvesOf } from "./handle.js";
 import type { Output } from "./output.js";
 
 const O_WRONLY = 0o1;
@@ -71,12 +72,14 @@ export function parseTmpfile(cursor: Cursor): UnnamedRequest {
   return { flags, mode: cursor.u32() & 0o7777, umask: cursor.u32() };
 }
 
-/** fuse_open_out. Writes to files that are not cached need no order among each other in the kernel. */
-export function writeOpened(out: Output, opened: Opened): void {
+/** fuse_open_out; for `tag` see handle.ts. Writes to files that are not cached need no order among each other in the kernel. */
+export function writeOpened(out: Output, opened: Opened, tag: number): void {
   const direct = opened.direct ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES : 0;
   const keep = opened.keepCache ? FOPEN_KEEP_CACHE : 0;
+  const { low, high } = halvesOf(opened.handle, tag);
   out
-    .u64(opened.handle)
+    .u32(low)
+    .u32(high)
     .u32(direct | keep)
     .u32(0);
 }
@@ -89,7 +92,7 @@ export interface ReadRequest {
 
 /** Also of READDIR and READDIRPLUS, where `off` is a cookie. */
 export function parseRead(cursor: Cursor): ReadRequest {
-  return { handle: cursor.u64(), off: cursor.u64(), size: cursor.u32() };
+  return { handle: cursor.handle(), off: cursor.u64(), size: cursor.u32() };
 }
 
 export interface WriteRequest {
@@ -103,7 +106,7 @@ export interface WriteRequest {
 
 /** Pages that were changed through a mapping come by any writable handle, and have their place whatever its flags are. */
 export function parseWrite(cursor: Cursor): WriteRequest {
-  const handle = cursor.u64();
+  const handle = cursor.handle();
   const off = cursor.u64();
   const size = cursor.u32();
   const kind = cursor.u32();
@@ -121,13 +124,13 @@ export function writeCount(out: Output, count: number): void {
 
 /** fuse_flush_in. */
 export function parseFlush(cursor: Cursor): { readonly handle: number; readonly lockOwner: string } {
-  const handle = cursor.u64();
+  const handle = cursor.handle();
   return { handle, lockOwner: cursor.skip(8).id() };
 }
 
 /** fuse_release_in. The owner is there when flock's lock ends with the open file. */
 export function parseRelease(cursor: Cursor): { readonly handle: number; readonly flockOwner: string | undefined } {
-  const handle = cursor.u64();
+  const handle = cursor.handle();
   const flags = cursor.skip(4).u32();
   const owner = cursor.id();
   return { handle, flockOwner: (flags & RELEASE_FLOCK_UNLOCK) === 0 ? undefined : owner };
@@ -135,7 +138,7 @@ export function parseRelease(cursor: Cursor): { readonly handle: number; readonl
 
 /** The handle of RELEASEDIR. */
 export function parseHandle(cursor: Cursor): number {
-  return cursor.u64();
+  return cursor.handle();
 }
 
 export interface FsyncRequest {
@@ -144,7 +147,7 @@ export interface FsyncRequest {
 }
 
 export function parseFsync(cursor: Cursor): FsyncRequest {
-  return { handle: cursor.u64(), dataOnly: (cursor.u32() & FSYNC_DATA_ONLY) !== 0 };
+  return { handle: cursor.handle(), dataOnly: (cursor.u32() & FSYNC_DATA_ONLY) !== 0 };
 }
 
 export interface FallocateRequest {
@@ -155,7 +158,7 @@ export interface FallocateRequest {
 }
 
 export function parseFallocate(cursor: Cursor): FallocateRequest {
-  const request = { handle: cursor.u64(), off: cursor.u64(), len: cursor.u64(), mode: cursor.u32() };
+  const request = { handle: cursor.handle(), off: cursor.u64(), len: cursor.u64(), mode: cursor.u32() };
   if (request.off + request.len > Number.MAX_SAFE_INTEGER) fail("EFBIG");
   return request;
 }
@@ -167,7 +170,7 @@ export interface SeekRequest {
 }
 
 export function parseSeek(cursor: Cursor): SeekRequest {
-  const handle = cursor.u64();
+  const handle = cursor.handle();
   const off = cursor.u64();
   const whence = cursor.u32();
   if (whence !== 3 && whence !== 4) return fail("EINVAL", `lseek whence ${whence}`);
@@ -183,9 +186,9 @@ export interface CopyRequest {
 }
 
 export function parseCopy(cursor: Cursor): CopyRequest {
-  const from = { handle: cursor.u64(), off: cursor.u64() };
+  const from = { handle: cursor.handle(), off: cursor.u64() };
   const intoNode = cursor.u64();
-  const into = { handle: cursor.u64(), off: cursor.u64() };
+  const into = { handle: cursor.handle(), off: cursor.u64() };
   const len = Math.min(cursor.u64(), COPY_MAX);
   if (cursor.u64() !== 0) fail("EINVAL", "copy_file_range flags");
   if (Math.max(from.off, into.off) + len > Number.MAX_SAFE_INTEGER) fail("EFBIG");

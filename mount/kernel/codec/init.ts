@@ -48,6 +48,7 @@ export const INIT = {
 export const INIT2 = {
   hasExpireOnly: 1 << 3,
   directIoAllowMmap: 1 << 4,
+  hasResend: 1 << 7,
 } as const;
 
 const WANTED = Object.values(INIT).reduce((all, bit) => all | bit, 0);

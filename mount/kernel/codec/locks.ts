@@ -15,7 +15,7 @@ export interface LockRequest {
 
 /** fuse_lk_in. Offsets beyond what a file can have count as its end. */
 export function parseLock(cursor: Cursor): LockRequest {
-  const handle = cursor.u64();
+  const handle = cursor.handle();
   const owner = cursor.id();
   const start = Math.min(cursor.u64(), LOCK_END);
   const end = Math.min(cursor.u64(), LOCK_END);

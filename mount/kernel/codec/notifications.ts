@@ -1,7 +1,7 @@
 import type { Name } from "../../../proto/name.js";
 import { OUT_HEADER, Output } from "./output.js";
 
-const CODE = { invalidateInode: 2, invalidateEntry: 3, incrementEpoch: 8 } as const;
+const CODE = { invalidateInode: 2, invalidateEntry: 3, resend: 7, incrementEpoch: 8 } as const;
 const EXPIRE_ONLY = 1;
 
 /** First minor version with FUSE_NOTIFY_INC_EPOCH (Linux 6.16). */
@@ -33,6 +33,11 @@ export function invalidateEntry(dir: number, name: Name, expire: boolean): Buffe
       .latin1(name)
       .zeros(1),
   );
+}
+
+/** What was read and not answered is asked again. */
+export function resend(): Buffer {
+  return notification(CODE.resend, 0, () => undefined);
 }
 
 /** Every name is looked up again. */

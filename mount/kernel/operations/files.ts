@@ -14,6 +14,7 @@ import {
   writeCount,
   writeOpened,
 } from "../codec/files.js";
+import { tagOf } from "../codec/handle.js";
 import type { Head } from "../codec/header.js";
 import type { FileSystem, Found, Maybe, Opened } from "../../vfs/filesystem.js";
 import { after, operation } from "./operation.js";
@@ -29,9 +30,9 @@ export const create = operation({
   name: "create",
   parse: parseCreate,
   run: (fs, head, { name, mode, umask, flags }) => fs.create(head.who, head.node, name, mode, umask, flags),
-  reply(out, made) {
+  reply(out, made, { flags }, { generation }) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made);
+    writeOpened(out, made, tagOf(generation, flags.write));
     return undefined;
   },
   undo: undoOpened,
@@ -41,9 +42,9 @@ export const tmpfile = operation({
   name: "tmpfile",
   parse: parseTmpfile,
   run: (fs, head, { mode, umask, flags }) => fs.createUnnamed(head.who, head.node, mode, umask, flags),
-  reply(out, made) {
+  reply(out, made, { flags }, { generation }) {
     entryAnswer.reply(out, made);
-    writeOpened(out, made);
+    writeOpened(out, made, tagOf(generation, flags.write));
     return undefined;
   },
   undo: undoOpened,
@@ -57,8 +58,8 @@ export const open = operation({
     if (!request.killPrivileges) return opened;
     return after(opened, (file) => after(killPrivileges(fs, head, file.handle), () => file));
   },
-  reply(out, opened) {
-    writeOpened(out, opened);
+  reply(out, opened, { flags }, { generation }) {
+    writeOpened(out, opened, tagOf(generation, flags.write));
     return undefined;
   },
   undo: (fs, opened) => fs.release(opened.handle),

@@ -1,6 +1,7 @@
 import type { FileSystem, Listed, Maybe } from "../../vfs/filesystem.js";
 import { parseFsync, parseHandle, parseRead, writeOpened, type ReadRequest } from "../codec/files.js";
 import { addEntry, addEntryPlus, counts, expireEntries } from "../codec/folders.js";
+import { tagOf } from "../codec/handle.js";
 import { OUT_HEADER, Output } from "../codec/output.js";
 import { operation, type Channel } from "./operation.js";
 import type { Cursor } from "../codec/cursor.js";
@@ -9,8 +10,8 @@ export const opendir = operation({
   name: "opendir",
   parse: () => undefined,
   run: (fs, head) => fs.opendir(head.who, head.node),
-  reply(out, { handle }) {
-    writeOpened(out, { handle, keepCache: false, direct: false });
+  reply(out, { handle }, _request, { generation }) {
+    writeOpened(out, { handle, keepCache: false, direct: false }, tagOf(generation, false));
     return undefined;
   },
   undo: (fs, { handle }) => fs.releasedir(handle),

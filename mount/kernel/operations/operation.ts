@@ -23,6 +23,8 @@ export interface Channel {
   /** See PendingRequests. */
   readonly epoch: number;
   readonly interrupts: Interrupts;
+  /** Which of the processes that served this mount this one is, for its handles. */
+  readonly generation: number;
   /** What `out` holds, then `body`. False: the kernel no longer wants it. */
   send(request: Request, body: Buffer | undefined): boolean;
   fail(request: Request, error: unknown): void;

@@ -5,7 +5,7 @@ import { DEADLINES, type Deadlines } from "../../../../daemon/common/deadlines.j
 import { SESSION } from "../../../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../../../daemon/common/rpc/link.js";
 import { RpcServer } from "../../../../daemon/common/rpc/server.js";
-import { connectMeta } from "../../../../mount/clients/meta-client.js";
+import { connectMeta, type MetaClientOptions } from "../../../../mount/clients/meta-client.js";
 import type { MetaClient, MetaEvents } from "../../../../mount/vfs/ports.js";
 import type { FakeClock } from "../../../helpers/fake-clock.js";
 import type {
@@ -175,13 +175,20 @@ export interface Setup {
 /** A client with a session at a scripted daemon. */
 export async function connected(
   t: Test,
-  opts: { deadlines?: Partial<Deadlines>; clock?: Clock; attach?: ScriptedMeta["attach"] } = {},
+  opts: Pick<MetaClientOptions, "resume" | "onSession"> & {
+    deadlines?: Partial<Deadlines>;
+    clock?: Clock;
+    attach?: ScriptedMeta["attach"];
+  } = {},
 ): Promise<Setup> {
   const meta = new ScriptedMeta();
   if (opts.attach !== undefined) meta.attach = opts.attach;
   await meta.start(t);
   const deadlines = { ...DEADLINES, ...RECONNECT, ...opts.deadlines };
+  const { resume, onSession } = opts;
   const client = await connectMeta({
+    ...(resume === undefined ? {} : { resume }),
+    ...(onSession === undefined ? {} : { onSession }),
     address: meta.address,
     key: KEY,
     name: "test",
