@@ -60,7 +60,9 @@ export class Grants {
     const left = place !== undefined && op.$case === "rename" ? op.value : undefined;
     const from = left === undefined ? undefined : grant(key.entry(left.fromDir, nameOf(left.fromName)));
     const isFree = place === undefined || entry !== undefined;
-    const inode = ino !== undefined && isFree ? grant(key.inode(ino)) : undefined;
+    // Of a file that one session writes while others have it open nobody caches anything.
+    const isKept = ino !== undefined && isFree && !this.parts.opens.isShared(ino);
+    const inode = isKept ? grant(key.inode(ino)) : undefined;
     const changed: { attr: Attr; lease: Lease }[] = [];
     const shared: Attr[] = [];
     for (const row of isOnNames(op) ? seen.inodes() : []) {
@@ -109,11 +111,13 @@ export class Grants {
     if (leases.isContended(key.inode(dir), nowMs)) return NOTHING;
     const given = {
       names: names?.map((name) => leases.grant(session, key.entry(dir, nameOf(name)), request)),
-      inodes: inodes.map(({ ino }) => leases.grant(session, key.inode(ino), request)),
+      inodes: inodes.some(({ ino }) => this.parts.opens.isShared(ino))
+        ? undefined
+        : inodes.map(({ ino }) => leases.grant(session, key.inode(ino), request)),
     };
     // Whoever lists a folder is likely to do something with it.
     const exclusive = isReadOnly ? undefined : leases.takeExclusively(session, dir, nowMs);
-    given.inodes.forEach((lease, i) => {
+    given.inodes?.forEach((lease, i) => {
       const row = inodes[i];
       if (row !== undefined) this.#exclusively(lease, dir, { isNew: false, ...row });
     });

@@ -10,7 +10,7 @@ import { Answers, type Ticket } from "./answers.js";
 import { Busy } from "./busy.js";
 import { EarlyChanges } from "./early-changes.js";
 import { EntryCache } from "./entries.js";
-import type { Caller, KernelCache } from "./filesystem.js";
+import type { Caller, KernelCache, Maybe } from "./filesystem.js";
 import type { FileState } from "./file-state.js";
 import { InodeTable } from "./inodes.js";
 import { isFolder } from "./modes.js";
@@ -155,6 +155,13 @@ export class Core {
   dropEntry(dir: number, name: Name, ino: number | undefined): Promise<void> {
     const inode = this.inodes.get(ino ?? 0);
     return this.kernel.dropEntry(dir, name, inode !== undefined && isFolder(inode.attr));
+  }
+
+  /** What is answered about an inode, when the kernel may hear of its size. */
+  shown<T extends { readonly attr: Attr | undefined }>(answer: Maybe<T>): Maybe<T> {
+    if (answer instanceof Promise) return answer.then((found) => this.shown(found));
+    const unfilled = this.inodes.get(answer.attr?.ino ?? 0)?.file?.unfilled();
+    return unfilled === undefined ? answer : unfilled.then(() => answer);
   }
 
   /** Does not wait for a notification to the kernel. */

@@ -194,6 +194,8 @@ export class Directories {
       };
     }
     core.inodes.absorb(entry.attr, reply.cached, ticket);
+    // The kernel asks for it by itself.
+    if (known.file?.unfilled() !== undefined) return undefined;
     return foundOf(core, known, reply.entryCached);
   }
 

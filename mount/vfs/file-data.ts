@@ -26,9 +26,10 @@ export class FileData {
   constructor(private readonly parts: FileDataParts) {}
 
   read(handle: number, off: number, size: number): Maybe<Buffer> {
-    const { file, flags, pattern } = this.parts.files.get(handle);
-    if (!flags.read) fail("EBADF");
-    return this.parts.reader.read(file, pattern, off, size);
+    const open = this.parts.files.get(handle);
+    if (!open.flags.read) fail("EBADF");
+    const data = this.parts.reader.read(open.file, open.pattern, off, size);
+    return data instanceof Promise ? data.then((bytes) => kept(open, off, size, bytes)) : kept(open, off, size, data);
   }
 
   write(handle: number, off: number, data: Buffer, how?: WriteFlags): Maybe<number> {
@@ -151,4 +152,10 @@ export class FileData {
   #makeDurable(file: FileState): Promise<void> {
     return this.parts.core.ask("fsync", { ino: file.ino }, SELF, () => undefined);
   }
+}
+
+/** The answer to a read, as the kernel keeps it. */
+function kept({ file, isDirect }: FileHandle, off: number, size: number, data: Buffer): Buffer {
+  if (!isDirect && data.length < size) file.endedAt(off + data.length);
+  return data;
 }

@@ -6,10 +6,13 @@ import { type Core, mustAttr } from "./core.js";
 import type { Inode } from "./inode.js";
 import { type ToldAttributes, tellAttributes } from "./told-attributes.js";
 import { SlotMap } from "./reader/slot-map.js";
-import { Mutex } from "./waiting.js";
+import { Mutex, within } from "./waiting.js";
 import type { Budget } from "./writer/budget.js";
 import { FileWriter, type FileWriterHost } from "./writer/file-writer.js";
 import type { Uploader } from "./writer/uploader.js";
+
+/** Of the kernel. */
+const PAGE = 4096;
 
 export interface FileStateParts {
   readonly core: Core;
@@ -29,8 +32,12 @@ export class FileState implements FileWriterHost {
   /** Open handles, and those among them that can write. */
   handles = 0;
   writers = 0;
-  /** Other sessions have it open, and somebody can write: a write is committed before it is answered. */
-  isShared = false;
+  /** Others have had it open while somebody could write. */
+  #wasShared = false;
+  #isShared = false;
+  /** From there on the kernel has filled a page up, behind the end of the file as it was. */
+  #filledFrom = Infinity;
+  #unfilling: Promise<void> | undefined;
   /** Raised when the data may have been changed by others. */
   generation = 0;
   /** What is read must be of this version or newer: it holds what was committed or cut here. */
@@ -47,6 +54,43 @@ export class FileState implements FileWriterHost {
   /** Neither open nor dirty nor being changed. */
   get isIdle(): boolean {
     return this.handles === 0 && !this.writer.isDirty && !this.gate.isBusy;
+  }
+
+  /** Other sessions have it open, and somebody can write: a write is committed before it is answered. */
+  get isShared(): boolean {
+    return this.#isShared;
+  }
+
+  set isShared(isShared: boolean) {
+    this.#isShared = isShared;
+    this.#wasShared ||= isShared;
+  }
+
+  /** The file ended there, which the kernel has kept in its pages. */
+  endedAt(end: number): void {
+    this.#filledFrom = Math.min(this.#filledFrom, end);
+  }
+
+  /**
+   * To be waited for before the kernel hears of the file's size. When others have made it longer, the kernel would show
+   * the zeros with which it has filled up the page at the old end; so it gives up that page first.
+   */
+  unfilled(): Promise<void> | undefined {
+    const from = this.#filledFrom;
+    if (!this.#wasShared || this.storedSize() <= from) return this.#unfilling;
+    this.#filledFrom = Infinity;
+    const { core } = this.parts;
+    const { clock } = core.parts;
+    const drop = core.kernel.dropData(this.ino, from - (from % PAGE), 0);
+    // All who drop something may be waiting for locks that the one has who is answered after this.
+    const dropped = within(clock, core.opts.deadlines.leaseMs / 3, drop).catch((error: unknown) => {
+      core.parts.log.debug({ err: error }, "the kernel did not give up a page");
+    });
+    const unfilling = Promise.all([this.#unfilling, dropped]).then(() => {
+      if (this.#unfilling === unfilling) this.#unfilling = undefined;
+    });
+    this.#unfilling = unfilling;
+    return unfilling;
   }
 
   get ino(): number {

@@ -22,6 +22,8 @@ export interface FileHandle extends Hearer {
   readonly file: FileState;
   readonly flags: OpenFlags;
   readonly pattern: ReadPattern;
+  /** The kernel keeps nothing of what is read through it. */
+  readonly isDirect: boolean;
   /** Locks were asked for through it. */
   hasLocked: boolean;
   /** Who asked for fcntl locks through it, and has not closed it since. */
@@ -211,18 +213,20 @@ export class OpenFiles {
     file.writers += flags.write ? 1 : 0;
     const pattern = new ReadPattern(this.core.parts.meta.volume.chunkSize);
     const heard = inode.errors.sample();
+    // Through its pages the kernel cuts what is written where they end, and others could append in between.
+    const isDirect = flags.shared || (flags.append && flags.write);
     const { handle } = this.#handles.add((id) => ({
       handle: id,
       file,
       flags,
       pattern,
+      isDirect,
       heard,
       hasLocked: false,
       lockOwners: new Set(),
       isDead: false,
     }));
-    // Through its pages the kernel cuts what is written where they end, and others could append in between.
-    return { handle, keepCache, direct: flags.shared || (flags.append && flags.write) };
+    return { handle, keepCache, direct: isDirect };
   }
 
   #takeSlots(inode: Inode, reply: OpenReply, ticket: Ticket): void {

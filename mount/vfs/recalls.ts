@@ -89,7 +89,7 @@ export class Recalls {
     const inode = core.inodes.get(ino);
     // What the kernel has by an earlier process need not be known here.
     if (inode === undefined && core.opts.inherited === undefined) return;
-    if (!data) return this.#wait(ino, core.kernel.dropAttributes(ino));
+    if (!data) return core.kernel.dropAttributes(ino);
     if (inode !== undefined) inode.pagesVersion = 0;
     inode?.file?.changed();
     // Others see what was written here the sooner. The commit must not be waited for: it may in turn wait for a recall
@@ -98,7 +98,7 @@ export class Recalls {
     await this.#dropData(ino);
   }
 
-  /** Attributes are never waited for long: whoever reads what is new must not be shown an old end of the file after it. */
+  /** Dropping attributes never waits in the kernel: whoever reads what is new must not be shown an old end of the file then. */
   async #dropData(ino: number): Promise<void> {
     const { busy, kernel } = this.core;
     const dropped = this.#wait(ino, kernel.dropData(ino, 0, 0));
@@ -118,7 +118,8 @@ export class Recalls {
     file.isShared = true;
     file.writer.start();
     if (file.gate.isBusy) return;
-    await this.#dropData(ino);
+    // What was written through a mapping comes out of the pages.
+    if (file.writers > 0) await this.#dropData(ino);
     await file.writer.flush();
   }
 

@@ -139,7 +139,7 @@ export class Vfs implements FileSystem, MetaEvents {
   // Names.
 
   lookup(who: Caller, dir: number, name: Name): Maybe<Found> {
-    return this.#core.busy.during([dir], () => this.#names.lookup(who, dir, name));
+    return this.#core.busy.during([dir], () => this.#core.shown(this.#names.lookup(who, dir, name)));
   }
 
   forget(ino: number, count: number): void {
@@ -163,7 +163,7 @@ export class Vfs implements FileSystem, MetaEvents {
   }
 
   link(who: Caller, ino: number, dir: number, name: Name): Maybe<Found> {
-    return this.#core.busy.during([dir, ino], () => this.#names.link(who, ino, { dir, name }));
+    return this.#core.busy.during([dir, ino], () => this.#core.shown(this.#names.link(who, ino, { dir, name })));
   }
 
   unlink(who: Caller, dir: number, name: Name): Maybe<void> {
@@ -181,7 +181,7 @@ export class Vfs implements FileSystem, MetaEvents {
   // Attributes.
 
   getattr(_who: Caller, ino: number): Maybe<Attributes> {
-    return this.#core.busy.during([ino], () => this.#attributes.get(ino));
+    return this.#core.busy.during([ino], () => this.#core.shown(this.#attributes.get(ino)));
   }
 
   setattr(who: Caller, ino: number, change: Change): Maybe<Attributes> {
@@ -218,7 +218,9 @@ export class Vfs implements FileSystem, MetaEvents {
     umask: number,
     flags: OpenFlags & { exclusive: boolean },
   ): Maybe<Found & Opened> {
-    return this.#core.busy.during([dir], () => this.#files.create(who, { dir, name }, { mode, umask }, flags));
+    return this.#core.busy.during([dir], () =>
+      this.#core.shown(this.#files.create(who, { dir, name }, { mode, umask }, flags)),
+    );
   }
 
   createUnnamed(who: Caller, dir: number, mode: number, umask: number, flags: OpenFlags): Maybe<Found & Opened> {

@@ -126,6 +126,10 @@ class Follower:
         fd = os.open(self.path, os.O_RDONLY) if way == "open" else self.fd
         try:
             size, how = (os.fstat(fd).st_size, "fstat") if way == "open" else self.learn()
+            # A size that the kernel hears while it is told that the file has changed it shows, but does not keep.
+            until = time.monotonic() + PATIENCE
+            while how == "end" and size < self.size and time.monotonic() < until:
+                size = os.lseek(fd, 0, os.SEEK_END)
             where = f"{way}, size {size} by {how}, read to {self.pos}"
             if size < self.size:
                 raise Wrong(f"the file was {self.size} bytes long and has become shorter: {where}")

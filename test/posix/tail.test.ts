@@ -31,7 +31,7 @@ test("who follows a growing file, or opens one that is replaced, reads what was 
   const isFine = ({ code, stdout, stderr }: Outcome, what: string) => t.equal(code, 0, `${what}: ${stdout}${stderr}`);
 
   isFine(await tail(here, "--readers", "2"), "on one mount");
-  isFine(await tail(here, there), "on two mounts");
+  isFine(await tail(here, there, "--readers", "3"), "on two mounts");
 
   const killing = meanwhile(tail(here, there), async () => {
     await cluster.kill("store1");
