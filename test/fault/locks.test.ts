@@ -1,8 +1,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "tap";
+import { Agent } from "../helpers/agent.js";
 import { TestCluster } from "../helpers/cluster.js";
-import { must, run } from "../helpers/run.js";
+import { must } from "../helpers/run.js";
 
 /** Adds 1 to the number in a file so many times, under its lock; prints what it read. */
 const COUNT = `
@@ -45,24 +46,14 @@ test("a lock is free when the mount that had it was killed, not before its lease
   const cluster = await TestCluster.start(t, SHORT);
   const second = await cluster.mountAgain("second", SHORT);
   await mkdir(join(cluster.mnt, "d"));
-  const hold = `
-import fcntl, os, sys, time
-fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
-fcntl.lockf(fd, fcntl.LOCK_EX); open(sys.argv[2], "w").write("%d\\n" % os.getpid()); time.sleep(1000)`;
-  const ready = join(cluster.dir, "ready");
-  const holding = run("python3", ["-c", hold, join(cluster.mnt, "d/f"), ready], { timeout: 60_000 });
-  const pid = async () => Number((await readFile(ready, "utf8").catch(() => "")).trim());
-  while ((await pid()) === 0) await new Promise((resolve) => setImmediate(resolve));
-  const take = (how: string) =>
-    run("python3", [
-      "-c",
-      `import fcntl, os, sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), ${how})`,
-      join(second, "d/f"),
-    ]);
-  t.not((await take("fcntl.LOCK_EX | fcntl.LOCK_NB")).code, 0);
+  const open = (mnt: string) => `fd = os.open(${JSON.stringify(join(mnt, "d/f"))}, os.O_RDWR | os.O_CREAT)`;
+  const [holder, other] = [new Agent(t), new Agent(t)];
+  t.same(await holder.ask(open(cluster.mnt)), { value: null });
+  t.same(await holder.ask("fcntl.lockf(fd, fcntl.LOCK_EX)"), { value: null });
+  // It has the file open all the time: who opens what a dead mount has open to write waits for the end of its lease.
+  t.same(await other.ask(open(second)), { value: null });
+  t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"), { errno: "EAGAIN" });
   await cluster.kill("mount");
-  t.not((await take("fcntl.LOCK_EX | fcntl.LOCK_NB")).code, 0, "it may only be cut off");
-  t.equal((await take("fcntl.LOCK_EX")).code, 0);
-  process.kill(await pid(), "SIGKILL");
-  await holding;
+  t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"), { errno: "EAGAIN" }, "it may only be cut off");
+  t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX)"), { value: null });
 });
