@@ -54,6 +54,10 @@ test("a lock is free when the mount that had it was killed, not before its lease
   t.same(await other.ask(open(second)), { value: null });
   t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"), { errno: "EAGAIN" });
   await cluster.kill("mount");
-  t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"), { errno: "EAGAIN" }, "it may only be cut off");
+  t.same(
+    await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"),
+    { errno: "EAGAIN" },
+    "it may only be cut off",
+  );
   t.same(await other.ask("fcntl.lockf(fd, fcntl.LOCK_EX)"), { value: null });
 });
