@@ -3,7 +3,7 @@ import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import { nameOf } from "../../proto/name.js";
 import type { Clock } from "../common/clock.js";
 import type { AnswerOp } from "./connection.js";
-import { key } from "./keys.js";
+import { key, type Key } from "./keys.js";
 import type { Exclusive, Lease, LeaseKey, Leases } from "./leases.js";
 import type { Observed } from "./observed.js";
 import type { Opens } from "./opens.js";
@@ -60,9 +60,10 @@ export class Grants {
     const left = place !== undefined && op.$case === "rename" ? op.value : undefined;
     const from = left === undefined ? undefined : grant(key.entry(left.fromDir, nameOf(left.fromName)));
     const isFree = place === undefined || entry !== undefined;
-    // Of a file that one session writes while others have it open nobody caches anything.
-    const isKept = ino !== undefined && isFree && !this.parts.opens.isShared(ino);
-    const inode = isKept ? grant(key.inode(ino)) : undefined;
+    // Who has a file open that others write is told of each write, before that is answered.
+    const isTold = ino !== undefined && this.parts.opens.isShared(ino);
+    const lease = (at: Key<"I">) => (isTold ? leases.grant(session, at, request) : grant(at));
+    const inode = ino !== undefined && isFree ? lease(key.inode(ino)) : undefined;
     const changed: { attr: Attr; lease: Lease }[] = [];
     const shared: Attr[] = [];
     for (const row of isOnNames(op) ? seen.inodes() : []) {
@@ -111,13 +112,11 @@ export class Grants {
     if (leases.isContended(key.inode(dir), nowMs)) return NOTHING;
     const given = {
       names: names?.map((name) => leases.grant(session, key.entry(dir, nameOf(name)), request)),
-      inodes: inodes.some(({ ino }) => this.parts.opens.isShared(ino))
-        ? undefined
-        : inodes.map(({ ino }) => leases.grant(session, key.inode(ino), request)),
+      inodes: inodes.map(({ ino }) => leases.grant(session, key.inode(ino), request)),
     };
     // Whoever lists a folder is likely to do something with it.
     const exclusive = isReadOnly ? undefined : leases.takeExclusively(session, dir, nowMs);
-    given.inodes?.forEach((lease, i) => {
+    given.inodes.forEach((lease, i) => {
       const row = inodes[i];
       if (row !== undefined) this.#exclusively(lease, dir, { isNew: false, ...row });
     });

@@ -143,11 +143,12 @@ export class OperationsService {
   #effects(call: Call, answer: AnswerOp, seen: Observed): Omit<Ran, "answer" | "stamp" | "used"> {
     const { grants, recalls, reaper } = this.parts;
     const { session, frame, op } = call;
+    const unshown = grants.unshown(op);
     const recalled = recalls.changed(seen.changes(), session.id);
     for (const orphan of seen.orphans) reaper.orphaned(orphan);
     const opened = this.#countOpen(call, answer);
     const grant = grants.give(session.id, frame.id, op, answer, seen);
-    const waits = [grants.unshown(op), recalled, this.#told(opened)].filter((wait) => wait !== undefined);
+    const waits = [unshown, recalled, this.#told(opened)].filter((wait) => wait !== undefined);
     return { waits, opened, grant, sweeps: seen.sweeps };
   }
 

@@ -73,24 +73,30 @@ export class FileState implements FileWriterHost {
 
   /**
    * To be waited for before the kernel hears of the file's size. When others have made it longer, the kernel would show
-   * the zeros with which it has filled up the page at the old end; so it gives up that page first.
+   * the zeros with which it has filled up the page at the old end; so it gives up that page first. (It then does not keep
+   * what it hears: recalls come before, as long as they can.)
    */
   unfilled(): Promise<void> | undefined {
     const from = this.#filledFrom;
-    if (!this.#wasShared || this.storedSize() <= from) return this.#unfilling;
-    this.#filledFrom = Infinity;
+    if (this.#wasShared && this.storedSize() > from) {
+      this.unfills(this.parts.core.kernel.dropData(this.ino, from - (from % PAGE), 0));
+    }
+    return this.#unfilling;
+  }
+
+  /** The kernel is giving up its pages. */
+  unfills(dropping: Promise<void>): void {
     const { core } = this.parts;
-    const { clock } = core.parts;
-    const drop = core.kernel.dropData(this.ino, from - (from % PAGE), 0);
+    const { clock, log } = core.parts;
+    this.#filledFrom = Infinity;
     // All who drop something may be waiting for locks that the one has who is answered after this.
-    const dropped = within(clock, core.opts.deadlines.leaseMs / 3, drop).catch((error: unknown) => {
-      core.parts.log.debug({ err: error }, "the kernel did not give up a page");
+    const dropped = within(clock, core.opts.deadlines.leaseMs / 3, dropping).catch((error: unknown) => {
+      log.debug({ err: error }, "the kernel did not give up its pages");
     });
     const unfilling = Promise.all([this.#unfilling, dropped]).then(() => {
       if (this.#unfilling === unfilling) this.#unfilling = undefined;
     });
     this.#unfilling = unfilling;
-    return unfilling;
   }
 
   get ino(): number {

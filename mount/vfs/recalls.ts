@@ -100,8 +100,10 @@ export class Recalls {
 
   /** Dropping attributes never waits in the kernel: whoever reads what is new must not be shown an old end of the file then. */
   async #dropData(ino: number): Promise<void> {
-    const { busy, kernel } = this.core;
-    const dropped = this.#wait(ino, kernel.dropData(ino, 0, 0));
+    const { busy, inodes, kernel } = this.core;
+    const dropping = kernel.dropData(ino, 0, 0);
+    inodes.get(ino)?.file?.unfills(dropping);
+    const dropped = this.#wait(ino, dropping);
     if (busy.has(ino)) await kernel.dropAttributes(ino);
     await dropped;
   }
@@ -118,8 +120,7 @@ export class Recalls {
     file.isShared = true;
     file.writer.start();
     if (file.gate.isBusy) return;
-    // What was written through a mapping comes out of the pages.
-    if (file.writers > 0) await this.#dropData(ino);
+    await this.#dropData(ino);
     await file.writer.flush();
   }
 

@@ -127,9 +127,8 @@ class Follower:
         try:
             size, how = (os.fstat(fd).st_size, "fstat") if way == "open" else self.learn()
             # A size that the kernel hears while it is told that the file has changed it shows, but does not keep.
-            until = time.monotonic() + PATIENCE
-            while how == "end" and size < self.size and time.monotonic() < until:
-                size = os.lseek(fd, 0, os.SEEK_END)
+            if (how == "end" and size < self.size) or way == "map":
+                size = self.kept(fd, max(size, self.size))
             where = f"{way}, size {size} by {how}, read to {self.pos}"
             if size < self.size:
                 raise Wrong(f"the file was {self.size} bytes long and has become shorter: {where}")
@@ -154,14 +153,19 @@ class Follower:
             if way == "open":
                 os.close(fd)
 
+    @staticmethod
+    def kept(fd, size):
+        """Where the file ends for the kernel, when that is there."""
+        until = time.monotonic() + PATIENCE
+        while (end := os.lseek(fd, 0, os.SEEK_END)) < size and time.monotonic() < until:
+            pass
+        return end
+
     def read(self, fd, way, start, size):
         if way == "beyond":
             return read_all(fd, start, 1 << 40)
         if way != "map" or size == start:
             return read_all(fd, start, size - start)
-        # A mapping may be no longer than the file is for this kernel, which it learns by the descriptor.
-        if os.fstat(fd).st_size < size:
-            raise Wrong(f"fstat says {os.fstat(fd).st_size} bytes after {size}")
         with mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ) as region:
             return region[start:size]
 
@@ -227,12 +231,12 @@ def generation_of(fd, where):
     return int(data[:9])
 
 
-def open_current(path):
-    """The kernel tries twice to find and open a file; one that is replaced meanwhile both times is ESTALE, as on NFS."""
+def by_name(work):
+    """The kernel tries twice to find a file and use it; one that is replaced meanwhile both times is ESTALE, as on NFS."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return os.open(path, os.O_RDONLY)
+            return work()
         except OSError as error:
             if error.errno != errno.ESTALE or time.monotonic() > until:
                 raise
@@ -243,11 +247,11 @@ def look(folder, board, rng):
     held = []
     while not board.get("done"):
         if rng.random() < 0.3:
-            os.stat(path)
+            by_name(lambda: os.stat(path))
         if rng.random() < 0.2:
-            sorted(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder) if entry.name == CURRENT)
+            by_name(lambda: [entry.stat().st_size for entry in os.scandir(folder) if entry.name == CURRENT])
         least = board.get("generation")
-        fd = open_current(path)
+        fd = by_name(lambda: os.open(path, os.O_RDONLY))
         found = generation_of(fd, f"opened after {least} was there")
         if found < least:
             raise Wrong(f"{found} was opened after {least} was there")
