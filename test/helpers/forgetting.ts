@@ -6,10 +6,10 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { DEADLINES } from "../../daemon/common/deadlines.js";
 import { OPCODE } from "../../mount/kernel/codec/opcodes.js";
-import type { MetaClient, OpArgs, OpName } from "../../mount/vfs/ports.js";
+import type { CallOptions, MetaClient, OpArgs, OpName } from "../../mount/vfs/ports.js";
 import { Vfs } from "../../mount/vfs/vfs.js";
 import { FsError } from "../../proto/errno.js";
-import { Attr, EntryReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { Attr, EntryReply, type Cred } from "../../proto/gen/bigfs/v1/meta.js";
 import { FakeClock } from "./fake-clock.js";
 import { collectGarbage } from "./garbage.js";
 import { KernelBench } from "./kernel-bench.js";
@@ -46,11 +46,13 @@ class EndlessFolder implements MetaClient {
     return { sec: 1, nsec: 0 };
   }
 
-  call<C extends OpName>(op: C, args: OpArgs<C>): Promise<never> {
+  call<C extends OpName>(op: C, args: OpArgs<C>, _who: Cred, opts?: CallOptions<C>): Promise<never> {
     if (op !== "lookup") return Promise.reject(new FsError("ENOSYS", op));
     const ino = FIRST_INO + Number((args as OpArgs<"lookup">).name.toString());
     const attr = Attr.create({ ino, mode: 0o100644, nlink: 1, version: 1 });
-    return Promise.resolve(EntryReply.create({ attr, cached: true, entryCached: true }) as never);
+    const reply = EntryReply.create({ attr, cached: true, entryCached: true }) as never;
+    opts?.take?.(reply);
+    return Promise.resolve(reply);
   }
 
   tell<C extends "close" | "forget" | "locks">(op: C, args: OpArgs<C>): void {

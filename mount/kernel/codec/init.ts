@@ -20,7 +20,7 @@ export const MINOR_MIN = 28;
  * - MAP_ALIGNMENT (26), HAS_INODE_DAX (33): virtiofs'. SUBMOUNTS (27): there are none.
  * - SECURITY_CTX (32): labels are set as xattrs. ALLOW_IDMAP (40): of its requests nobody knows who asks.
  * - CREATE_SUPP_GROUP (34): the kernel itself takes set-group-id from who is not in the folder's group.
- * - PASSTHROUGH (37): files are not local ones. HAS_RESEND (39): the connection ends with the process.
+ * - PASSTHROUGH (37): files are not local ones.
  * - OVER_IO_URING (41): /dev/fuse is read. REQUEST_TIMEOUT (42): who waits for a lock may wait for ever.
  */
 export const INIT = {
