@@ -172,7 +172,7 @@ test("records that several mounts append are all there, whole and in the order o
         if (own.join() !== ids.join()) throw new Error(`wrote ${ids.join()}, found ${own.join()}`);
       }
     }),
-    runs(40),
+    runs(20),
   );
   t.pass("held");
 });
