@@ -98,9 +98,10 @@ export class FileData {
     const { inode, gate } = file;
     do {
       await gate.idle();
-      if (file.isShared && append) return this.#append(open, off, data, sync);
-      if (!core.inodes.isCached(inode)) await attributes.refresh(inode.ino);
-    } while (gate.isBusy || (file.isShared && append));
+      if (!(file.isShared && append) && !core.inodes.isCached(inode)) await attributes.refresh(inode.ino);
+    } while (gate.isBusy);
+    // What is not cached may have changed since it was asked for: somebody else may have written and closed the file.
+    if (append && (file.isShared || !core.inodes.isCached(inode))) return this.#append(open, off, data, sync);
     this.#put(open, off, data, append);
     if (file.isShared) await file.writer.flush();
     return this.#settle(open, data.length, sync, budget.room());
