@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { promisify } from "node:util";
 
 export interface Outcome {
   readonly ok: boolean;
@@ -9,6 +10,11 @@ export interface Outcome {
 /** Runs fusermount3, the system's set-user-id helper. `commFd`: where it sends the descriptor of /dev/fuse. */
 export function runFusermount(args: readonly string[], commFd?: number): Promise<Outcome> {
   return runHelper("fusermount3", args, commFd);
+}
+
+/** What mount(8) prints. */
+export async function runMount(): Promise<string> {
+  return (await promisify(execFile)("mount", { env: { ...process.env, LC_ALL: "C" } })).stdout;
 }
 
 /** Runs umount(8), for root. */

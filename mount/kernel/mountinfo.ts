@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { hasProc } from "../../daemon/common/process.js";
+import { runMount } from "./fusermount.js";
 
 export interface MountEntry {
-  /** The kernel's number of this mount. */
+  /** The kernel's number of this mount; 0 where it tells none (macOS, BSD). */
   readonly id: number;
   /** Where it is mounted. */
   readonly path: string;
@@ -33,8 +35,27 @@ export function parseMountinfo(text: string): MountEntry[] {
   });
 }
 
+/**
+ * What mount(8) prints on macOS and the BSDs: "bigfs on /mnt/x (osxfuse, nodev, nosuid, mounted by me)". The source of
+ * ours is `bigfs`, whatever they call the type of a filesystem of FUSE.
+ */
+export function parseMountOutput(text: string): MountEntry[] {
+  return text.split("\n").flatMap((line) => {
+    const [, source, path, list] = /^(.*?) on (.*) \(([^()]*)\)$/.exec(line) ?? [];
+    const [kind, ...options] = list?.split(", ") ?? [];
+    if (source === undefined || path === undefined || kind === undefined) return [];
+    const type = source === "bigfs" ? MOUNT_TYPE : kind;
+    return [{ id: 0, path, type, readOnly: options.includes("read-only") }];
+  });
+}
+
 /** What is mounted exactly there (an absolute path without links), on top. Never touches the mount itself. */
 export async function findMount(path: string): Promise<MountEntry | undefined> {
-  const text = await readFile("/proc/self/mountinfo", "latin1");
-  return parseMountinfo(text).findLast((mount) => mount.path === path);
+  return (await mounts()).findLast((mount) => mount.path === path);
+}
+
+async function mounts(): Promise<MountEntry[]> {
+  return hasProc()
+    ? parseMountinfo(await readFile("/proc/self/mountinfo", "latin1"))
+    : parseMountOutput(await runMount());
 }

@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import { systemClock, type Clock } from "../../daemon/common/clock.js";
+import { hasProc } from "../../daemon/common/process.js";
 import { FsError } from "../../proto/errno.js";
 import { addonIfBuilt } from "./addon.js";
 import { runFusermount, runUmount } from "./fusermount.js";
@@ -69,14 +70,15 @@ export async function detach(
   }
 }
 
-/** Root need not have fusermount3: libfuse 2 mounts without it. */
+/** Root need not have fusermount3 (libfuse 2 mounts without it), and it is Linux's alone; so is taking away lazily. */
 async function byHelper(
   path: string,
   how: "plain" | "lazy" | "force",
   privileged: boolean,
 ): Promise<FsError | undefined> {
-  const { ok, message } = await (privileged
-    ? runUmount([...(how === "plain" ? [] : [how === "force" ? "-fl" : "-l"]), "--", path])
+  const isLinux = hasProc();
+  const { ok, message } = await (privileged || !isLinux
+    ? runUmount([...(how === "plain" ? [] : [isLinux ? (how === "force" ? "-fl" : "-l") : "-f"]), "--", path])
     : runFusermount(["-u", ...(how === "plain" ? [] : ["-z"]), "--", path]));
   return ok ? undefined : busy(path, message);
 }

@@ -1,6 +1,7 @@
 import { readdir, readlink } from "node:fs/promises";
 import type { Registry } from "prom-client";
 import { StartupError } from "../../daemon/common/running.js";
+import { hasProc } from "../../daemon/common/process.js";
 import { Task } from "../../daemon/common/tasks.js";
 import type { KernelMount, KernelOptions } from "../kernel/mount.js";
 import { findMount } from "../kernel/mountinfo.js";
@@ -98,7 +99,7 @@ type MountParts = NativeOptions & {
   readonly folder: string;
   /** The kernel's number of our mount, to know it from another one at the same place. */
   readonly id: number | undefined;
-  /** What libfuse has open until the kernel asks no more. */
+  /** What libfuse has open until the kernel asks no more; unknown where /proc does not show it. */
   readonly device: string | undefined;
   readonly answers: Answers;
   readonly release: () => void;
@@ -107,7 +108,7 @@ type MountParts = NativeOptions & {
 const DESCRIPTORS = "/proc/self/fd";
 
 async function openDevices(): Promise<string[]> {
-  const all = await readdir(DESCRIPTORS);
+  const all = hasProc() ? await readdir(DESCRIPTORS) : [];
   const are = await Promise.all(all.map(isDevice));
   return all.filter((_, i) => are[i]);
 }
@@ -152,8 +153,9 @@ class NativeMount implements KernelMount {
   }
 
   async #look(): Promise<void> {
-    const { device } = this.#parts;
-    if (device !== undefined && !(await isDevice(device))) this.#onEnded();
+    const { device, folder } = this.#parts;
+    const isThere = device === undefined ? (await findMount(folder)) !== undefined : await isDevice(device);
+    if (!isThere) this.#onEnded();
   }
 
   async #finish(): Promise<Error | undefined> {

@@ -57,3 +57,30 @@ test("where the own binding cannot be loaded, fuse-native mounts with a warning;
   t.match(refused, { code: 1, stderr: /cannot be loaded/ });
   t.equal((await bigfsd(["mount", other, "--data", cluster.data, "--driver", "other"])).code, 2);
 });
+
+/** ps(1) and mount(8) as they are on macOS, for a namespace whose /proc is hidden (and seen at $PROC). */
+const PS = `#!/bin/sh
+for pid; do :; done
+read -r line < $PROC/$pid/stat 2>/dev/null || exit 1
+set -- \${line##*) }
+echo "$1    Sun Nov 22 20:07:\${20} 2026"
+`;
+const MOUNT = `#!/bin/sh
+while read -r source path type options rest; do echo "$source on $path (fusefs, $options)"; done < $PROC/self/mounts
+`;
+
+test("on a system without /proc a cluster starts, is mounted by fuse-native, and guards its folders", async (t) => {
+  const folder = t.testdir({ bin: { ps: PS, mount: MOUNT }, proc: {}, mnt: {}, data: {} });
+  await sh(`chmod +x ${folder}/bin/*`);
+  const lines = `export PROC=${folder}/proc; mount --bind /proc $PROC; mount --bind /dev/null ${ADDON}
+    mount -t tmpfs none /proc; PATH=${folder}/bin:$PATH; cd ${folder}; bigfsd() { node ${BIN} "$@"; }
+    trap 'bigfsd down --data data >/dev/null' EXIT
+    bigfsd up --data data --mount mnt --storage 2; ls /proc; echo works > mnt/file; bigfsd cat file --data data
+    bigfsd up --data data --mount mnt --storage 2
+    ! bigfsd store --data data/store1 --meta 127.0.0.1:1 --key data/cluster.key >log 2>&1; grep -q 'is in use by process' log
+    ! bigfsd mount mnt --data data 2>log; grep -q 'is mounted there already' log
+    pid=$(node -p 'JSON.parse(fs.readFileSync("data/cluster.json")).processes.find(({ listen }) => listen.endsWith("mnt")).pid'); umount ${folder}/mnt
+    while ps -p $pid >/dev/null; do :; done; bigfsd status --data data | grep ^nodes; ls mnt`;
+  const outcome = await run("unshare", ["-m", "bash", "-euc", lines]);
+  t.match(outcome, { code: 0, stdout: /^mounted on .*\nworks\n.*\nnodes +2 up of 2\n$/ });
+});

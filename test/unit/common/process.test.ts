@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "tap";
-import { startTimeOf } from "../../../daemon/common/process.js";
+import { startTimeIn, startTimeOf } from "../../../daemon/common/process.js";
 
 test("a process has one start time for as long as it lives, and none afterwards", async (t) => {
   // A name with spaces and parentheses, which /proc shows unescaped.
@@ -24,4 +24,10 @@ test("a process has one start time for as long as it lives, and none afterwards"
 
 test("a pid that no process has gives no start time", async (t) => {
   t.equal(startTimeOf(2 ** 30), undefined);
+});
+
+test("where there is no /proc, ps(1) tells when a process started, and that one is dead and not yet reaped", async (t) => {
+  t.equal(startTimeIn("Ss   Sun Nov  2 20:07:24 2026\n"), "Sun-Nov-2-20:07:24-2026");
+  t.equal(startTimeIn("Z+   Sun Nov  2 20:07:24 2026\n"), undefined);
+  t.equal(startTimeIn(""), undefined);
 });
