@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { FsError } from "../../proto/errno.js";
-import type { Name } from "../../proto/name.js";
+import { nameOf, type Name } from "../../proto/name.js";
 import type { KernelCache } from "../vfs/filesystem.js";
 import { INIT2, type Agreed } from "./codec/init.js";
 import { EPOCH_MINOR, incrementEpoch, invalidateEntry, invalidateInode } from "./codec/notifications.js";
@@ -13,6 +13,9 @@ export interface Notifications {
   /** In this thread: only what never waits. */
   notifyNow(message: Buffer): number;
 }
+
+/** No file has this name: to drop it does nothing but wait for the folder's lock. */
+const NOBODYS = nameOf(Buffer.from([0]));
 
 /** Names that may be under way to the kernel one by one; beyond it all names are dropped at once. */
 const ENTRIES_UNDER_WAY = 1024;
@@ -40,6 +43,8 @@ export class KernelNotifier implements KernelCache {
   readonly #epochs: boolean;
   readonly #expire: boolean;
   #underWay = 0;
+  /** Folders whose pages are being waited for, and whether epochs have begun since. */
+  readonly #taken = new Map<number, { isLate: boolean }>();
 
   constructor(parts: { notifications: Notifications; pending: PendingRequests }, agreed: Agreed) {
     this.#parts = parts;
@@ -73,9 +78,38 @@ export class KernelNotifier implements KernelCache {
 
   dropAllEntries(): boolean {
     if (!this.#epochs) return false;
+    const { pending } = this.#parts;
+    this.#beginEpoch();
+    for (const dir of pending.linking) this.#whenTaken(dir);
+    return true;
+  }
+
+  #beginEpoch(): void {
     this.#parts.pending.epoch++;
     settle(this.#parts.notifications.notifyNow(incrementEpoch()));
-    return true;
+  }
+
+  /**
+   * The kernel counts names of a page to the epoch in which it takes them in, which may begin after the page was answered
+   * and hold names that were dropped with it. It has the folder's lock for that long; so when that can be had, there is
+   * one more epoch. Nobody waits for it: whoever has that lock may be waiting for us.
+   */
+  #whenTaken(dir: number): void {
+    const waiting = this.#taken.get(dir);
+    if (waiting !== undefined) {
+      waiting.isLate = true;
+      return;
+    }
+    const begun = { isLate: false };
+    this.#taken.set(dir, begun);
+    const taken = this.#parts.notifications.notify("blocking", invalidateEntry(dir, NOBODYS, false));
+    const goOn = () => {
+      this.#taken.delete(dir);
+      if (begun.isLate && this.#parts.pending.linking.has(dir)) this.#whenTaken(dir);
+      this.#beginEpoch();
+    };
+    // The kernel took the epoch before this one; a connection that has ended has no names.
+    taken.then(goOn).catch(() => {});
   }
 
   /** Resolves when the name is dropped, or its folder is busy and a new epoch has done it (where there are epochs). */

@@ -6,6 +6,7 @@ export class PendingRequests {
   /** Grows when the kernel was told of a new epoch: answers begun before may hold names that were dropped since. */
   epoch = 0;
   readonly #byNode = new Map<number, number>();
+  readonly #linking = new Map<number, number>();
   readonly #watchers = new Map<number, Set<() => void>>();
   readonly #idlers: (() => void)[] = [];
   #count = 0;
@@ -35,6 +36,24 @@ export class PendingRequests {
   /** Whether an unanswered request may hold the lock of this folder. */
   busy(dir: number): boolean {
     return this.#holdingOthers > 0 || this.#byNode.has(dir);
+  }
+
+  /**
+   * A page of this folder was answered to this handle: the kernel may be taking its names in, and counts them to the
+   * epoch of when it does, until it asks for the next page.
+   */
+  links(dir: number, handle: number): void {
+    this.#linking.set(handle, dir);
+  }
+
+  /** The handle is asked about again: its last page was taken in. */
+  linked(handle: number): void {
+    this.#linking.delete(handle);
+  }
+
+  /** Folders whose names may be being taken in. */
+  get linking(): ReadonlySet<number> {
+    return new Set(this.#linking.values());
   }
 
   /** Calls `fn` when the folder gets busy, until the returned function is called. */

@@ -94,8 +94,8 @@ export class Session implements Channel {
     return this.#parts.fs;
   }
 
-  get epoch(): number {
-    return this.#parts.pending.epoch;
+  get pending(): PendingRequests {
+    return this.#parts.pending;
   }
 
   get generation(): number {

@@ -19,6 +19,7 @@ export const opendir = operation({
 
 /** What one answer to a listing holds, and the inodes that the kernel takes a reference to with it. */
 interface Page {
+  readonly dir: number;
   readonly entries: Output;
   readonly referenced: number[];
   /** Where the entries that give references begin. */
@@ -27,14 +28,15 @@ interface Page {
 
 type ListRequest = ReadRequest & { readonly epoch: number };
 
-function parseList(cursor: Cursor, { maxWrite, epoch }: Channel): ListRequest {
+function parseList(cursor: Cursor, { maxWrite, pending }: Channel): ListRequest {
   const request = parseRead(cursor);
-  return { ...request, size: Math.min(request.size, maxWrite), epoch };
+  pending.linked(request.handle);
+  return { ...request, size: Math.min(request.size, maxWrite), epoch: pending.epoch };
 }
 
 /** Fills a page. What was taken before an error is answered; the next call meets the error again. */
-function list(fs: FileSystem, { handle, off, size }: ListRequest, withAttributes: boolean): Maybe<Page> {
-  const page: Page = { entries: new Output(OUT_HEADER + size), referenced: [], starts: [] };
+function list(fs: FileSystem, dir: number, { handle, off, size }: ListRequest, withAttributes: boolean): Maybe<Page> {
+  const page: Page = { dir, entries: new Output(OUT_HEADER + size), referenced: [], starts: [] };
   if (off > Number.MAX_SAFE_INTEGER) return page;
   const add = withAttributes ? addEntryPlus : addEntry;
   const take = (entry: Listed) => {
@@ -65,17 +67,18 @@ function entriesOf(_out: Output, { entries }: Page): Buffer {
 export const readdir = operation({
   name: "readdir",
   parse: parseList,
-  run: (fs, _head, request) => list(fs, request, false),
+  run: (fs, { node }, request) => list(fs, node, request, false),
   reply: entriesOf,
 });
 
 export const readdirplus = operation({
   name: "readdirplus",
   parse: parseList,
-  run: (fs, _head, request) => list(fs, request, true),
-  reply(out, page, { epoch }, channel) {
-    // The kernel counts these names to the epoch of the answer, but they are as old as the question.
-    if (epoch !== channel.epoch) expireEntries(page.entries, page.starts);
+  run: (fs, { node }, request) => list(fs, node, request, true),
+  reply(out, page, { epoch, handle }, { pending }) {
+    // The kernel counts these names to the epoch of when it takes them in, but they are as old as the question.
+    if (epoch !== pending.epoch) expireEntries(page.entries, page.starts);
+    else if (page.starts.length > 0) pending.links(page.dir, handle);
     return entriesOf(out, page);
   },
   undo(fs, { referenced }) {
@@ -85,7 +88,11 @@ export const readdirplus = operation({
 
 export const releasedir = operation({
   name: "releasedir",
-  parse: parseHandle,
+  parse(cursor, { pending }) {
+    const handle = parseHandle(cursor);
+    pending.linked(handle);
+    return handle;
+  },
   run: (fs, _head, handle) => fs.releasedir(handle),
 });
 

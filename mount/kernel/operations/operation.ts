@@ -4,6 +4,7 @@ import type { Head } from "../codec/header.js";
 import type { Agreed } from "../codec/init.js";
 import type { Interrupts } from "../interrupts.js";
 import type { Output } from "../codec/output.js";
+import type { PendingRequests } from "../pending.js";
 
 /** A request on its way. */
 export interface Request {
@@ -20,8 +21,7 @@ export interface Channel {
   /** Bytes of one read or write. */
   readonly maxWrite: number;
   readonly out: Output;
-  /** See PendingRequests. */
-  readonly epoch: number;
+  readonly pending: Pick<PendingRequests, "epoch" | "links" | "linked">;
   readonly interrupts: Interrupts;
   /** Which of the processes that served this mount this one is, for its handles. */
   readonly generation: number;

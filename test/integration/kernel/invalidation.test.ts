@@ -1,6 +1,7 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { test } from "tap";
 import { ownMount, type MountProcess } from "../../helpers/mount-process.js";
@@ -141,3 +142,55 @@ test("content is dropped while a page of it is being read", async (t) => {
   await dropped;
   t.equal(await reading, "x");
 });
+
+/**
+ * Lists a folder into memory that is not there: the kernel stands in the middle of taking an answer in, with the folder's
+ * lock, until a line is read. (userfaultfd(2), numbers of x86-64.)
+ */
+const STUCK_LISTING = `
+import ctypes, fcntl, mmap, os, struct, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+fault = libc.syscall(323, os.O_CLOEXEC)
+fcntl.ioctl(fault, 0xC018AA3F, bytearray(struct.pack("QQQ", 0xAA, 0, 0)))
+memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+fcntl.ioctl(fault, 0xC020AA00, bytearray(struct.pack("QQQQ", at, 4096, 1, 0)))
+folder = os.open(sys.argv[1], os.O_RDONLY)
+listing = threading.Thread(target=lambda: libc.syscall(217, folder, ctypes.c_void_p(at), 4096))
+listing.start()
+os.read(fault, 32)
+print("stuck", flush=True)
+sys.stdin.readline()
+fcntl.ioctl(fault, 0xC020AA04, bytearray(struct.pack("QQQq", at, 4096, 0, 0)))
+listing.join()
+print("listed", flush=True)
+sys.stdin.readline()
+`;
+
+for (const drop of ["dropEntry", "dropAllEntries"] as const) {
+  test(`a name that the kernel takes in from a listing that was answered before ${drop} does not stay`, async (t) => {
+    const [mnt, server] = await ownMount(t, FOR_EVER);
+    const at = (name: string) => join(mnt, name);
+    for (const name of ["a", "old"]) await fs.writeFile(at(name), name);
+    await server.ask("dropAllEntries", {});
+    const listing = spawn("python3", ["-c", STUCK_LISTING, mnt], { stdio: ["pipe", "pipe", "inherit"] });
+    t.teardown(() => listing.kill("SIGKILL"));
+    const lines = createInterface(listing.stdout)[Symbol.asyncIterator]();
+    t.equal((await lines.next()).value, "stuck");
+    await server.ask("renameBehind", { from: "old", into: "a" });
+    // Another request makes the folder busy: nobody can wait for its lock.
+    await server.ask("hold", { operation: "lookup" });
+    const looking = fs.stat(at("nothing")).catch(() => undefined);
+    await untilHeld(server, 1);
+    if (drop === "dropEntry") await server.ask("dropEntry", { name: "a" });
+    else await server.ask("dropAllEntries", {});
+    await server.ask("letGo", {});
+    await looking;
+    listing.stdin.write("\n");
+    t.equal((await lines.next()).value, "listed");
+    // The listing had the lock until now; the kernel forgets when it has given it up.
+    while ((await fs.readFile(at("a"), "utf8").catch(() => "a")) !== "old");
+    t.pass("the name leads to what it leads to now");
+    listing.stdin.end();
+  });
+}
