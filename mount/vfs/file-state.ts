@@ -66,9 +66,13 @@ export class FileState implements FileWriterHost {
     this.#wasShared ||= isShared;
   }
 
-  /** The file ended there, which the kernel has kept in its pages. */
+  /**
+   * The file ended there, which the kernel is about to keep in its pages. While others write, it shall not: this mount may
+   * not hear of it when they make the file longer.
+   */
   endedAt(end: number): void {
     this.#filledFrom = Math.min(this.#filledFrom, end);
+    if (this.#isShared) this.#unfill();
   }
 
   /**
@@ -77,11 +81,13 @@ export class FileState implements FileWriterHost {
    * what it hears: recalls come before, as long as they can.)
    */
   unfilled(): Promise<void> | undefined {
-    const from = this.#filledFrom;
-    if (this.#wasShared && this.storedSize() > from) {
-      this.unfills(this.parts.core.kernel.dropData(this.ino, from - (from % PAGE), 0));
-    }
+    if (this.#wasShared && this.storedSize() > this.#filledFrom) this.#unfill();
     return this.#unfilling;
+  }
+
+  #unfill(): void {
+    const from = this.#filledFrom;
+    this.unfills(this.parts.core.kernel.dropData(this.ino, from - (from % PAGE), 0));
   }
 
   /** The kernel is giving up its pages. */

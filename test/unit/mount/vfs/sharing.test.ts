@@ -203,3 +203,22 @@ test("records that several mounts append are all there, whole and in the order o
   );
   t.pass("held");
 });
+
+test("the kernel's page at the end of a shared file goes when it was filled, not when the file's new size is told", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, Buffer.from("short"));
+  await lab.close(a, handle);
+  await lab.lookup(b, "f");
+  const { handle: reading } = await lab.end(b.vfs.open(WHO, ino, flags({ write: false })));
+  const { handle: writing } = await lab.end(a.vfs.open(WHO, ino, flags()));
+  b.meta.uncached = true;
+  b.kernel.told.length = 0;
+  t.equal((await lab.end(b.vfs.read(reading, 0, 4096))).toString(), "short");
+  t.same(b.kernel.told, [`data ${ino}`]);
+  await lab.write(a, writing, 5, Buffer.from(" and longer"));
+  b.kernel.told.length = 0;
+  t.equal((await lab.end(b.vfs.getattr(WHO, ino))).attr.size, 16);
+  t.same(b.kernel.told, [], "or the kernel would not keep the size that it hears");
+});
