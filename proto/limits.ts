@@ -8,6 +8,8 @@ export const LIMITS = {
   inlineMax: 4096,
   /** Bytes of inline data in one slot; more is refused with EFBIG and must become a chunk. */
   inlinePerSlotMax: 64 * 1024,
+  /** A slot with so many slices is compacted, when half of them would go. */
+  crowdedSlices: 64,
   /** Copies of a chunk. */
   replicasMax: 16,
   /** Bytes of one gRPC message. */

@@ -20,6 +20,17 @@ export function overlay(slices: readonly Slice[], pos: number, len: number): Ext
   return join(runs);
 }
 
+/** What slices without zeros, in order and without overlaps, cover: spans of bytes that do not touch each other. */
+export function spansOf(slices: readonly Slice[]): { readonly pos: number; readonly len: number }[] {
+  const spans: { pos: number; len: number }[] = [];
+  for (const { pos, len } of slices) {
+    const last = spans.at(-1);
+    if (last !== undefined && last.pos + last.len === pos) last.len += len;
+    else spans.push({ pos, len });
+  }
+  return spans;
+}
+
 function cover(run: Extent, slice: Slice): Extent[] {
   const start = Math.max(run.pos, slice.pos);
   const end = Math.min(run.pos + run.len, slice.pos + slice.len);

@@ -2,17 +2,20 @@ import { FsError } from "../../proto/errno.js";
 import type { Commit } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
 import type { Cluster } from "./cluster/cluster.js";
+import type { Compaction } from "./compaction.js";
 import type { Executor } from "./executor.js";
 import type { FilesService } from "./files-service.js";
 import { key } from "./keys.js";
 import type { OperationsService } from "./operations-service.js";
 import type { Call, Outcome } from "./requests.js";
+import { countChunks } from "./rules/slices.js";
 import { UNSYNCED_MAX, pruneUnsynced } from "./rules/unsynced.js";
 
 export interface CommitServiceParts {
   readonly executor: Executor;
   readonly cluster: Pick<Cluster, "chunkAvailable" | "ensureSynced">;
   readonly clock: Clock;
+  readonly compaction: Compaction;
   readonly operations: OperationsService;
   readonly files: Pick<FilesService, "unsynced">;
 }
@@ -24,7 +27,7 @@ const PRUNED_AT_ONCE = 64;
 /** What a commit lacks was there when looked for, and then was not: nothing wakes it, so it looks again. */
 const PAUSE_MS = 50;
 
-/** Commits of slices, which wait until their chunks stand. */
+/** Commits of slices, which wait until their chunks stand; and compactions, which wait until theirs are synced. */
 export class CommitService {
   constructor(
     private readonly parts: CommitServiceParts,
@@ -47,6 +50,18 @@ export class CommitService {
       if (tries > 1) await new Promise<void>((resolve) => clock.after(PAUSE_MS, resolve));
       await this.#improve(call.op.value);
     }
+  }
+
+  /** The new chunk has to be on disks before it takes the place of others, which may be. */
+  async compact(call: Call): Promise<Outcome> {
+    if (call.op.$case !== "compact") throw new Error(call.op.$case);
+    const { cluster, compaction, operations } = this.parts;
+    const { ino, slot, after } = call.op.value;
+    await cluster.ensureSynced([...countChunks(after).keys()]);
+    const outcome = await operations.handle(call);
+    const { op } = outcome.answer();
+    if (op.$case === "compact" && op.value.done) compaction.compacted(key.slot(ino, slot));
+    return outcome;
   }
 
   /**

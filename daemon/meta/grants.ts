@@ -190,6 +190,7 @@ function attrIn(answer: AnswerOp): Attr | undefined {
     case "open":
     case "slots":
     case "commit":
+    case "compact":
     case "fallocate":
     case "copyrange":
       return answer.value.attr;
@@ -236,6 +237,8 @@ function flagged(
       return { $case: "slots", value: { ...answer.value, cached } };
     case "commit":
       return { $case: "commit", value: { ...answer.value, cached } };
+    case "compact":
+      return { $case: "compact", value: { ...answer.value, cached } };
     case "open": {
       const { slots } = answer.value;
       return { $case: "open", value: { ...answer.value, cached, slots: slots && { ...slots, cached } } };

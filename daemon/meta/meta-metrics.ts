@@ -7,6 +7,8 @@ export interface MetaFigures {
   readonly recalls: () => number;
   readonly requestsWaiting: () => number;
   readonly orphans: () => number;
+  readonly crowded: () => number;
+  readonly compacted: () => number;
   readonly rowsCached: () => number;
   readonly rowsDirty: () => number;
   /** Since when changes wait that are not on disk. */
@@ -19,6 +21,8 @@ const GAUGES: readonly (readonly [keyof MetaFigures, string, string])[] = [
   ["recalls", "bigfs_meta_recalls_count", "Recalls sent since the daemon started"],
   ["requestsWaiting", "bigfs_meta_requests_waiting_count", "Requests that wait until operations are served"],
   ["orphans", "bigfs_meta_orphans_count", "Files without a name that are open"],
+  ["crowded", "bigfs_meta_crowded_slots_count", "Slots in many pieces that wait for compaction"],
+  ["compacted", "bigfs_meta_compacted_slots_count", "Slots compacted since the daemon started"],
   ["rowsCached", "bigfs_meta_rows_cached_count", "Rows in memory"],
   ["rowsDirty", "bigfs_meta_rows_dirty_count", "Rows with changes that are not on disk"],
   ["durableLagSec", "bigfs_meta_durable_lag_seconds", "Age of the oldest change that is not on disk"],

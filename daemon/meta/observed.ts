@@ -1,5 +1,6 @@
-import type { InodeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import type { InodeRow, SlotRow } from "../../proto/gen/bigfs/v1/rows.js";
 import { idIn, kindOf, type Key, type RowKind, type Rows } from "./keys.js";
+import { isCrowded } from "./rules/slices.js";
 import type { Tx } from "./tx.js";
 
 /** A row that caches may hold was changed: an inode's, or an entry's. */
@@ -19,6 +20,7 @@ export class Observed implements Tx {
   readonly #after = new Map<Key<"I"> | Key<"E">, Inode | "entry" | undefined>();
   readonly #withData = new Set<number>();
   readonly #orphans: number[] = [];
+  readonly #crowded = new Set<Key<"S">>();
   #hasChanged = false;
   #sweeps = false;
 
@@ -33,6 +35,11 @@ export class Observed implements Tx {
     return this.#orphans;
   }
 
+  /** Slots that it looked at or left in many pieces. */
+  get crowded(): ReadonlySet<Key<"S">> {
+    return this.#crowded;
+  }
+
   /** It left work for the sweeper. */
   get sweeps(): boolean {
     return this.#sweeps;
@@ -40,7 +47,9 @@ export class Observed implements Tx {
 
   get<K extends RowKind>(key: Key<K>): Readonly<Rows[K]> | undefined {
     const row = this.tx.get(key);
-    if (kindOf(key) === "I" && !this.#before.has(key)) this.#before.set(key, row as Inode | undefined);
+    const kind = kindOf(key);
+    if (kind === "I" && !this.#before.has(key)) this.#before.set(key, row as Inode | undefined);
+    else if (kind === "S") this.#noteSlot(key as Key<"S">, row as Readonly<SlotRow> | undefined);
     return row;
   }
 
@@ -85,9 +94,16 @@ export class Observed implements Tx {
     const kind = kindOf(key);
     if (kind === "I") this.#after.set(key as Key<"I">, row as Inode | undefined);
     else if (kind === "E") this.#after.set(key as Key<"E">, row && "entry");
-    else if (kind === "S") this.#withData.add(idIn(key));
-    else if (kind === "O" && row !== undefined) this.#orphans.push(idIn(key));
+    else if (kind === "S") {
+      this.#withData.add(idIn(key));
+      this.#noteSlot(key as Key<"S">, row as SlotRow | undefined);
+    } else if (kind === "O" && row !== undefined) this.#orphans.push(idIn(key));
     else if (kind === "W") this.#sweeps = true;
+  }
+
+  #noteSlot(key: Key<"S">, row: Readonly<SlotRow> | undefined): void {
+    if (row !== undefined && isCrowded(row.slices)) this.#crowded.add(key);
+    else this.#crowded.delete(key);
   }
 }
 

@@ -10,6 +10,7 @@ import { ServerFrame, type Stamp } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../common/clock.js";
 import type { Cluster } from "./cluster/cluster.js";
+import type { Compaction } from "./compaction.js";
 import type { AnswerOp } from "./connection.js";
 import type { Executed, Executor } from "./executor.js";
 import { inodeOf, type Grant, type Grants } from "./grants.js";
@@ -32,6 +33,7 @@ export interface OperationsParts {
   readonly executor: Executor;
   readonly clock: Clock;
   readonly cluster: Pick<Cluster, "isLive">;
+  readonly compaction: Compaction;
   readonly grants: Grants;
   readonly ids: InodeIds;
   readonly opens: Opens;
@@ -141,10 +143,11 @@ export class OperationsService {
 
   /** In the turn of the change, with nothing after it that can fail but the executor itself. */
   #effects(call: Call, answer: AnswerOp, seen: Observed): Omit<Ran, "answer" | "stamp" | "used"> {
-    const { grants, recalls, reaper } = this.parts;
+    const { compaction, grants, recalls, reaper } = this.parts;
     const { session, frame, op } = call;
     const unshown = grants.unshown(op);
     const recalled = recalls.changed(seen.changes(), session.id);
+    compaction.note(session.id, seen.crowded);
     for (const orphan of seen.orphans) reaper.orphaned(orphan);
     const opened = this.#countOpen(call, answer);
     const grant = grants.give(session.id, frame.id, op, answer, seen);
@@ -237,7 +240,7 @@ function mustBeFree(tx: Tx, ino: number): void {
  * like a name.
  */
 function mustBeDurable(op: RequestOp): boolean {
-  if (op.$case === "copyrange") return true;
+  if (op.$case === "copyrange" || op.$case === "compact") return true;
   if (op.$case !== "commit") return false;
   return op.value.sync || op.value.slices.some(({ slice }) => slice !== undefined && slice.chunk !== 0);
 }

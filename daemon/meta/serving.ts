@@ -7,6 +7,7 @@ import { Task } from "../common/tasks.js";
 import { Admin } from "./admin.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { CommitService } from "./commit-service.js";
+import { Compaction } from "./compaction.js";
 import type { AnswerOp } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { FilesService } from "./files-service.js";
@@ -51,6 +52,7 @@ const LEASES_TOTAL = 200_000;
 const CONTENDED_MS = 2_000;
 const SWEEP_MS = 30_000;
 const REAP_MS = 30_000;
+const COMPACT_MS = 5_000;
 
 /** Everything of the metadata daemon that clients talk to, put together. */
 export class Serving {
@@ -59,7 +61,7 @@ export class Serving {
   readonly service: Service;
   readonly admin: Admin;
   readonly leases: Leases;
-  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task };
+  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task; readonly compact: Task };
   readonly #reaper: Reaper;
   readonly #ids: InodeIds;
   readonly #parts: ServingParts;
@@ -98,7 +100,24 @@ export class Serving {
       phases,
       unshared: (session, inos) => tell(session, { $case: "unshared", value: { inos: [...inos] } }),
     });
-    const shared = { executor, cluster, clock, log, opens, phases, recalls, sharing, volume, leases, locks };
+    const compaction = new Compaction(
+      { clock, ask: (session, at) => tell(session, { $case: "crowded", value: at }) },
+      { periodMs: COMPACT_MS },
+    );
+    const shared = {
+      executor,
+      cluster,
+      clock,
+      log,
+      opens,
+      phases,
+      recalls,
+      sharing,
+      volume,
+      leases,
+      locks,
+      compaction,
+    };
     const sweepSoon = () => this.tasks.sweep.wake();
     const reaper = (this.#reaper = new Reaper({ ...shared, sweepSoon }));
     const sweeper = new Sweeper(shared);
@@ -118,7 +137,7 @@ export class Serving {
     const times = new OperationTimes(parts, "meta");
     const requests = new Requests(
       { ...shared, times },
-      this.#handlers(operations, { grants, opens, locks }, deadlines),
+      this.#handlers(operations, { grants, opens, locks, compaction }, deadlines),
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
@@ -127,9 +146,10 @@ export class Serving {
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),
       reap: new Task(parts, { name: "reap-orphans", periodMs: REAP_MS, run: (signal) => reaper.pass(signal) }),
+      compact: new Task(parts, { name: "compact-slots", periodMs: COMPACT_MS, run: async () => compaction.pass() }),
       sweep: new Task(parts, { name: "sweep-files", periodMs: SWEEP_MS, run: (signal) => sweeper.pass(signal) }),
     };
-    this.#show({ opens, recalls, requests });
+    this.#show({ compaction, recalls, requests });
   }
 
   /** Waits for known sessions, then serves. Streams must be accepted by then. */
@@ -157,6 +177,7 @@ export class Serving {
     if (this.phases.isStopping) return;
     this.tasks.reap.start();
     this.tasks.sweep.start();
+    this.tasks.compact.start();
     this.tasks.reap.wake();
     this.tasks.sweep.wake();
   }
@@ -169,13 +190,14 @@ export class Serving {
 
   #handlers(
     operations: OperationsService,
-    { grants, opens, locks }: { readonly grants: Grants; readonly opens: Opens; readonly locks: Locks },
+    parts: { readonly grants: Grants; readonly opens: Opens; readonly locks: Locks; readonly compaction: Compaction },
     deadlines: Deadlines,
   ): Map<RequestCase, Handler> {
     const { executor, cluster, clock, volume, isLow } = this.#parts;
+    const { grants, opens, locks, compaction } = parts;
     const base = { isLive: (node: number) => cluster.isLive(node), isOpen: (ino: number) => opens.isOpen(ino), volume };
     const files = new FilesService({ executor, cluster, ids: this.#ids, isLow });
-    const commits = new CommitService({ executor, cluster, clock, operations, files }, deadlines);
+    const commits = new CommitService({ executor, cluster, clock, compaction, operations, files }, deadlines);
     const listings = new ListingService({
       executor,
       grants,
@@ -184,6 +206,7 @@ export class Serving {
     const handlers = new Map<RequestCase, Handler>();
     for (const name of Object.keys(OPERATIONS) as RuleName[]) handlers.set(name, (call) => operations.handle(call));
     handlers.set("commit", (call) => commits.handle(call));
+    handlers.set("compact", (call) => commits.compact(call));
     handlers.set("readdir", (call) => listings.handle(call));
     handlers.set("alloc", (call) => files.alloc(call));
     handlers.set("inodes", (call) => files.inodes(call));
@@ -203,7 +226,7 @@ export class Serving {
     return handlers;
   }
 
-  #show(parts: { opens: Opens; recalls: Recalls; requests: Requests }): void {
+  #show(parts: { compaction: Compaction; recalls: Recalls; requests: Requests }): void {
     const { executor, clock, registry } = this.#parts;
     let durableMs = clock.monotonicMs();
     executor.onDurable(() => (durableMs = clock.monotonicMs()));
@@ -213,6 +236,8 @@ export class Serving {
       recalls: () => parts.recalls.sent,
       requestsWaiting: () => parts.requests.waiting,
       orphans: () => this.#reaper.size,
+      crowded: () => parts.compaction.size,
+      compacted: () => parts.compaction.done,
       rowsCached: () => executor.rows.cached,
       rowsDirty: () => executor.rows.dirty,
       durableLagSec: () => (executor.rows.dirty === 0 ? 0 : (clock.monotonicMs() - durableMs) / 1000),

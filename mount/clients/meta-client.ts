@@ -332,6 +332,7 @@ class SessionClient implements MetaClient {
     else if (op?.$case === "locksWanted") this.#events?.locksWanted(op.value.ino);
     else if (op?.$case === "locksFreed") this.#events?.locksFreed(op.value.ino);
     else if (op?.$case === "unshared") this.#events?.unshared(op.value.inos);
+    else if (op?.$case === "crowded") this.#events?.crowded(op.value.ino, op.value.slot);
     else if (op?.$case === "copies") this.#volume = { ...this.volume, ...op.value };
   }
 

@@ -46,6 +46,8 @@ export interface MetaEvents {
   recall(recall: Recall): Promise<OpenFile[]>;
   /** These files are not shared any more (see OpenReply.shared). */
   unshared(inos: readonly number[]): void;
+  /** This slot of a file is in many pieces: they may be put together, when that is no burden. */
+  crowded(ino: number, slot: number): void;
   /** Inodes open here with their handle counts, to declare again after a reconnect. */
   openFiles(): OpenFile[];
   /** Locks held here, to declare again after a reconnect. */

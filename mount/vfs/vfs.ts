@@ -4,6 +4,7 @@ import type { Xattr } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Name } from "../../proto/name.js";
 import { InodeAttributes } from "./attributes.js";
 import { Core, SELF, type VfsOptions, type VfsParts } from "./core.js";
+import { Compactor } from "./compactor.js";
 import { Directories } from "./directories.js";
 import { ExtendedAttributes } from "./xattrs.js";
 import { Extents } from "./extents.js";
@@ -52,6 +53,7 @@ export class Vfs implements FileSystem, MetaEvents {
   readonly #xattrs: ExtendedAttributes;
   readonly #recalls: Recalls;
   readonly #locks: Locks;
+  readonly #compactor: Compactor;
 
   constructor(parts: VfsParts, opts: VfsOptions) {
     const { meta, chunks, clock, log, registry } = parts;
@@ -87,6 +89,7 @@ export class Vfs implements FileSystem, MetaEvents {
     this.heir = new Heir(core, { files: this.#files, directories: this.#directories });
     this.#xattrs = new ExtendedAttributes(core);
     this.#recalls = new Recalls(core, this.#files, this.#locks);
+    this.#compactor = new Compactor({ core, cache, uploader: this.#uploader });
     meta.listen(this);
   }
 
@@ -110,6 +113,12 @@ export class Vfs implements FileSystem, MetaEvents {
 
   unshared(inos: readonly number[]): void {
     this.#files.unshared(inos);
+  }
+
+  crowded(ino: number, slot: number): void {
+    this.#compactor.compact(ino, slot).catch((error: unknown) => {
+      this.#core.parts.log.debug({ err: error, ino, slot }, "a slot was not compacted");
+    });
   }
 
   locksWanted(ino: number): void {
@@ -297,6 +306,7 @@ export class Vfs implements FileSystem, MetaEvents {
   }
 
   async drain(): Promise<void> {
+    this.#compactor.stop();
     await Promise.all([...this.#core.dirty].map((file) => file.writer.flush()));
     await this.#core.early.durable();
     this.#core.inodes.tellForgotten();

@@ -2,6 +2,7 @@ import type { ClientFrame, ServerFrame } from "../../../proto/gen/bigfs/v1/meta.
 import type { Tx } from "../tx.js";
 import { access, getattr, lookup, readlink } from "./attributes.js";
 import { commit } from "./commit.js";
+import { compact } from "./compact.js";
 import type { Context } from "./context.js";
 import { copyrange } from "./copyrange.js";
 import { fallocate } from "./fallocate.js";
@@ -35,6 +36,7 @@ export type RuleName =
   | "removexattr"
   | "slots"
   | "commit"
+  | "compact"
   | "fallocate"
   | "copyrange";
 
@@ -62,6 +64,7 @@ export const OPERATIONS: Operations = {
   removexattr,
   slots,
   commit,
+  compact,
   fallocate,
   copyrange,
 };

@@ -4,6 +4,7 @@
  * list of everything that was ever written.
  */
 import type { Slice } from "../../../proto/gen/bigfs/v1/rows.js";
+import { spansOf } from "../../common/overlay.js";
 import { LIMITS } from "../../../proto/limits.js";
 
 const NOTHING = Buffer.alloc(0);
@@ -54,6 +55,21 @@ export function coveredBytes(slices: readonly Slice[]): number {
 /** Bytes that stand in the metadata. */
 export function inlineBytes(slices: readonly Slice[]): number {
   return slices.reduce((sum, slice) => sum + slice.inline.length, 0);
+}
+
+/** Whether compaction would leave so many slices less that it is worth its work. */
+export function isCrowded(slices: readonly Slice[]): boolean {
+  return slices.length >= LIMITS.crowdedSlices && slices.length - spansOf(slices).length >= LIMITS.crowdedSlices / 2;
+}
+
+/** Whether both lists are the same, not only in what they show. */
+export function sameSlices(a: readonly Slice[], b: readonly Slice[]): boolean {
+  const same = (slice: Slice, i: number): boolean => {
+    const other = b[i];
+    if (other === undefined || slice.pos !== other.pos || slice.len !== other.len) return false;
+    return slice.chunk === other.chunk && slice.off === other.off && slice.inline.equals(other.inline);
+  };
+  return a.length === b.length && a.every(same);
 }
 
 /** How many slices name each chunk. */

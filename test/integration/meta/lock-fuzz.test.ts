@@ -85,6 +85,7 @@ async function run(t: Test, seed: number): Promise<void> {
       locksWanted: () => {},
       locksFreed: () => {},
       unshared: () => {},
+      crowded: () => {},
       uncached: () => Promise.resolve(),
       fenced: () => t.fail("fenced"),
       lost: () => t.fail("lost"),

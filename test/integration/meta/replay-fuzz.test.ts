@@ -47,6 +47,7 @@ class Worker {
       locksWanted: () => {},
       locksFreed: () => {},
       unshared: () => {},
+      crowded: () => {},
       uncached: () => Promise.resolve(),
       lost: () => {
         throw new Error("lost");

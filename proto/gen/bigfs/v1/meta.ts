@@ -88,6 +88,7 @@ export interface ClientFrame {
     | { $case: "lock"; value: Lock }
     | { $case: "getlock"; value: GetLock }
     | { $case: "locks"; value: HeldLocks }
+    | { $case: "compact"; value: Compact }
     | undefined;
 }
 
@@ -138,6 +139,8 @@ export interface ServerFrame {
     | { $case: "locksWanted"; value: LocksWanted }
     | { $case: "locksFreed"; value: LocksFreed }
     | { $case: "unshared"; value: Unshared }
+    | { $case: "compact"; value: CompactReply }
+    | { $case: "crowded"; value: Crowded }
     | undefined;
 }
 
@@ -523,6 +526,31 @@ export interface CommitReply {
   chunks: ChunkPlace[];
   /** Everything that an Fsync would wait for is on disk. False: ask for it. */
   synced: boolean;
+}
+
+/** Pushed: this slot is in many pieces; please put them together (Compact), if there is nothing better to do. */
+export interface Crowded {
+  ino: number;
+  slot: number;
+}
+
+/**
+ * The bytes of a slot as they are, in slices of one new chunk: `after` takes the place of `before` if these are the
+ * slices of the slot still. Nothing else of the file changes. EINVAL: `after` covers other bytes. EAGAIN: the chunk is not
+ * synced on M nodes.
+ */
+export interface Compact {
+  ino: number;
+  slot: number;
+  before: Slice[];
+  after: Slice[];
+}
+
+/** `done` false: the slot has changed meanwhile. */
+export interface CompactReply {
+  attr: Attr | undefined;
+  cached: boolean;
+  done: boolean;
 }
 
 export interface Fallocate {
@@ -1120,6 +1148,9 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "locks":
         HeldLocks.encode(message.op.value, writer.uint32(346).fork()).join();
         break;
+      case "compact":
+        Compact.encode(message.op.value, writer.uint32(402).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1441,6 +1472,14 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             message.op = { $case: "locks", value: HeldLocks.decode(reader, reader.uint32()) };
             continue;
           }
+          case 50: {
+            if (tag !== 402) {
+              break;
+            }
+
+            message.op = { $case: "compact", value: Compact.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1659,6 +1698,12 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         }
         break;
       }
+      case "compact": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "compact", value: Compact.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -1793,6 +1838,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "unshared":
         Unshared.encode(message.op.value, writer.uint32(370).fork()).join();
+        break;
+      case "compact":
+        CompactReply.encode(message.op.value, writer.uint32(402).fork()).join();
+        break;
+      case "crowded":
+        Crowded.encode(message.op.value, writer.uint32(410).fork()).join();
         break;
     }
     return writer;
@@ -2139,6 +2190,22 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.op = { $case: "unshared", value: Unshared.decode(reader, reader.uint32()) };
             continue;
           }
+          case 50: {
+            if (tag !== 402) {
+              break;
+            }
+
+            message.op = { $case: "compact", value: CompactReply.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 51: {
+            if (tag !== 410) {
+              break;
+            }
+
+            message.op = { $case: "crowded", value: Crowded.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2375,6 +2442,18 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "unshared": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "unshared", value: Unshared.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "compact": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "compact", value: CompactReply.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "crowded": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "crowded", value: Crowded.fromPartial(object.op.value) };
         }
         break;
       }
@@ -6169,6 +6248,243 @@ export const CommitReply: MessageFns<CommitReply> = {
     message.cached = object.cached ?? false;
     message.chunks = object.chunks?.map((e) => ChunkPlace.fromPartial(e)) || [];
     message.synced = object.synced ?? false;
+    return message;
+  },
+};
+
+function createBaseCrowded(): Crowded {
+  return { ino: 0, slot: 0 };
+}
+
+export const Crowded: MessageFns<Crowded> = {
+  encode(message: Crowded, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.slot !== 0) {
+      writer.uint32(16).uint64(message.slot);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Crowded {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCrowded();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.slot = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Crowded>, I>>(base?: I): Crowded {
+    return Crowded.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Crowded>, I>>(object: I): Crowded {
+    const message = createBaseCrowded();
+    message.ino = object.ino ?? 0;
+    message.slot = object.slot ?? 0;
+    return message;
+  },
+};
+
+function createBaseCompact(): Compact {
+  return { ino: 0, slot: 0, before: [], after: [] };
+}
+
+export const Compact: MessageFns<Compact> = {
+  encode(message: Compact, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.slot !== 0) {
+      writer.uint32(16).uint64(message.slot);
+    }
+    for (const v of message.before) {
+      Slice.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.after) {
+      Slice.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Compact {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompact();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.slot = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.before.push(Slice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.after.push(Slice.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Compact>, I>>(base?: I): Compact {
+    return Compact.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Compact>, I>>(object: I): Compact {
+    const message = createBaseCompact();
+    message.ino = object.ino ?? 0;
+    message.slot = object.slot ?? 0;
+    message.before = object.before?.map((e) => Slice.fromPartial(e)) || [];
+    message.after = object.after?.map((e) => Slice.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCompactReply(): CompactReply {
+  return { attr: undefined, cached: false, done: false };
+}
+
+export const CompactReply: MessageFns<CompactReply> = {
+  encode(message: CompactReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.attr !== undefined) {
+      Attr.encode(message.attr, writer.uint32(10).fork()).join();
+    }
+    if (message.cached !== false) {
+      writer.uint32(16).bool(message.cached);
+    }
+    if (message.done !== false) {
+      writer.uint32(24).bool(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attr = Attr.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cached = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CompactReply>, I>>(base?: I): CompactReply {
+    return CompactReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CompactReply>, I>>(object: I): CompactReply {
+    const message = createBaseCompactReply();
+    message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.cached = object.cached ?? false;
+    message.done = object.done ?? false;
     return message;
   },
 };

@@ -151,6 +151,8 @@ export class ScriptedEvents implements MetaEvents {
   locksFreed(ino: number): void {
     this.log.push(`a lock of ${ino} freed`);
   }
+  crowded(): void {}
+
   unshared(inos: readonly number[]): void {
     this.log.push(`${inos.join()} not shared`);
   }

@@ -37,6 +37,10 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("clean" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("break" as const), node: fc.nat(3) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("seek" as const), off: offset }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("compact" as const), slot: fc.nat(5), by: fc.constantFrom("a", "b") }),
+  },
 );
 
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
@@ -125,6 +129,9 @@ class Twin {
         return;
       case "seek":
         return this.#seek(c.off);
+      case "compact":
+        // It goes on while the next commands run.
+        this[c.by].vfs.crowded(this.ino, c.slot);
     }
   }
 
