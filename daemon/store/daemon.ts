@@ -13,6 +13,7 @@ import { StartupError, type Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import { mustBeReachable } from "./advertise.js";
 import { ChunkServer } from "./chunk-server.js";
+import { Layout } from "../common/chunks/layout.js";
 import { ChunkStore } from "./chunk-store.js";
 import { nodeDisk } from "./disk.js";
 import { openDataFolder, type DataFolder } from "./identity.js";
@@ -24,6 +25,7 @@ import { Peers } from "./peers.js";
 import { Pushes } from "./pushes.js";
 import { Puts } from "./puts.js";
 import { Reports } from "./reports.js";
+import { Scrub } from "./scrub.js";
 import { exportStats } from "./store-metrics.js";
 
 /** Bytes of the disk that stay free unless told otherwise. */
@@ -54,8 +56,14 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
 async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
   const space = { capacity: opts.capacity, reserve: opts.reserve ?? RESERVE };
   try {
-    const store = await ChunkStore.open({ disk: nodeDisk, log: opts.log }, { data: opts.data, ...space });
-    return new StoreDaemon(opts, folder, store);
+    const { clock, log, deadlines } = opts;
+    const store = await ChunkStore.open({ disk: nodeDisk, log }, { data: opts.data, ...space });
+    const registry = processRegistry();
+    const scrub = await Scrub.open(
+      { store, disk: nodeDisk, clock, log, registry },
+      { path: new Layout(opts.data).scrub, periodMs: deadlines.scrubMs },
+    );
+    return new StoreDaemon(opts, { folder, store, scrub, registry });
   } catch (error) {
     throw new StartupError(`the chunks in ${opts.data} cannot be read: ${(error as Error).message}`, {
       hint: "check the disk and the owner of its files; the other nodes have copies meanwhile",
@@ -67,7 +75,6 @@ async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon
 class StoreDaemon implements Running {
   listen = "";
   readonly ended: Promise<Error | undefined>;
-  readonly #registry: Registry = processRegistry();
   readonly #server: RpcServer;
   readonly #link: NodeLink;
   readonly #reports: Reports;
@@ -83,10 +90,15 @@ class StoreDaemon implements Running {
 
   constructor(
     private readonly opts: StoreOptions,
-    private readonly folder: DataFolder,
-    private readonly store: ChunkStore,
+    private readonly own: {
+      readonly folder: DataFolder;
+      readonly store: ChunkStore;
+      readonly scrub: Scrub;
+      readonly registry: Registry;
+    },
   ) {
     const { key, clock, log, deadlines } = opts;
+    const { folder, store, scrub, registry } = own;
     const volume = (): string => folder.identity.volume;
     const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
     this.#server = new RpcServer({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
@@ -98,22 +110,22 @@ class StoreDaemon implements Running {
     this.ended = this.#link.refused;
     this.#reports = new Reports({ store, log, clock, self, report: (op) => this.#link.report(op) });
     this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock });
-    const parts = { store, log, clock, peers: this.#peers, reports: this.#reports, self };
+    const parts = { store, scrub, log, clock, peers: this.#peers, reports: this.#reports, self };
     this.#pushes = new Pushes(parts, deadlines);
     // Half of a client's own deadline, so that it hears which node failed.
     const puts = new Puts(parts, { forwardMs: deadlines.chunkMs / 2 });
-    const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
+    const times = new OperationTimes({ clock, log, registry: this.own.registry }, "store");
     const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
     this.#chunks = new ChunkServer(
       { ...parts, puts, times },
       { folder: resolve(opts.data), uuid: folder.identity.uuid, chunkSize, stuckMs: deadlines.ioDeadlineMs },
     );
     this.#sync = new Task(
-      { clock, log, registry: this.#registry },
+      { clock, log, registry: this.own.registry },
       { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },
     );
     store.onLost((chunk, errno) => void this.#reports.lost(chunk, errno));
-    exportStats(this.#registry, store, () => this.#link.isJoined);
+    exportStats(registry, store, () => this.#link.isJoined);
   }
 
   async start(): Promise<void> {
@@ -121,11 +133,12 @@ class StoreDaemon implements Running {
     this.#server.handle(CHUNKS, (link) => this.#chunks.serve(link));
     this.listen = await this.#server.listen(opts.listen);
     if (opts.http !== undefined) {
-      const http = await serveHttp({ listen: opts.http, registry: this.#registry, health: () => this.#health() });
+      const http = await serveHttp({ listen: opts.http, registry: this.own.registry, health: () => this.#health() });
       this.#stopHttp = () => http.stop();
     }
     this.#verified = this.#verify();
     this.#sync.start();
+    this.own.scrub.task.start();
     const refused = await Promise.race([this.#link.start(), this.#link.refused]);
     if (refused !== undefined) throw refused;
   }
@@ -138,22 +151,24 @@ class StoreDaemon implements Running {
   async #stop(): Promise<void> {
     const { deadlines } = this.opts;
     this.#abort.abort();
+    await this.own.scrub.task.stop();
     await this.#atMost(deadlines.chunkMs, this.#chunks.stop());
     await this.#server.stop();
     await this.#atMost(deadlines.chunkMs, this.#pushes.stop());
     await this.#sync.stop();
     await this.#verified;
-    const { synced } = await this.store.sync();
+    const { synced } = await this.own.store.sync();
     if (this.#link.isJoined) await this.#atMost(deadlines.connectMs, this.#reports.synced(synced));
     await this.#link.stop();
     await this.#peers.stop();
     await this.#stopHttp();
-    this.store.close();
-    await this.folder.close();
+    this.own.store.close();
+    await this.own.folder.close();
   }
 
   #introduce() {
-    const { opts, store, listen } = this;
+    const { opts, listen } = this;
+    const { store } = this.own;
     const { capacity, used } = store.stats;
     const { advertise: address = listen, name = address, zone = hostname() } = opts;
     return { name, address, zone, capacity, used };
@@ -167,7 +182,7 @@ class StoreDaemon implements Running {
     try {
       await this.#verified;
       if (signal.aborted || this.#abort.signal.aborted) return;
-      const { store } = this;
+      const { store } = this.own;
       const say = this.#link.say.bind(this.#link);
       await sendInventory({ ids: store.ids(), held: (id) => this.#reports.held(id), say }, signal);
     } catch (error) {
@@ -181,12 +196,13 @@ class StoreDaemon implements Running {
       if (signal.aborted) return;
       cancel = this.opts.clock.after(ms, () => void beat());
       try {
-        const { capacity, used, chunks, busy } = this.store.stats;
+        const { capacity, used, chunks, busy } = this.own.store.stats;
         const { written, read } = this.#chunks;
         const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
+        const { oldestSec: unscrubbedSec } = this.own.scrub;
         const load = loadOf({ disk: busy, ...rates });
-        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load } });
-        await this.store.refreshSpace();
+        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load, unscrubbedSec } });
+        await this.own.store.refreshSpace();
       } catch (error) {
         if (!signal.aborted) this.opts.log.warn({ err: error }, "a heartbeat failed");
       }
@@ -196,7 +212,7 @@ class StoreDaemon implements Running {
   }
 
   async #syncNew(): Promise<void> {
-    const { synced } = await this.store.sync();
+    const { synced } = await this.own.store.sync();
     if (synced.length > 0) void this.#reports.synced(synced);
   }
 
@@ -204,9 +220,9 @@ class StoreDaemon implements Running {
   async #verify(): Promise<void> {
     const { log, deadlines } = this.opts;
     const { signal } = this.#abort;
-    while (this.store.stats.unverified > 0 && !signal.aborted) {
+    while (this.own.store.stats.unverified > 0 && !signal.aborted) {
       try {
-        await this.store.verifyUnverified(signal);
+        await this.own.store.verifyUnverified(signal);
       } catch (error) {
         log.warn({ err: error }, "chunks cannot be verified now");
         const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
@@ -224,8 +240,8 @@ class StoreDaemon implements Running {
   }
 
   #health() {
-    const { identity } = this.folder;
+    const { identity } = this.own.folder;
     const ok = this.#link.isJoined;
-    return { ok, detail: { joined: ok, volume: identity.volume, node: identity.node, ...this.store.stats } };
+    return { ok, detail: { joined: ok, volume: identity.volume, node: identity.node, ...this.own.store.stats } };
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { fail } from "../../../proto/errno.js";
 import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
@@ -213,6 +214,14 @@ export class Cluster {
   /** See Membership. */
   async setNode(change: SetNode): Promise<NodeInfo> {
     return (await this.#membership.set(change)).info();
+  }
+
+  /** Has a node read all its chunks. ENOENT: it does not exist; EAGAIN: it is away. */
+  scrubNode(node: number): NodeInfo {
+    const member = this.#membership.get(node) ?? fail("ENOENT", `there is no node ${node}`);
+    if (member.link === undefined) fail("EAGAIN", `node ${node} (${member.row.name}) is not connected`);
+    member.push({ $case: "scrub", value: {} });
+    return member.info();
   }
 
   /** There shall be another number of copies of each chunk. */

@@ -100,6 +100,7 @@ export class Member {
       state: this.#state.kind,
       chunks: this.#heartbeat?.chunks ?? 0,
       load: this.#heartbeat?.load,
+      unscrubbedSec: this.#heartbeat?.unscrubbedSec,
     };
   }
 

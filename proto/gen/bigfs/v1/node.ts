@@ -51,7 +51,11 @@ export interface Heartbeat {
   capacity: number;
   used: number;
   chunks: number;
-  load: Load | undefined;
+  load:
+    | Load
+    | undefined;
+  /** Seconds since the chunk that was not read for the longest time was read in full, at most. */
+  unscrubbedSec?: number | undefined;
 }
 
 export interface StoredChunk {
@@ -117,6 +121,8 @@ export interface NodeInfo {
   chunks: number;
   load: Load | undefined;
   uuid: string;
+  /** As its latest heartbeat said. */
+  unscrubbedSec?: number | undefined;
 }
 
 export interface NodeMap {
@@ -155,6 +161,10 @@ export interface QuarantineChunks {
   chunks: number[];
 }
 
+/** Read every chunk against its checksums, beginning now. */
+export interface ScrubChunks {
+}
+
 export interface NodeReply {
   /** 0: pushed. */
   id: number;
@@ -167,6 +177,7 @@ export interface NodeReply {
     | { $case: "sync"; value: SyncChunks }
     | { $case: "remove"; value: RemoveChunks }
     | { $case: "quarantine"; value: QuarantineChunks }
+    | { $case: "scrub"; value: ScrubChunks }
     | undefined;
 }
 
@@ -625,7 +636,7 @@ export const Load: MessageFns<Load> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { capacity: 0, used: 0, chunks: 0, load: undefined };
+  return { capacity: 0, used: 0, chunks: 0, load: undefined, unscrubbedSec: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -641,6 +652,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.load !== undefined) {
       Load.encode(message.load, writer.uint32(34).fork()).join();
+    }
+    if (message.unscrubbedSec !== undefined) {
+      writer.uint32(480).uint64(message.unscrubbedSec);
     }
     return writer;
   },
@@ -690,6 +704,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.load = Load.decode(reader, reader.uint32());
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.unscrubbedSec = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -711,6 +733,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.used = object.used ?? 0;
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
+    message.unscrubbedSec = object.unscrubbedSec ?? undefined;
     return message;
   },
 };
@@ -1336,6 +1359,7 @@ function createBaseNodeInfo(): NodeInfo {
     chunks: 0,
     load: undefined,
     uuid: "",
+    unscrubbedSec: undefined,
   };
 }
 
@@ -1373,6 +1397,9 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     }
     if (message.uuid !== "") {
       writer.uint32(90).string(message.uuid);
+    }
+    if (message.unscrubbedSec !== undefined) {
+      writer.uint32(480).uint64(message.unscrubbedSec);
     }
     return writer;
   },
@@ -1478,6 +1505,14 @@ export const NodeInfo: MessageFns<NodeInfo> = {
             message.uuid = reader.string();
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.unscrubbedSec = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1506,6 +1541,7 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
     message.uuid = object.uuid ?? "";
+    message.unscrubbedSec = object.unscrubbedSec ?? undefined;
     return message;
   },
 };
@@ -1978,6 +2014,49 @@ export const QuarantineChunks: MessageFns<QuarantineChunks> = {
   },
 };
 
+function createBaseScrubChunks(): ScrubChunks {
+  return {};
+}
+
+export const ScrubChunks: MessageFns<ScrubChunks> = {
+  encode(_: ScrubChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubChunks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubChunks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubChunks>, I>>(base?: I): ScrubChunks {
+    return ScrubChunks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubChunks>, I>>(_: I): ScrubChunks {
+    const message = createBaseScrubChunks();
+    return message;
+  },
+};
+
 function createBaseNodeReply(): NodeReply {
   return { id: 0, errno: "", detail: "", op: undefined };
 }
@@ -2011,6 +2090,9 @@ export const NodeReply: MessageFns<NodeReply> = {
         break;
       case "quarantine":
         QuarantineChunks.encode(message.op.value, writer.uint32(74).fork()).join();
+        break;
+      case "scrub":
+        ScrubChunks.encode(message.op.value, writer.uint32(482).fork()).join();
         break;
     }
     return writer;
@@ -2101,6 +2183,14 @@ export const NodeReply: MessageFns<NodeReply> = {
             message.op = { $case: "quarantine", value: QuarantineChunks.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.op = { $case: "scrub", value: ScrubChunks.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2155,6 +2245,12 @@ export const NodeReply: MessageFns<NodeReply> = {
       case "quarantine": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "quarantine", value: QuarantineChunks.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "scrub": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "scrub", value: ScrubChunks.fromPartial(object.op.value) };
         }
         break;
       }
