@@ -31,6 +31,7 @@ const node = z.strictObject({
   load: load.optional(),
   uuid: z.string(),
   unscrubbedSec: count.optional().describe("every chunk was read in full so many seconds ago, or later"),
+  failing: z.string().optional().describe("what is wrong with its disk: it is read, and written no more"),
 });
 
 const session = z.strictObject({

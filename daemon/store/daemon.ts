@@ -16,6 +16,7 @@ import { ChunkServer } from "./chunk-server.js";
 import { Layout } from "../common/chunks/layout.js";
 import { ChunkStore } from "./chunk-store.js";
 import { nodeDisk } from "./disk.js";
+import { DiskHealth } from "./disk-health.js";
 import { openDataFolder, type DataFolder } from "./identity.js";
 import { sendInventory } from "./inventory.js";
 import { loadOf } from "./load.js";
@@ -57,13 +58,18 @@ async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon
   const space = { capacity: opts.capacity, reserve: opts.reserve ?? RESERVE };
   try {
     const { clock, log, deadlines } = opts;
-    const store = await ChunkStore.open({ disk: nodeDisk, log }, { data: opts.data, ...space });
+    const health = new DiskHealth(opts.disk ?? nodeDisk);
+    const { disk } = health;
+    const store = await ChunkStore.open(
+      { disk, log, mustBeGood: () => health.mustBeGood() },
+      { data: opts.data, ...space },
+    );
     const registry = processRegistry();
     const scrub = await Scrub.open(
-      { store, disk: nodeDisk, clock, log, registry },
+      { store, disk, clock, log, registry },
       { path: new Layout(opts.data).scrub, periodMs: deadlines.scrubMs },
     );
-    return new StoreDaemon(opts, { folder, store, scrub, registry });
+    return new StoreDaemon(opts, { folder, health, store, scrub, registry });
   } catch (error) {
     throw new StartupError(`the chunks in ${opts.data} cannot be read: ${(error as Error).message}`, {
       hint: "check the disk and the owner of its files; the other nodes have copies meanwhile",
@@ -92,13 +98,14 @@ class StoreDaemon implements Running {
     private readonly opts: StoreOptions,
     private readonly own: {
       readonly folder: DataFolder;
+      readonly health: DiskHealth;
       readonly store: ChunkStore;
       readonly scrub: Scrub;
       readonly registry: Registry;
     },
   ) {
     const { key, clock, log, deadlines } = opts;
-    const { folder, store, scrub, registry } = own;
+    const { folder, health, store, scrub, registry } = own;
     const volume = (): string => folder.identity.volume;
     const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
     this.#server = new RpcServer({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
@@ -125,7 +132,8 @@ class StoreDaemon implements Running {
       { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },
     );
     store.onLost((chunk, errno) => void this.#reports.lost(chunk, errno));
-    exportStats(registry, store, () => this.#link.isJoined);
+    exportStats(registry, { store, health, isJoined: () => this.#link.isJoined });
+    void health.failed.then(() => this.#failed());
   }
 
   async start(): Promise<void> {
@@ -190,18 +198,33 @@ class StoreDaemon implements Running {
     }
   }
 
+  /** The metadata daemon hears it at once: until then it gives this node new chunks. */
+  async #failed(): Promise<void> {
+    const { log } = this.opts;
+    const { failing } = this.own.health;
+    log.error({ data: this.opts.data, failing }, "the disk is failing: what can be read is copied away, replace it");
+    await this.#beat().catch((error: unknown) => log.info({ err: error }, "a heartbeat failed"));
+  }
+
+  /** Says how this node is. */
+  #beat(): Promise<void> {
+    const { store, scrub, health } = this.own;
+    const { capacity, used, chunks, busy } = store.stats;
+    const { written, read } = this.#chunks;
+    const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
+    const load = loadOf({ disk: busy, ...rates });
+    const { failing } = health;
+    const value = { capacity, used, chunks, load, unscrubbedSec: scrub.oldestSec, failing };
+    return this.#link.say({ $case: "heartbeat", value });
+  }
+
   #heartbeats(ms: number, signal: AbortSignal): void {
     let cancel: Cancel = () => {};
     const beat = async (): Promise<void> => {
       if (signal.aborted) return;
       cancel = this.opts.clock.after(ms, () => void beat());
       try {
-        const { capacity, used, chunks, busy } = this.own.store.stats;
-        const { written, read } = this.#chunks;
-        const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
-        const { oldestSec: unscrubbedSec } = this.own.scrub;
-        const load = loadOf({ disk: busy, ...rates });
-        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load, unscrubbedSec } });
+        await this.#beat();
         await this.own.store.refreshSpace();
       } catch (error) {
         if (!signal.aborted) this.opts.log.warn({ err: error }, "a heartbeat failed");
@@ -242,6 +265,8 @@ class StoreDaemon implements Running {
   #health() {
     const { identity } = this.own.folder;
     const ok = this.#link.isJoined;
-    return { ok, detail: { joined: ok, volume: identity.volume, node: identity.node, ...this.own.store.stats } };
+    const { volume, node } = identity;
+    const { failing } = this.own.health;
+    return { ok, detail: { joined: ok, volume, node, failing, ...this.own.store.stats } };
   }
 }

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../common/clock.js";
+import type { Disk } from "./disk.js";
 import type { Deadlines } from "../common/deadlines.js";
 
 export interface StoreOptions {
@@ -22,6 +23,8 @@ export interface StoreOptions {
   readonly capacity?: number;
   /** Bytes of the disk that stay free; default 64 MiB. */
   readonly reserve?: number;
+  /** Default: the machine's. */
+  readonly disk?: Disk;
   readonly deadlines: Deadlines;
   readonly log: Logger;
   readonly clock: Clock;

@@ -108,7 +108,8 @@ async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> 
 }
 
 function columns(found: NodeInfo): string[] {
-  const { id, name, address, zone, state, used, capacity, chunks } = found;
+  const { id, name, address, zone, used, capacity, chunks } = found;
+  const state = found.failing === undefined ? found.state : `${found.state} (disk fails)`;
   return [`${id}`, name, address, zone, state, formatSize(used), formatSize(capacity), `${chunks}`];
 }
 
@@ -129,6 +130,7 @@ function print(found: NodeInfo, isJson: boolean): void {
     ["load", `cpu ${percent(load?.cpu)}, memory ${percent(load?.memory)}, disk ${percent(load?.disk)}`],
     ["rates", `${rate(load?.writtenPerSecond)} written, ${rate(load?.readPerSecond)} read`],
     ["scrub", found.unscrubbedSec === undefined ? "" : `every chunk was read ${ago(found.unscrubbedSec)} or later`],
+    ["disk", found.failing ?? "no errors"],
     ["uuid", found.uuid],
   ];
   process.stdout.write(`${table(rows)}\n`);

@@ -77,6 +77,7 @@ function rowsOf(found: StatusReply): string[][] {
     ["data", formatSize(found.bytes)],
     ["storage", `${formatSize(used)} used of ${formatSize(capacity)}`],
     ["nodes", `${up} up of ${nodes.length}`],
+    ...nodes.flatMap(({ name, failing }) => (failing === undefined ? [] : [["failing disk", `${name}: ${failing}`]])),
     ["chunks", `${found.chunks}`],
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],

@@ -92,7 +92,11 @@ export class Cluster {
     const membership = (this.#membership = new Membership(parts));
     const changes = new ChunkChanges(executor);
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
-    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node), volume }));
+    const shortage = (this.#shortage = new Shortage({
+      isLive: (node) => this.isLive(node),
+      isReadable: (node) => this.isLive(node) || membership.get(node)?.link !== undefined,
+      volume,
+    }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
@@ -289,7 +293,7 @@ export class Cluster {
     this.#removals.forgetNode(member.id);
     // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
     this.#reports.disconnected(member.id);
-    if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
+    if (kind === "DOWN" || kind === "DRAINING" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }

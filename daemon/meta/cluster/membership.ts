@@ -138,7 +138,12 @@ export class Membership {
 
   heartbeat(member: Member, heartbeat: Heartbeat): void {
     member.lastHeartbeatMs = this.parts.clock.monotonicMs();
-    if (member.beat(heartbeat)) this.#changed();
+    const isOther = member.beat(heartbeat);
+    const { link, state } = member;
+    const kind = member.row.draining || member.isFailing ? "DRAINING" : "UP";
+    if (link !== undefined && state.kind !== kind) {
+      this.#enter(member, { kind, link }, heartbeat.failing ?? "its disk is good");
+    } else if (isOther) this.#changed();
   }
 
   /** The node's stream has ended; `left`: in good order, so that nobody waits for it. */

@@ -55,7 +55,11 @@ export interface Heartbeat {
     | Load
     | undefined;
   /** Seconds since the chunk that was not read for the longest time was read in full, at most. */
-  unscrubbedSec?: number | undefined;
+  unscrubbedSec?:
+    | number
+    | undefined;
+  /** Its disk fails: it takes no new chunks, and what it has shall be copied away. For people: why. */
+  failing?: string | undefined;
 }
 
 export interface StoredChunk {
@@ -123,6 +127,7 @@ export interface NodeInfo {
   uuid: string;
   /** As its latest heartbeat said. */
   unscrubbedSec?: number | undefined;
+  failing?: string | undefined;
 }
 
 export interface NodeMap {
@@ -636,7 +641,7 @@ export const Load: MessageFns<Load> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { capacity: 0, used: 0, chunks: 0, load: undefined, unscrubbedSec: undefined };
+  return { capacity: 0, used: 0, chunks: 0, load: undefined, unscrubbedSec: undefined, failing: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -655,6 +660,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.unscrubbedSec !== undefined) {
       writer.uint32(480).uint64(message.unscrubbedSec);
+    }
+    if (message.failing !== undefined) {
+      writer.uint32(490).string(message.failing);
     }
     return writer;
   },
@@ -712,6 +720,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.unscrubbedSec = longToNumber(reader.uint64());
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -734,6 +750,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
     message.unscrubbedSec = object.unscrubbedSec ?? undefined;
+    message.failing = object.failing ?? undefined;
     return message;
   },
 };
@@ -1360,6 +1377,7 @@ function createBaseNodeInfo(): NodeInfo {
     load: undefined,
     uuid: "",
     unscrubbedSec: undefined,
+    failing: undefined,
   };
 }
 
@@ -1400,6 +1418,9 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     }
     if (message.unscrubbedSec !== undefined) {
       writer.uint32(480).uint64(message.unscrubbedSec);
+    }
+    if (message.failing !== undefined) {
+      writer.uint32(490).string(message.failing);
     }
     return writer;
   },
@@ -1513,6 +1534,14 @@ export const NodeInfo: MessageFns<NodeInfo> = {
             message.unscrubbedSec = longToNumber(reader.uint64());
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1542,6 +1571,7 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
     message.uuid = object.uuid ?? "";
     message.unscrubbedSec = object.unscrubbedSec ?? undefined;
+    message.failing = object.failing ?? undefined;
     return message;
   },
 };
