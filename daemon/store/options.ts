@@ -4,8 +4,10 @@ import type { Disk } from "./disk.js";
 import type { Deadlines } from "../common/deadlines.js";
 
 export interface StoreOptions {
-  /** Data folder: identity.json, the lock file, chunks/, quarantine/. */
-  readonly data: string;
+  /** Data folder: identity.json, the lock file, chunks/, quarantine/. Of several each is a node of its own. */
+  readonly data: string | readonly string[];
+  /** A folder that is empty is meant to be so, although there was a node in it before. */
+  readonly replaced?: boolean;
   /** HOST:PORT of the metadata daemon. */
   readonly meta: string;
   /** HOST:PORT; port 0 takes a free one. */

@@ -7,7 +7,6 @@
  * - At the end of the period everything was read, also with users' work all the time (scrub-plan.ts).
  */
 import type { Logger } from "pino";
-import { Counter, Gauge } from "prom-client";
 import { z } from "zod";
 import { FOLDERS, folderNumber } from "../common/chunks/layout.js";
 import type { Clock } from "../common/clock.js";
@@ -41,7 +40,7 @@ const recorded = z.strictObject({ times: z.array(z.number()).length(FOLDERS), wa
 export class Scrub {
   /** Reads what is due. */
   readonly task: Task;
-  readonly #read: Counter;
+  readonly #listeners: ((bytes: number) => void)[] = [];
   #times: number[];
   #wanted: number;
   /** Folders that held chunks at the latest look. */
@@ -52,7 +51,6 @@ export class Scrub {
     private readonly opts: ScrubOptions,
     state: ScrubState,
   ) {
-    const { registry } = parts;
     this.#times = [...state.times];
     this.#wanted = state.wanted;
     this.#look();
@@ -60,20 +58,6 @@ export class Scrub {
       name: "scrub",
       periodMs: opts.periodMs / LOOKS,
       run: (signal) => this.#run(signal),
-    });
-    this.#read = new Counter({
-      name: "bigfs_store_scrubbed_bytes_total",
-      help: "Bytes of chunks that were read again to see whether they are good",
-      registers: [registry],
-    });
-    const oldestSec = (): number => this.oldestSec;
-    new Gauge({
-      name: "bigfs_store_unscrubbed_seconds",
-      help: "Seconds since the chunk that was not read for the longest time was read in full, at most",
-      registers: [registry],
-      collect() {
-        this.set(oldestSec());
-      },
     });
   }
 
@@ -88,6 +72,11 @@ export class Scrub {
   get oldestSec(): number {
     const oldest = oldestFolder(this.#times, this.#holds);
     return oldest === undefined ? 0 : Math.max(0, Math.round((this.#now - (this.#times[oldest] ?? 0)) / 1000));
+  }
+
+  /** Called for each chunk that was read and is good. */
+  onRead(listener: (bytes: number) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Reads all that is here; resolves when that is done, or fails. After a restart the rest is read. */
@@ -127,19 +116,19 @@ export class Scrub {
   /** Rejects when a chunk could not be looked at, after the others were. */
   async #folder(folder: number, signal: AbortSignal): Promise<void> {
     const { store } = this.parts;
-    let failure: unknown;
+    const failures: unknown[] = [];
     for (const id of store.ids().filter((one) => folderNumber(one) === folder)) {
       if (signal.aborted) return;
       try {
         const { len } = await store.verify(id);
-        this.#read.inc(len);
+        for (const listener of this.#listeners) listener(len);
         await this.#pause(len, signal);
       } catch (error) {
         // One that is here no more was found bad, and reported, or was removed meanwhile.
-        if (store.entry(id) !== undefined) failure = error;
+        if (store.entry(id) !== undefined) failures.push(error);
       }
     }
-    if (failure !== undefined) throw failure;
+    if (failures.length > 0) throw failures[0];
   }
 
   #pause(bytes: number, signal: AbortSignal): Promise<void> {

@@ -80,7 +80,7 @@ function nodeState({ name, address, state, failing, used }: NodeInfo): Finding[]
   const check = "node-state";
   if (failing !== undefined) {
     const what = `the disk of storage daemon ${name} (${address}) is failing: ${failing}; it gets no new chunks, and its ${formatSize(used)} are copied to other nodes`;
-    const fix = "when no chunk is under-replicated: stop it, replace the disk, and start it with an empty folder";
+    const fix = "when no chunk is under-replicated: stop it, replace the disk, and start it with --replaced";
     return [finding("error", "disk", what, fix)];
   }
   if (state === "DOWN") {

@@ -35,6 +35,12 @@ export interface Join {
   zone: string;
   capacity: number;
   used: number;
+  /** Its data folder, as the daemon sees it. */
+  folder?:
+    | string
+    | undefined;
+  /** The folder is meant to be new, although another one was there before. */
+  replaces?: boolean | undefined;
 }
 
 export interface Load {
@@ -399,7 +405,18 @@ export const NodeFrame: MessageFns<NodeFrame> = {
 };
 
 function createBaseJoin(): Join {
-  return { uuid: "", volume: "", node: 0, name: "", address: "", zone: "", capacity: 0, used: 0 };
+  return {
+    uuid: "",
+    volume: "",
+    node: 0,
+    name: "",
+    address: "",
+    zone: "",
+    capacity: 0,
+    used: 0,
+    folder: undefined,
+    replaces: undefined,
+  };
 }
 
 export const Join: MessageFns<Join> = {
@@ -427,6 +444,12 @@ export const Join: MessageFns<Join> = {
     }
     if (message.used !== 0) {
       writer.uint32(64).uint64(message.used);
+    }
+    if (message.folder !== undefined) {
+      writer.uint32(482).string(message.folder);
+    }
+    if (message.replaces !== undefined) {
+      writer.uint32(488).bool(message.replaces);
     }
     return writer;
   },
@@ -508,6 +531,22 @@ export const Join: MessageFns<Join> = {
             message.used = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 61: {
+            if (tag !== 488) {
+              break;
+            }
+
+            message.replaces = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -533,6 +572,8 @@ export const Join: MessageFns<Join> = {
     message.zone = object.zone ?? "";
     message.capacity = object.capacity ?? 0;
     message.used = object.used ?? 0;
+    message.folder = object.folder ?? undefined;
+    message.replaces = object.replaces ?? undefined;
     return message;
   },
 };
