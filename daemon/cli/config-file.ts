@@ -104,8 +104,8 @@ export function variableOf(option: string): string {
 /** undefined: that is no value of this option. */
 function valueOf(shape: OptionShape, node: Node | null): Value | undefined {
   if (!shape.isArray) return scalarOf(shape, node);
-  if (!isSeq<Node>(node)) return undefined;
-  const texts = node.items.map((item) => scalarOf(shape, item));
+  const items = isSeq<Node>(node) ? node.items : [node];
+  const texts = items.map((item) => scalarOf(shape, item));
   return texts.every((text) => typeof text === "string") ? texts : undefined;
 }
 

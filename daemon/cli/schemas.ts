@@ -30,6 +30,8 @@ const node = z.strictObject({
   chunks: count,
   load: load.optional(),
   uuid: z.string(),
+  unscrubbedSec: count.optional().describe("every chunk was read in full so many seconds ago, or later"),
+  failing: z.string().optional().describe("what is wrong with its disk: it is read, and written no more"),
 });
 
 const session = z.strictObject({
@@ -177,6 +179,7 @@ export const SCHEMAS = {
   "node show": node,
   "node rename": node,
   "node set": node,
+  "node scrub": node,
   "session ls": z.array(session),
   "session end": session,
   "config get": settings,

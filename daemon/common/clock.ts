@@ -29,6 +29,15 @@ export const systemClock: Clock = {
   },
 };
 
+/** Resolves when the work has ended, but after `ms` at the latest; rejects as the work does. */
+export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  let cancel: Cancel = () => {};
+  const over = new Promise<void>((resolve) => {
+    cancel = clock.after(ms, resolve);
+  });
+  await Promise.race([work, over]).finally(() => cancel());
+}
+
 /** Keeps the process alive until it is cancelled, also while all that it waits for are timers. */
 export function keepAlive(): Cancel {
   const timer = setInterval(() => {}, 2 ** 31 - 1);

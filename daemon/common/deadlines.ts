@@ -40,6 +40,8 @@ export interface Deadlines {
   deleteDelayMs: number;
   /** Chunks of an ended session that were never committed stay this long. */
   orphanGraceMs: number;
+  /** Every chunk is read against its checksums within this. */
+  scrubMs: number;
   /** A heartbeat that counts as recent when a node says "not found" on a removal. */
   recentHeartbeatMs: number;
 }
@@ -64,6 +66,7 @@ export const DEADLINES: Deadlines = {
   cleanMs: 60_000,
   deleteDelayMs: 30_000,
   orphanGraceMs: 60_000,
+  scrubMs: 604_800_000,
   recentHeartbeatMs: 300_000,
 };
 

@@ -14,13 +14,12 @@ export interface PlaceOptions {
  * Weighted rendezvous hashing (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005): every node draws
  * -weight / ln(h(chunk, node)) and the highest win, so a node gets its share by weight, and one that leaves or comes
  * moves only what it lost or won. Zones with the fewest copies go first, hence all copies are in different zones when
- * there are enough of them.
+ * there are enough of them; within them hosts with the fewest, which several disks of one daemon have in common.
  */
 export function place(chunk: number, map: NodeMap, copies: number, opts: PlaceOptions = {}): number[] {
-  const inZone = new Map<string, number>();
-  for (const node of map.nodes) {
-    if (opts.hold?.has(node.id) === true) inZone.set(node.zone, (inZone.get(node.zone) ?? 0) + 1);
-  }
+  /** Copies in each zone and on each host. */
+  const crowds = new Map<string, number>();
+  for (const node of map.nodes) if (opts.hold?.has(node.id) === true) enter(node);
   const rest = map.nodes
     .filter((n) => n.state === "UP" && opts.hold?.has(n.id) !== true && opts.exclude?.has(n.id) !== true)
     .map((node) => ({ node, score: score(chunk, node) }))
@@ -33,14 +32,28 @@ export function place(chunk: number, map: NodeMap, copies: number, opts: PlaceOp
     }
     const [taken] = rest.splice(best, 1);
     if (taken === undefined) break;
-    inZone.set(taken.node.zone, crowd(taken) + 1);
+    enter(taken.node);
     chosen.push(taken.node.id);
   }
   return chosen;
 
-  function crowd(candidate: { node: NodeInfo } | undefined): number {
-    return inZone.get(candidate?.node.zone ?? "") ?? 0;
+  function enter(node: NodeInfo): void {
+    for (const where of [`zone ${node.zone}`, `host ${hostOf(node)}`]) crowds.set(where, (crowds.get(where) ?? 0) + 1);
   }
+
+  /** Zones first, then hosts. */
+  function crowd(candidate: { node: NodeInfo } | undefined): number {
+    if (candidate === undefined) return Infinity;
+    const inZone = crowds.get(`zone ${candidate.node.zone}`) ?? 0;
+    return inZone * HOSTS_MAX + (crowds.get(`host ${hostOf(candidate.node)}`) ?? 0);
+  }
+}
+
+/** More copies than a host can have. */
+const HOSTS_MAX = 1024;
+
+function hostOf({ address }: NodeInfo): string {
+  return address.slice(0, address.lastIndexOf(":"));
 }
 
 function score(chunk: number, node: NodeInfo): number {

@@ -6,7 +6,7 @@ import { LIMITS } from "../../proto/limits.js";
 import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
 import { thisProcess } from "../common/process.js";
-import { Rate } from "../common/rate.js";
+import type { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { Intake, Valve } from "./intake.js";
@@ -16,21 +16,32 @@ import type { Reports } from "./reports.js";
 
 export type ChunkLink = Link<ChunkMessage<ChunkReply>, ChunkMessage<ChunkRequest>>;
 
-export interface ChunkServerParts {
+/** A node that this daemon is. */
+export interface ServedNode {
+  /** Its id in the volume; 0: it has none yet. */
+  readonly id: number;
+  /** Absolute path of its data folder, and the folder's uuid. */
+  readonly data: string;
+  readonly uuid: string;
   readonly store: ChunkStore;
   readonly puts: Puts;
   readonly reports: Reports;
+  /** Bytes of the largest chunk; undefined: it has not joined yet. */
+  readonly chunkSize: number | undefined;
+  /** Bytes of chunks. */
+  readonly written: Rate;
+  readonly read: Rate;
+}
+
+export interface ChunkServerParts {
+  /** Those that are served now. */
+  readonly nodes: () => readonly ServedNode[];
   readonly times: OperationTimes;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 export interface ChunkServerOptions {
-  /** Absolute path of the data folder, and its uuid. */
-  readonly folder: string;
-  readonly uuid: string;
-  /** Bytes of the largest chunk; undefined: this node has not joined yet. */
-  readonly chunkSize: () => number | undefined;
   /** A client that takes nothing for so long is hung up on. */
   readonly stuckMs: number;
 }
@@ -62,18 +73,12 @@ export class ChunkServer {
   readonly #nodes = new Intake(INTAKE_BYTES);
   readonly #reads = new Budget(READ_BYTES);
   readonly #running = new Set<Promise<void>>();
-  /** Bytes of chunks. */
-  readonly written: Rate;
-  readonly read: Rate;
   #isStopping = false;
 
   constructor(
     private readonly parts: ChunkServerParts,
     private readonly opts: ChunkServerOptions,
-  ) {
-    this.written = new Rate(parts.clock);
-    this.read = new Rate(parts.clock);
-  }
+  ) {}
 
   serve(link: ChunkLink): void {
     const chunks = link.peer.role === "store" ? this.#nodes : this.#clients;
@@ -116,10 +121,11 @@ export class ChunkServer {
       if (this.#isStopping) fail("EIO", "this node is stopping");
       if (op === undefined) fail("EOPNOTSUPP", "this node does not know that request");
       await this.parts.times.timed(nameOf(op), async () => {
-        if (op.$case === "get") await this.#get(link, id, op.value, bounds);
-        else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
-        else if (op.$case === "locate") this.#answer(link, id, this.#whereabouts());
-        else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
+        const node = this.#nodeFor(request.header.node, op);
+        if (op.$case === "get") await this.#get(link, id, node, op.value, bounds);
+        else if (op.$case === "verify") this.#answer(link, id, await node.store.verify(op.value.chunk));
+        else if (op.$case === "locate") this.#answer(link, id, whereabouts(node));
+        else this.#answer(link, id, { nodes: await this.#put(node, op.value, request.payload, lend) });
       });
     } catch (error) {
       this.#refuse(link, id, error);
@@ -129,17 +135,23 @@ export class ChunkServer {
     }
   }
 
-  #whereabouts(): Partial<ChunkReply> {
-    const { folder, uuid } = this.opts;
-    return { process: thisProcess(), folder, uuid };
+  /** The node that is meant; of a request that does not say so (of an older build), one that can answer it. */
+  #nodeFor(id: number | undefined, op: NonNullable<ChunkRequest["op"]>): ServedNode {
+    const nodes = this.parts.nodes();
+    if (id !== undefined) return nodes.find((node) => node.id === id) ?? fail("EIO", `node ${id} is not here`);
+    const can = (node: ServedNode): boolean => {
+      if (op.$case === "locate") return node.uuid === op.value.uuid;
+      return op.$case !== "put" && node.store.entry(op.value.chunk) !== undefined;
+    };
+    return nodes.find(can) ?? nodes[0] ?? fail("EIO", "no data folder is served");
   }
 
   /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
-  async #put(put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
-    const { store, puts, reports } = this.parts;
-    const most = this.opts.chunkSize() ?? fail("EIO", "this node has not joined its volume yet");
+  async #put(node: ServedNode, put: PutChunk, data: Buffer, lend: () => () => void): Promise<number[]> {
+    const { store, puts, reports } = node;
+    const most = node.chunkSize ?? fail("EIO", "this node has not joined its volume yet");
     if (data.length > most) fail("EINVAL", `${data.length} bytes, a chunk has at most ${most}`);
-    this.written.note(data.length);
+    node.written.note(data.length);
     if (put.copy) {
       await store.put({ id: put.chunk, crc: put.crc, data, sync: put.sync });
       // The primary may have stopped waiting; then nobody but this node says that the copy is here.
@@ -155,14 +167,14 @@ export class ChunkServer {
     return [reports.self, ...standing.others];
   }
 
-  async #get(link: ChunkLink, id: number, get: GetChunk, bounds: Bounds): Promise<void> {
-    const { store } = this.parts;
+  async #get(link: ChunkLink, id: number, node: ServedNode, get: GetChunk, bounds: Bounds): Promise<void> {
+    const { store } = node;
     const length = store.entry(get.chunk)?.len ?? 0;
     const bytes = Math.min(get.len, Math.max(0, length - get.off), LIMITS.chunkSizeMax);
     await bounds.answers.run(bytes, async () => {
       if (bounds.isGone) return;
       const data = await this.#reads.run(bytes, () => store.get(get.chunk, get.off, get.len));
-      this.read.note(data.length);
+      node.read.note(data.length);
       this.#answer(link, id, { len: data.length }, data);
       await this.#taken(link);
     });
@@ -190,6 +202,10 @@ export class ChunkServer {
     const nodes = error instanceof TooFewCopies ? [...error.stood] : [];
     this.#answer(link, id, { errno, detail, nodes });
   }
+}
+
+function whereabouts({ data: folder, uuid }: ServedNode): Partial<ChunkReply> {
+  return { process: thisProcess(), folder, uuid };
 }
 
 function nameOf(op: NonNullable<ChunkRequest["op"]>): string {

@@ -25,6 +25,8 @@ import { SyncQueue, type Fsynced } from "./sync-queue.js";
 
 export interface ChunkStoreParts {
   readonly disk: Disk;
+  /** Throws when nothing new may be stored; default: it always may. */
+  readonly mustBeGood?: () => void;
   readonly log: Logger;
 }
 
@@ -131,8 +133,9 @@ export class ChunkStore {
     return this.index.get(id);
   }
 
-  /** ENOSPC when there is no room for a chunk of that many bytes. Promises nothing. */
-  mustHaveRoom(len: number): Promise<void> {
+  /** ENOSPC when there is no room for a chunk of that many bytes; EIO: the disk is failing. Promises nothing. */
+  async mustHaveRoom(len: number): Promise<void> {
+    this.parts.mustBeGood?.();
     return this.parts.space.mustHaveRoom(format.fileBytes(len));
   }
 
@@ -224,6 +227,7 @@ export class ChunkStore {
   }
 
   async #store(chunk: NewChunk, blocks: readonly number[]): Promise<void> {
+    this.parts.mustBeGood?.();
     const bytes = format.fileBytes(chunk.data.length);
     try {
       await this.parts.space.take(bytes);

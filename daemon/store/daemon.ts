@@ -1,47 +1,29 @@
-import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { fail } from "../../proto/errno.js";
-import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
-import type { Cancel } from "../common/clock.js";
+import { atMost } from "../common/clock.js";
 import { checkDeadlines } from "../common/deadlines.js";
 import { collectForBigMessages } from "../common/engine.js";
 import { serveHttp } from "../common/http.js";
 import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
-import { StartupError, type Running } from "../common/running.js";
-import { Task } from "../common/tasks.js";
+import type { Running, StartupError } from "../common/running.js";
 import { mustBeReachable } from "./advertise.js";
 import { ChunkServer } from "./chunk-server.js";
-import { ChunkStore } from "./chunk-store.js";
-import { nodeDisk } from "./disk.js";
-import { openDataFolder, type DataFolder } from "./identity.js";
-import { sendInventory } from "./inventory.js";
-import { loadOf } from "./load.js";
-import { NodeLink } from "./node-link.js";
+import { StoreNode } from "./node.js";
 import type { StoreOptions } from "./options.js";
 import { Peers } from "./peers.js";
-import { Pushes } from "./pushes.js";
-import { Puts } from "./puts.js";
-import { Reports } from "./reports.js";
 import { exportStats } from "./store-metrics.js";
 
-/** Bytes of the disk that stay free unless told otherwise. */
-const RESERVE = 64 * 1024 * 1024;
-
 /**
- * Runs a storage daemon. Resolves when it listens, and has joined or tried to: the metadata daemon need not be there
- * yet. StartupError for a folder that cannot be used, a port that is taken, another volume or another key.
+ * Runs a storage daemon: one node for each of its data folders. Resolves when it listens, and its nodes have joined or
+ * tried to: the metadata daemon need not be there yet. StartupError for a port that is taken, and when no folder can be
+ * used: what is wrong with one of several is logged, and the others are served.
  */
 export async function startStore(opts: StoreOptions): Promise<Running> {
   collectForBigMessages();
   checkDeadlines(opts.deadlines);
   mustBeReachable(opts);
-  const folder = await openDataFolder(opts.data);
-  const daemon = await open(opts, folder).catch(async (error: unknown) => {
-    await folder.close();
-    throw error;
-  });
+  const daemon = new StoreDaemon(opts);
   try {
     await daemon.start();
     return daemon;
@@ -51,83 +33,51 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
   }
 }
 
-async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
-  const space = { capacity: opts.capacity, reserve: opts.reserve ?? RESERVE };
-  try {
-    const store = await ChunkStore.open({ disk: nodeDisk, log: opts.log }, { data: opts.data, ...space });
-    return new StoreDaemon(opts, folder, store);
-  } catch (error) {
-    throw new StartupError(`the chunks in ${opts.data} cannot be read: ${(error as Error).message}`, {
-      hint: "check the disk and the owner of its files; the other nodes have copies meanwhile",
-      cause: error,
-    });
-  }
-}
-
 class StoreDaemon implements Running {
   listen = "";
-  readonly ended: Promise<Error | undefined>;
   readonly #registry: Registry = processRegistry();
   readonly #server: RpcServer;
-  readonly #link: NodeLink;
-  readonly #reports: Reports;
   readonly #peers: Peers;
-  readonly #pushes: Pushes;
-  readonly #chunks: ChunkServer;
-  readonly #sync: Task;
-  readonly #abort = new AbortController();
-  /** Resolves when every chunk that an unclean stop left in doubt was looked at. */
-  #verified: Promise<void> = Promise.resolve();
+  /** Those whose folders could be opened. */
+  readonly #nodes: StoreNode[] = [];
+  /** Those that are part of the volume, as far as is known. */
+  #served: StoreNode[] = [];
+  #chunks: ChunkServer | undefined;
   #stopHttp: () => Promise<void> = () => Promise.resolve();
   #stopped: Promise<void> | undefined;
+  #end!: (error: Error) => void;
+  readonly ended = new Promise<Error | undefined>((resolve) => {
+    this.#end = resolve;
+  });
 
-  constructor(
-    private readonly opts: StoreOptions,
-    private readonly folder: DataFolder,
-    private readonly store: ChunkStore,
-  ) {
+  constructor(private readonly opts: StoreOptions) {
     const { key, clock, log, deadlines } = opts;
-    const volume = (): string => folder.identity.volume;
-    const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
+    const volume = (): string => this.#volume;
     this.#server = new RpcServer({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
-    this.#link = new NodeLink({ clock, log, folder }, opts, {
-      introduce: () => this.#introduce(),
-      joined: (about, signal) => void this.#joined(about, signal),
-      pushed: (push) => this.#pushes.handle(push),
-    });
-    this.ended = this.#link.refused;
-    this.#reports = new Reports({ store, log, clock, self, report: (op) => this.#link.report(op) });
     this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock });
-    const parts = { store, log, clock, peers: this.#peers, reports: this.#reports, self };
-    this.#pushes = new Pushes(parts, deadlines);
-    // Half of a client's own deadline, so that it hears which node failed.
-    const puts = new Puts(parts, { forwardMs: deadlines.chunkMs / 2 });
-    const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
-    const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
-    this.#chunks = new ChunkServer(
-      { ...parts, puts, times },
-      { folder: resolve(opts.data), uuid: folder.identity.uuid, chunkSize, stuckMs: deadlines.ioDeadlineMs },
-    );
-    this.#sync = new Task(
-      { clock, log, registry: this.#registry },
-      { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },
-    );
-    store.onLost((chunk, errno) => void this.#reports.lost(chunk, errno));
-    exportStats(this.#registry, store, () => this.#link.isJoined);
   }
 
   async start(): Promise<void> {
     const { opts } = this;
-    this.#server.handle(CHUNKS, (link) => this.#chunks.serve(link));
+    const { clock, log } = opts;
+    const folders = typeof opts.data === "string" ? [opts.data] : opts.data;
+    await this.#ofSome(folders, async (data) => this.#nodes.push(await this.#open(resolve(data))));
+    this.#served = [...this.#nodes];
+    const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
+    const chunks = new ChunkServer(
+      { nodes: () => this.#served, times, clock, log },
+      { stuckMs: opts.deadlines.ioDeadlineMs },
+    );
+    this.#chunks = chunks;
+    exportStats(this.#registry, this.#nodes);
+    this.#server.handle(CHUNKS, (link) => chunks.serve(link));
     this.listen = await this.#server.listen(opts.listen);
     if (opts.http !== undefined) {
       const http = await serveHttp({ listen: opts.http, registry: this.#registry, health: () => this.#health() });
       this.#stopHttp = () => http.stop();
     }
-    this.#verified = this.#verify();
-    this.#sync.start();
-    const refused = await Promise.race([this.#link.start(), this.#link.refused]);
-    if (refused !== undefined) throw refused;
+    for (const node of this.#nodes) void node.refused.then((why) => this.#leaveOut(node, why));
+    await this.#ofSome(this.#nodes, (node) => node.start());
   }
 
   stop(): Promise<void> {
@@ -137,95 +87,44 @@ class StoreDaemon implements Running {
 
   async #stop(): Promise<void> {
     const { deadlines } = this.opts;
-    this.#abort.abort();
-    await this.#atMost(deadlines.chunkMs, this.#chunks.stop());
+    if (this.#chunks !== undefined) await atMost(this.opts.clock, deadlines.chunkMs, this.#chunks.stop());
     await this.#server.stop();
-    await this.#atMost(deadlines.chunkMs, this.#pushes.stop());
-    await this.#sync.stop();
-    await this.#verified;
-    const { synced } = await this.store.sync();
-    if (this.#link.isJoined) await this.#atMost(deadlines.connectMs, this.#reports.synced(synced));
-    await this.#link.stop();
+    await Promise.all(this.#nodes.map((node) => node.stop()));
     await this.#peers.stop();
     await this.#stopHttp();
-    this.store.close();
-    await this.folder.close();
   }
 
-  #introduce() {
-    const { opts, store, listen } = this;
-    const { capacity, used } = store.stats;
-    const { advertise: address = listen, name = address, zone = hostname() } = opts;
-    return { name, address, zone, capacity, used };
+  /** The volume that they are of: those that belong to another are refused by the metadata daemon. */
+  get #volume(): string {
+    const known = this.#served.filter(({ volume }) => volume !== "");
+    return (known.find(({ isJoined }) => isJoined) ?? known[0])?.volume ?? "";
   }
 
-  /** On a new stream: how this node is, from now on, and what it holds. */
-  async #joined(about: JoinOk, signal: AbortSignal): Promise<void> {
-    const { log } = this.opts;
-    log.info({ volume: about.volume, node: about.node, meta: this.opts.meta }, "joined");
-    this.#heartbeats(about.heartbeatMs, signal);
-    try {
-      await this.#verified;
-      if (signal.aborted || this.#abort.signal.aborted) return;
-      const { store } = this;
-      const say = this.#link.say.bind(this.#link);
-      await sendInventory({ ids: store.ids(), held: (id) => this.#reports.held(id), say }, signal);
-    } catch (error) {
-      if (!signal.aborted && !this.#abort.signal.aborted) log.warn({ err: error }, "the inventory was not taken");
-    }
+  #open(data: string): Promise<StoreNode> {
+    const { opts } = this;
+    const address = (): string => this.listen;
+    const isOneOfSeveral = typeof opts.data !== "string" && opts.data.length > 1;
+    return StoreNode.open({ peers: this.#peers, registry: this.#registry }, { ...opts, data, address, isOneOfSeveral });
   }
 
-  #heartbeats(ms: number, signal: AbortSignal): void {
-    let cancel: Cancel = () => {};
-    const beat = async (): Promise<void> => {
-      if (signal.aborted) return;
-      cancel = this.opts.clock.after(ms, () => void beat());
-      try {
-        const { capacity, used, chunks, busy } = this.store.stats;
-        const { written, read } = this.#chunks;
-        const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
-        const load = loadOf({ disk: busy, ...rates });
-        await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load } });
-        await this.store.refreshSpace();
-      } catch (error) {
-        if (!signal.aborted) this.opts.log.warn({ err: error }, "a heartbeat failed");
-      }
-    };
-    signal.addEventListener("abort", () => cancel(), { once: true });
-    void beat();
+  /** Rejects, with the first reason, when it succeeds for none of them. */
+  async #ofSome<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
+    const results = await Promise.allSettled(all.map(work));
+    const failed = results.filter((result) => result.status === "rejected");
+    if (failed.length === results.length) throw failed[0]?.reason;
+    for (const { reason } of failed) this.opts.log.error({ err: reason as unknown }, "a data folder is left out");
   }
 
-  async #syncNew(): Promise<void> {
-    const { synced } = await this.store.sync();
-    if (synced.length > 0) void this.#reports.synced(synced);
-  }
-
-  /** A disk that cannot be read now is asked again until it can. */
-  async #verify(): Promise<void> {
-    const { log, deadlines } = this.opts;
-    const { signal } = this.#abort;
-    while (this.store.stats.unverified > 0 && !signal.aborted) {
-      try {
-        await this.store.verifyUnverified(signal);
-      } catch (error) {
-        log.warn({ err: error }, "chunks cannot be verified now");
-        const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-        await this.#atMost(deadlines.reconnectMaxMs, aborted);
-      }
-    }
-  }
-
-  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
-    let cancel: Cancel = () => {};
-    const over = new Promise<void>((resolve) => {
-      cancel = this.opts.clock.after(ms, resolve);
-    });
-    await Promise.race([work, over]).finally(() => cancel());
+  /** It is served no more; the daemon ends with the last one. */
+  #leaveOut(node: StoreNode, why: StartupError): void {
+    this.#served = this.#served.filter((other) => other !== node);
+    if (this.#served.length === 0) this.#end(why);
+    void node.stop();
   }
 
   #health() {
-    const { identity } = this.folder;
-    const ok = this.#link.isJoined;
-    return { ok, detail: { joined: ok, volume: identity.volume, node: identity.node, ...this.store.stats } };
+    const [first, ...others] = this.#served.map((node) => ({ folder: node.data, ...node.detail }));
+    const ok = this.#served.every(({ isJoined }) => isJoined);
+    return { ok, detail: others.length === 0 ? { ...first } : { joined: ok, folders: [first, ...others] } };
   }
 }

@@ -48,8 +48,9 @@ type State =
   | { readonly kind: "stopped" };
 
 /** What somebody has to act upon. */
-const REFUSALS: ReadonlySet<Errno> = new Set(["EACCES", "EPROTO", "EINVAL", "EADDRNOTAVAIL"]);
+const REFUSALS: ReadonlySet<Errno> = new Set(["EACCES", "EPROTO", "EINVAL", "EADDRNOTAVAIL", "ENODEV"]);
 const HINTS: Partial<Record<Errno, string>> = {
+  ENODEV: "mount the disk there; if it was replaced for good, start once with --replaced",
   EACCES: "give the cluster's own key with --key FILE",
   EADDRNOTAVAIL:
     "say with --advertise HOST:PORT (without it: --listen) where the other machines reach it, and open the port in firewalls",

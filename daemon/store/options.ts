@@ -1,10 +1,13 @@
 import type { Logger } from "pino";
 import type { Clock } from "../common/clock.js";
+import type { Disk } from "./disk.js";
 import type { Deadlines } from "../common/deadlines.js";
 
 export interface StoreOptions {
-  /** Data folder: identity.json, the lock file, chunks/, quarantine/. */
-  readonly data: string;
+  /** Data folder: identity.json, the lock file, chunks/, quarantine/. Of several each is a node of its own. */
+  readonly data: string | readonly string[];
+  /** A folder that is empty is meant to be so, although there was a node in it before. */
+  readonly replaced?: boolean;
   /** HOST:PORT of the metadata daemon. */
   readonly meta: string;
   /** HOST:PORT; port 0 takes a free one. */
@@ -22,6 +25,8 @@ export interface StoreOptions {
   readonly capacity?: number;
   /** Bytes of the disk that stay free; default 64 MiB. */
   readonly reserve?: number;
+  /** Default: the machine's. */
+  readonly disk?: Disk;
   readonly deadlines: Deadlines;
   readonly log: Logger;
   readonly clock: Clock;

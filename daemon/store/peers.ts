@@ -16,7 +16,8 @@ export interface PeersOptions {
   readonly role?: string;
 }
 
-type Request = NonNullable<ChunkRequest["op"]>;
+type Op = NonNullable<ChunkRequest["op"]>;
+type Request = Omit<ChunkRequest, "id">;
 export type Reply = ChunkMessage<ChunkReply>;
 type PeerLink = Link<ChunkMessage<ChunkRequest>, Reply>;
 
@@ -28,9 +29,9 @@ export class Peers {
   constructor(private readonly opts: PeersOptions) {}
 
   /** Rejects with the error that the other node answers, ETIMEDOUT after `ms`, or EIO when the stream is lost. */
-  async ask(target: Target, op: Request, payload: Buffer, ms: number): Promise<Reply> {
+  async ask(target: Target, op: Op, payload: Buffer, ms: number): Promise<Reply> {
     const peer = await this.#peer(target.address);
-    return peer.ask(op, payload, ms);
+    return peer.ask({ op, node: target.node }, payload, ms);
   }
 
   async stop(): Promise<void> {
@@ -89,7 +90,7 @@ class Peer {
     });
   }
 
-  ask(op: Request, payload: Buffer, ms: number): Promise<Reply> {
+  ask(request: Request, payload: Buffer, ms: number): Promise<Reply> {
     if (this.#closed !== undefined) return Promise.reject(new FsError("EIO", this.#closed.message));
     const id = ++this.#id;
     return new Promise((resolve, reject) => {
@@ -97,7 +98,7 @@ class Peer {
         this.#settle(id)?.reject(new FsError("ETIMEDOUT", `${this.link.peer.address} did not answer in ${ms} ms`)),
       );
       this.#waiting.set(id, { resolve, reject, cancel });
-      void this.#send(id, op, payload);
+      void this.#send({ id, ...request }, payload);
     });
   }
 
@@ -105,10 +106,10 @@ class Peer {
     this.link.close();
   }
 
-  async #send(id: number, op: Request, payload: Buffer): Promise<void> {
+  async #send(header: ChunkRequest, payload: Buffer): Promise<void> {
     if (this.link.congested) await this.link.drained();
     // Not when its time is over, or the stream is.
-    if (this.#waiting.has(id)) this.link.send({ header: { id, op }, payload });
+    if (this.#waiting.has(header.id)) this.link.send({ header, payload });
   }
 
   #received(reply: Reply): void {

@@ -6,11 +6,13 @@ import type { Push } from "./node-link.js";
 import { Budget } from "./parallel.js";
 import type { Peers } from "./peers.js";
 import type { Reports } from "./reports.js";
+import type { Scrub } from "./scrub.js";
 
 export interface PushesParts {
   readonly store: ChunkStore;
   readonly peers: Peers;
   readonly reports: Reports;
+  readonly scrub: Pick<Scrub, "all">;
   readonly log: Logger;
 }
 
@@ -55,6 +57,8 @@ export class Pushes {
         return this.parts.reports.removed(await this.parts.store.remove(push.value.chunks));
       case "quarantine":
         return this.#quarantine(push.value.chunks);
+      case "scrub":
+        return this.parts.scrub.all();
       case "map":
       case "joined":
         return undefined;

@@ -34,6 +34,7 @@ const HEDGE_SHARE = 0.1;
 
 /** The storage daemons. What they store and give they check themselves, so nothing is verified here once more. */
 export class StoreClients implements ChunkClient {
+  /** By node and address. */
   readonly #links = new Map<string, StoreLink>();
   /** Nodes that failed, and until when that counts. */
   readonly #badUntilMs = new Map<number, number>();
@@ -83,8 +84,8 @@ export class StoreClients implements ChunkClient {
     const nowMs = clock.monotonicMs();
     const news = (node: NodeInfo) => ({
       isBad: (this.#badUntilMs.get(node.id) ?? -Infinity) > nowMs,
-      isRemote: this.#links.get(node.address)?.isRemote ?? false,
-      inFlight: this.#links.get(node.address)?.inFlight ?? 0,
+      isRemote: this.#links.get(placeOf(node))?.isRemote ?? false,
+      inFlight: this.#links.get(placeOf(node))?.inFlight ?? 0,
     });
     const candidates = order(this.#known(want.nodes), id, { zone: this.#zone, news });
     const hedgeMs = deadlines.chunkMs * HEDGE_SHARE;
@@ -129,11 +130,21 @@ export class StoreClients implements ChunkClient {
   #link(node: NodeInfo): StoreLink {
     const { key, volume, clock, deadlines, shortCircuit = false } = this.parts;
     const { address } = node;
-    let link = this.#links.get(address);
+    const place = placeOf(node);
+    let link = this.#links.get(place);
     if (link === undefined) {
-      const opts = { address, key, volume, clock, connectMs: deadlines.connectMs, idleMs: IDLE_MS, shortCircuit };
+      const opts = {
+        address,
+        node: node.id,
+        key,
+        volume,
+        clock,
+        connectMs: deadlines.connectMs,
+        idleMs: IDLE_MS,
+        shortCircuit,
+      };
       link = new StoreLink(opts);
-      this.#links.set(address, link);
+      this.#links.set(place, link);
     }
     return link;
   }
@@ -143,4 +154,9 @@ export class StoreClients implements ChunkClient {
     if (!["EIO", "ETIMEDOUT", "ECONNREFUSED", "EPROTO", "EACCES"].includes(errno)) return;
     this.#badUntilMs.set(node.id, this.parts.clock.monotonicMs() + BAD_MS);
   }
+}
+
+/** Where to ask for a node: one daemon may be several. */
+function placeOf({ id, address }: NodeInfo): string {
+  return `${id}@${address}`;
 }

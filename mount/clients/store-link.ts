@@ -9,8 +9,9 @@ import type { Link } from "../../daemon/common/rpc/link.js";
 import { LocalChunks } from "./local-chunks.js";
 
 export interface StoreLinkOptions {
-  /** HOST:PORT of the storage daemon. */
+  /** HOST:PORT of the storage daemon, and which of its nodes is meant. */
   readonly address: string;
+  readonly node: number;
   readonly key: Buffer;
   /** Uuid of the volume. */
   readonly volume: string;
@@ -31,7 +32,7 @@ interface Waiting {
   readonly reject: (error: FsError) => void;
 }
 
-/** Requests to one storage daemon: dialled when there is something to ask, again when the stream was lost, many at once. */
+/** Requests to one node: dialled when there is something to ask, again when the stream was lost, many at once. */
 export class StoreLink {
   #stream: Promise<Stream> | undefined;
   #open: Stream | undefined;
@@ -114,7 +115,7 @@ export class StoreLink {
     const stream = await this.#connected();
     if (stream.congested) await stream.drained();
     // Not when its time is over.
-    if (this.#waiting.has(id)) stream.send({ header: { id, op }, payload });
+    if (this.#waiting.has(id)) stream.send({ header: { id, op, node: this.opts.node }, payload });
   }
 
   #connected(): Promise<Stream> {
@@ -145,7 +146,7 @@ export class StoreLink {
 
   /** Asks where its chunks are. Resolves when that is known, or takes too long. */
   #locate(stream: Stream): Promise<void> {
-    const { connectMs, clock } = this.opts;
+    const { connectMs, clock, node } = this.opts;
     const id = ++this.#lastId;
     return new Promise((resolve) => {
       const cancel = clock.after(connectMs, resolve);
@@ -157,7 +158,7 @@ export class StoreLink {
       };
       // A daemon that does not say it is asked for everything.
       this.#waiting.set(id, { resolve: settle, reject: () => settle() });
-      stream.send({ header: { id, op: { $case: "locate", value: {} } }, payload: NO_PAYLOAD });
+      stream.send({ header: { id, op: { $case: "locate", value: {} }, node }, payload: NO_PAYLOAD });
     });
   }
 

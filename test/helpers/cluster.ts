@@ -80,9 +80,9 @@ export class TestCluster {
     return join(this.data, "cluster.key");
   }
 
-  /** Starts what is missing. */
-  async up(): Promise<void> {
-    const outcome = await bigfsd(["up", "--data", this.data, "--mount", this.mnt, ...this.args]);
+  /** Starts what is missing, in this environment. */
+  async up(env: Record<string, string> = {}): Promise<void> {
+    const outcome = await bigfsd(["up", "--data", this.data, "--mount", this.mnt, ...this.args], env);
     if (outcome.code !== 0) throw new Error(`up failed (${outcome.code}): ${outcome.stderr}${await this.logs()}`);
   }
 

@@ -1,4 +1,4 @@
-import type { Join, NodeFrame, NodeMap, NodeReply, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
+import type { Heartbeat, Join, NodeFrame, NodeMap, NodeReply, StoredChunk } from "../../proto/gen/bigfs/v1/node.js";
 import type { Cluster } from "../../daemon/meta/cluster/cluster.js";
 import { settle } from "./fake-clock.js";
 import { linkPair, type MemoryLink } from "./memory-link.js";
@@ -81,7 +81,7 @@ export class ScriptedNode {
     return this.ask({ $case: "inventory", value: { chunks: [...chunks], last } });
   }
 
-  heartbeat(fields: { capacity?: number; used?: number; chunks?: number } = {}): Promise<NodeReply> {
+  heartbeat(fields: Partial<Heartbeat> = {}): Promise<NodeReply> {
     const value = { capacity: 100 * 2 ** 30, used: 0, chunks: 0, load: undefined, ...fields };
     return this.ask({ $case: "heartbeat", value });
   }

@@ -5,6 +5,7 @@ import { defineCommand, groupOf } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
 import { type ClusterAddress, clusterAddress } from "../shared-options.js";
 import { table } from "../table.js";
+import { ago } from "./ago.js";
 import { ask, fetchStatus } from "./ask.js";
 import { printJson, withJson } from "./json.js";
 
@@ -68,10 +69,26 @@ const set = defineCommand({
   },
 });
 
+const scrub = defineCommand({
+  command: "scrub <node>",
+  describe: "have one read all its chunks against their checksums, beginning now",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE)).example(
+      "$0 node scrub store1 --data ./cluster",
+      "it goes on in the background; 'status' shows the age of what was not read yet",
+    ),
+  run: async (args) => {
+    const address = await clusterAddress(args);
+    const { id } = await find(address, args.node);
+    print(await ask(address, { $case: "scrubNode", value: { node: id } }), args.json);
+    return EXIT.done;
+  },
+});
+
 export const node = groupOf(
   "node",
   "the storage daemons",
-  [ls, show, rename, set],
+  [ls, show, rename, set, scrub],
   ["$0 node ls --data ./cluster", "name, address, zone, state and space of each"],
 );
 
@@ -91,7 +108,8 @@ async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> 
 }
 
 function columns(found: NodeInfo): string[] {
-  const { id, name, address, zone, state, used, capacity, chunks } = found;
+  const { id, name, address, zone, used, capacity, chunks } = found;
+  const state = found.failing === undefined ? found.state : `${found.state} (disk fails)`;
   return [`${id}`, name, address, zone, state, formatSize(used), formatSize(capacity), `${chunks}`];
 }
 
@@ -111,6 +129,8 @@ function print(found: NodeInfo, isJson: boolean): void {
     ["weight", `${found.weight.toFixed(3)} (its share of new chunks)`],
     ["load", `cpu ${percent(load?.cpu)}, memory ${percent(load?.memory)}, disk ${percent(load?.disk)}`],
     ["rates", `${rate(load?.writtenPerSecond)} written, ${rate(load?.readPerSecond)} read`],
+    ["scrub", found.unscrubbedSec === undefined ? "" : `every chunk was read ${ago(found.unscrubbedSec)} or later`],
+    ["disk", found.failing ?? "no errors"],
     ["uuid", found.uuid],
   ];
   process.stdout.write(`${table(rows)}\n`);

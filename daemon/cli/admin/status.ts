@@ -6,6 +6,7 @@ import { EXIT, exitCodeOf, explain } from "../exit.js";
 import { interruptible } from "../interrupt.js";
 import { type ClusterAddress, clusterAddress } from "../shared-options.js";
 import { table } from "../table.js";
+import { ago } from "./ago.js";
 import { fetchStatus } from "./ask.js";
 import { printJson, withJson } from "./json.js";
 
@@ -76,14 +77,23 @@ function rowsOf(found: StatusReply): string[][] {
     ["data", formatSize(found.bytes)],
     ["storage", `${formatSize(used)} used of ${formatSize(capacity)}`],
     ["nodes", `${up} up of ${nodes.length}`],
+    ...nodes.flatMap(({ name, failing }) => (failing === undefined ? [] : [["failing disk", `${name}: ${failing}`]])),
     ["chunks", `${found.chunks}`],
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
     ["under-replicated", `${found.underReplicated}`],
+    ["longest not scrubbed", longestUnscrubbed(nodes)],
     ["to be cleaned", `${found.garbage}`],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];
+}
+
+/** The age of the chunk that nobody has read for the longest time. */
+function longestUnscrubbed(nodes: StatusReply["nodes"]): string {
+  const [oldest] = [...nodes].sort((a, b) => (b.unscrubbedSec ?? 0) - (a.unscrubbedSec ?? 0));
+  if (oldest?.unscrubbedSec === undefined) return "not known yet";
+  return `a chunk of ${oldest.name}, read ${ago(oldest.unscrubbedSec)}`;
 }
 
 function age(count: number, seconds: number): string {

@@ -21,7 +21,16 @@ export const describe = "run a storage daemon";
 
 export function builder(yargs: Argv) {
   const options = withDaemon(yargs)
-    .option("data", { type: "string", describe: "folder of the chunks; required" })
+    .option("data", {
+      type: "string",
+      array: true,
+      describe: "folder of the chunks, one for each disk, each a node of its own; required",
+    })
+    .option("replaced", {
+      type: "boolean",
+      default: false,
+      describe: "a data folder that is empty and was a node before is a new one: its disk was replaced",
+    })
     .option("meta", { type: "string", describe: "address of the metadata daemon, HOST:PORT [env BIGFS_META]" })
     .option("listen", { type: "string", default: "127.0.0.1:50051", describe: "HOST:PORT to serve on" })
     .option("advertise", { type: "string", describe: "HOST:PORT that others reach it by [default: where it listens]" })
@@ -31,8 +40,10 @@ export function builder(yargs: Argv) {
     .option("capacity", { type: "string", describe: "most that chunks may take [default: the whole disk]" })
     .option("reserve", { type: "string", default: "64MiB", describe: "space of the disk that stays free" })
     .example("$0 store --data /srv/disk1 --meta 127.0.0.1:50052 --key cluster.key", "add a disk to a cluster")
+    .example("$0 store --data /srv/disk1 --data /srv/disk2 --meta ...", "several disks on one port")
     .example("$0 store --config /etc/bigfs/store.yaml --print-config", "check a configuration file");
-  return withConfig(options);
+  // Not joined with those of a file: whoever names folders means these.
+  return withConfig(options, { hides: { data: ["data"] } });
 }
 
 type Args = ArgumentsCamelCase<Awaited<ReturnType<typeof builder>["argv"]>>;
@@ -52,6 +63,12 @@ function optionsOf(args: Args) {
   };
 }
 
+/** The data folders, absolute; one at least. */
+function foldersOf(data: readonly string[] | undefined): string[] {
+  const [first, ...others] = data ?? [];
+  return [required("data", first), ...others].map((folder) => resolve(required("data", folder)));
+}
+
 export async function handler(args: Args): Promise<number> {
   if (args.printConfig) return printConfig(args, optionsOf);
   const log = createLog("store", args.logLevel);
@@ -60,7 +77,8 @@ export async function handler(args: Args): Promise<number> {
     const { startStore } = await import("../../store/daemon.js");
     return startStore({
       ...options,
-      data: resolve(required("data", args.data)),
+      data: foldersOf(args.data),
+      replaced: args.replaced,
       meta: required("meta", options.meta),
       key: await clusterKey(args.key, undefined),
       log,

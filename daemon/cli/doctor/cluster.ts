@@ -76,8 +76,13 @@ function enoughNodes({ meta, status }: Pick<ClusterFacts, "meta" | "status">, li
   return ok(check, what);
 }
 
-function nodeState({ name, address, state }: NodeInfo): Finding[] {
+function nodeState({ name, address, state, failing, used }: NodeInfo): Finding[] {
   const check = "node-state";
+  if (failing !== undefined) {
+    const what = `the disk of storage daemon ${name} (${address}) is failing: ${failing}; it gets no new chunks, and its ${formatSize(used)} are copied to other nodes`;
+    const fix = "when no chunk is under-replicated: stop it, replace the disk, and start it with --replaced";
+    return [finding("error", "disk", what, fix)];
+  }
   if (state === "DOWN") {
     const what = `storage daemon ${name} (${address}) is down`;
     return [finding("warning", check, what, "on its machine: bigfsd store --config /etc/bigfs/store.yaml")];

@@ -6,6 +6,7 @@ import { join } from "node:path";
  *     identity.json   who this is
  *     lock.*          who uses it now
  *     journal         which chunks are fsynced
+ *     scrub.json      when the chunks of each folder were last read in full
  *     tmp/            files that are being written; emptied at each start
  *     chunks/HH/      chunk files in 256 folders; chunks with neighbouring ids share one, so that one fsync of a folder
  *                     serves many of them
@@ -14,6 +15,7 @@ import { join } from "node:path";
 export class Layout {
   readonly identity: string;
   readonly journal: string;
+  readonly scrub: string;
   readonly temp: string;
   readonly chunks: string;
   readonly quarantine: string;
@@ -21,6 +23,7 @@ export class Layout {
   constructor(readonly root: string) {
     this.identity = join(root, "identity.json");
     this.journal = join(root, "journal");
+    this.scrub = join(root, "scrub.json");
     this.temp = join(root, "tmp");
     this.chunks = join(root, "chunks");
     this.quarantine = join(root, "quarantine");
@@ -28,11 +31,11 @@ export class Layout {
 
   /** The folders of chunk files. */
   get folders(): string[] {
-    return Array.from({ length: 256 }, (_, n) => join(this.chunks, hex(n, 2)));
+    return Array.from({ length: FOLDERS }, (_, n) => join(this.chunks, hex(n, 2)));
   }
 
   folderOf(id: number): string {
-    return join(this.chunks, hex(Math.floor(id / 256) % 256, 2));
+    return join(this.chunks, hex(folderNumber(id), 2));
   }
 
   pathOf(id: number): string {
@@ -42,6 +45,14 @@ export class Layout {
   quarantinePath(name: string, nonce: string): string {
     return join(this.quarantine, `${name}.${nonce}`);
   }
+}
+
+/** Folders of chunk files. */
+export const FOLDERS = 256;
+
+/** Which of them a chunk's file is in. */
+export function folderNumber(id: number): number {
+  return Math.floor(id / 256) % FOLDERS;
 }
 
 export function fileName(id: number): string {

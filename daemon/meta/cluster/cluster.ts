@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { fail } from "../../../proto/errno.js";
 import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
@@ -91,7 +92,11 @@ export class Cluster {
     const membership = (this.#membership = new Membership(parts));
     const changes = new ChunkChanges(executor);
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
-    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node), volume }));
+    const shortage = (this.#shortage = new Shortage({
+      isLive: (node) => this.isLive(node),
+      isReadable: (node) => this.isLive(node) || membership.get(node)?.link !== undefined,
+      volume,
+    }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
@@ -215,6 +220,14 @@ export class Cluster {
     return (await this.#membership.set(change)).info();
   }
 
+  /** Has a node read all its chunks. ENOENT: it does not exist; EAGAIN: it is away. */
+  scrubNode(node: number): NodeInfo {
+    const member = this.#membership.get(node) ?? fail("ENOENT", `there is no node ${node}`);
+    if (member.link === undefined) fail("EAGAIN", `node ${node} (${member.row.name}) is not connected`);
+    member.push({ $case: "scrub", value: {} });
+    return member.info();
+  }
+
   /** There shall be another number of copies of each chunk. */
   copiesChanged(): void {
     this.tasks.census.wake();
@@ -280,7 +293,7 @@ export class Cluster {
     this.#removals.forgetNode(member.id);
     // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
     this.#reports.disconnected(member.id);
-    if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
+    if (kind === "DOWN" || kind === "DRAINING" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }

@@ -14,14 +14,30 @@ export function mustFit(join: Join, volume: string): void {
   fail("EINVAL", `this data folder belongs to volume ${join.volume}, and this is volume ${volume}; use another folder`);
 }
 
+/**
+ * Throws ENODEV when this folder, new to the volume, is where a node of the volume was: its disk is most probably not
+ * mounted, and what were stored there would lie on the disk below.
+ */
+export function mustNotHide(join: Join, others: Iterable<Readonly<NodeRow>>): void {
+  const { address, folder = "", replaces = false } = join;
+  if (folder === "" || replaces) return;
+  for (const other of others) {
+    if (other.retired || other.address !== address || other.folder !== folder) continue;
+    fail(
+      "ENODEV",
+      `${folder} is where node ${other.id} (${other.name}) was, and its identity.json is not there any more`,
+    );
+  }
+}
+
 /** Records a node that joins: `known` is the id that its uuid has already. Returns its row. */
 export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow {
   const before = known === undefined ? undefined : tx.get(key.node(known));
   if (before?.retired === true) fail("EINVAL", `node ${before.id} was retired; use an empty data folder`);
-  const { uuid, address, capacity, used } = join;
+  const { uuid, address, capacity, used, folder } = join;
   const { nameChosen = false, zoneChosen = false } = before ?? {};
   const row: NodeRow = {
-    ...{ uuid, address, capacity, used, nameChosen, zoneChosen },
+    ...{ uuid, address, capacity, used, nameChosen, zoneChosen, folder },
     id: before?.id ?? takeId(tx),
     name: nameChosen ? (before?.name ?? "") : join.name,
     zone: zoneChosen ? (before?.zone ?? "") : join.zone,

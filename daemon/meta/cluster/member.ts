@@ -8,7 +8,8 @@ export type Push = NonNullable<NodeReply["op"]>;
 
 /**
  * JOINING: has an id that is not durable yet. UP: has a stream. SUSPECT: its stream broke, or it has not come back since
- * this daemon started. DOWN: silent for too long, or it said goodbye. DRAINING: has a stream and gets no new chunks.
+ * this daemon started. DOWN: silent for too long, or it said goodbye. DRAINING: has a stream and gets no new chunks, also
+ * while its disk fails.
  * RETIRED: may not come back.
  */
 export type NodeState =
@@ -63,8 +64,14 @@ export class Member {
     return this.#state.kind === "UP" || this.#state.kind === "DRAINING" ? this.#state.link : undefined;
   }
 
-  /** Whether its copies count as present. */
+  /** Whether its disk fails, by its own word. */
+  get isFailing(): boolean {
+    return this.#heartbeat?.failing !== undefined;
+  }
+
+  /** Whether its copies count as present. Those on a failing disk are only what others are made from. */
   get isLive(): boolean {
+    if (this.isFailing) return false;
     return this.link !== undefined || this.#state.kind === "SUSPECT";
   }
 
@@ -100,6 +107,8 @@ export class Member {
       state: this.#state.kind,
       chunks: this.#heartbeat?.chunks ?? 0,
       load: this.#heartbeat?.load,
+      unscrubbedSec: this.#heartbeat?.unscrubbedSec,
+      failing: this.#heartbeat?.failing,
     };
   }
 

@@ -15,7 +15,7 @@ import type { Heartbeat, Join, NodeMap } from "../../../proto/gen/bigfs/v1/node.
 import type { Cancel, Clock } from "../../common/clock.js";
 import type { Deadlines } from "../../common/deadlines.js";
 import type { Executor } from "../executor.js";
-import { joinNode, mustFit, setNode } from "./join.js";
+import { joinNode, mustFit, mustNotHide, setNode } from "./join.js";
 import { MapVersion } from "./map-version.js";
 import { Member, type NodeLink, type NodeState } from "./member.js";
 import { pages } from "./pages.js";
@@ -138,7 +138,12 @@ export class Membership {
 
   heartbeat(member: Member, heartbeat: Heartbeat): void {
     member.lastHeartbeatMs = this.parts.clock.monotonicMs();
-    if (member.beat(heartbeat)) this.#changed();
+    const isOther = member.beat(heartbeat);
+    const { link, state } = member;
+    const kind = member.row.draining || member.isFailing ? "DRAINING" : "UP";
+    if (link !== undefined && state.kind !== kind) {
+      this.#enter(member, { kind, link }, heartbeat.failing ?? "its disk is good");
+    } else if (isOther) this.#changed();
   }
 
   /** The node's stream has ended; `left`: in good order, so that nobody waits for it. */
@@ -152,6 +157,11 @@ export class Membership {
     const { executor, clock, log, volume } = this.parts;
     mustFit(join, volume.uuid);
     const known = this.#byUuid.get(join.uuid);
+    if (known === undefined)
+      mustNotHide(
+        join,
+        Array.from(this.#members.values(), ({ row }) => row),
+      );
     const { value: row, batch } = await executor.execute(0, (tx) => joinNode(tx, join, known?.id));
     const member = known ?? new Member(row, { kind: "JOINING" }, { log, nowMs: clock.monotonicMs() });
     if (known === undefined) this.#add(member);

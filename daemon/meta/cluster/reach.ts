@@ -19,7 +19,7 @@ export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: str
   return async ({ uuid, address }, { mustAnswer }) => {
     let found: string;
     try {
-      found = await uuidAt(address, opts);
+      found = await uuidAt(address, uuid, opts);
     } catch (error) {
       if (!mustAnswer && NO_ANSWER.has(errnoOf(error))) return;
       const why = error instanceof FsError && error.detail !== "" ? error.detail : errnoOf(error);
@@ -32,14 +32,15 @@ export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: str
   };
 }
 
-async function uuidAt(address: string, opts: Omit<DialOptions, "role">): Promise<string> {
+/** That one, when the daemon there has such a folder; otherwise that of another folder, or empty. */
+async function uuidAt(address: string, uuid: string, opts: Omit<DialOptions, "role">): Promise<string> {
   const link = await dial(CHUNKS, address, { ...opts, role: "meta" });
   let cancel = () => {};
   try {
     const { header } = await new Promise<ChunkMessage<ChunkReply>>((message, closed) => {
       cancel = opts.clock.after(opts.connectMs, () => closed(new FsError("ETIMEDOUT", `no answer from ${address}`)));
       link.open({ message, closed });
-      link.send({ header: { id: 1, op: { $case: "locate", value: {} } }, payload: NO_PAYLOAD });
+      link.send({ header: { id: 1, op: { $case: "locate", value: { uuid } } }, payload: NO_PAYLOAD });
     });
     if (header.errno !== "") throw new FsError(errnoFromWire(header.errno), header.detail);
     return header.uuid;

@@ -8,7 +8,7 @@ const CHUNKS_MAX = 100_000;
  * queued: repair shall look at it. working: enough copies are assigned. stuck: nothing can be done at present, because
  * no copy can be read or no node can take one.
  */
-type Entry = { readonly live: number; readonly state: "queued" | "working" | "stuck" };
+type Entry = { readonly live: number; readonly isReadable: boolean; readonly state: "queued" | "working" | "stuck" };
 
 /** Chunks with fewer live copies than wanted, those with the fewest first. */
 export class Shortage {
@@ -19,7 +19,10 @@ export class Shortage {
 
   constructor(
     private readonly parts: {
+      /** Its copies count. */
       readonly isLive: (node: number) => boolean;
+      /** Its copies can be read, or will be soon, whether they count or not. */
+      readonly isReadable: (node: number) => boolean;
       /** How many copies there shall be; a census follows a change of it. */
       readonly volume: { readonly replicas: number };
     },
@@ -49,8 +52,11 @@ export class Shortage {
       this.#isOverflowing = true;
       return;
     }
-    if (live === 0) this.#put(chunk, { live, state: "stuck" });
-    else this.#put(chunk, { live, state: live + coming >= this.parts.volume.replicas ? "working" : "queued" });
+    const isReadable = row.replicas.some(
+      (copy) => copy.state === ReplicaState.AVAILABLE && this.parts.isReadable(copy.node),
+    );
+    const state = live + coming >= this.parts.volume.replicas ? "working" : "queued";
+    this.#put(chunk, { live, isReadable, state: isReadable ? state : "stuck" });
   }
 
   /** Copies on live nodes: readable ones, and assigned ones. */
@@ -76,13 +82,13 @@ export class Shortage {
   /** Nothing can be done for it until something else changes. */
   stick(chunk: number): void {
     const entry = this.#entries.get(chunk);
-    if (entry !== undefined) this.#put(chunk, { live: entry.live, state: "stuck" });
+    if (entry !== undefined) this.#put(chunk, { ...entry, state: "stuck" });
   }
 
   /** It is worth another try. */
   unstick(chunk: number): void {
     const entry = this.#entries.get(chunk);
-    if (entry?.state === "stuck" && entry.live > 0) this.#put(chunk, { live: entry.live, state: "queued" });
+    if (entry?.state === "stuck" && entry.isReadable) this.#put(chunk, { ...entry, state: "queued" });
   }
 
   /** Before a census, which follows every row. */

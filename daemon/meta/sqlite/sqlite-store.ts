@@ -44,7 +44,7 @@ export async function openSqlite(path: string): Promise<MetaStore> {
   }
 }
 
-class SqliteStore implements MetaStore {
+export class SqliteStore implements MetaStore {
   readonly #writer: Database;
   readonly #reader: Database;
   readonly #lock: Database;

@@ -9,6 +9,7 @@ import { createLog } from "../../../daemon/common/log.js";
 import type { Running } from "../../../daemon/common/running.js";
 import { startMeta } from "../../../daemon/meta/daemon.js";
 import { startStore } from "../../../daemon/store/daemon.js";
+import type { StoreOptions } from "../../../daemon/store/options.js";
 import { connectMeta } from "../../../mount/clients/meta-client.js";
 import { StoreClients } from "../../../mount/clients/store-clients.js";
 import type { Caller, OpenFlags } from "../../../mount/vfs/filesystem.js";
@@ -66,7 +67,7 @@ export class Lab {
     this.t.teardown(() => meta.stop());
   }
 
-  async startStore(index: number, listen: string): Promise<Running> {
+  async startStore(index: number, listen: string, more: Partial<StoreOptions> = {}): Promise<Running> {
     const { deadlines } = this;
     const common = { key: KEY, deadlines, log: this.#log, clock: systemClock };
     const data = join(this.dir, `store${index}`);
@@ -77,6 +78,7 @@ export class Lab {
       listen,
       zone: `zone${index}`,
       reserve: 0,
+      ...more,
     });
     this.t.teardown(() => store.stop());
     return store;

@@ -38,7 +38,11 @@ export function optionsFor(meta: FakeMeta | string, data: string): StoreOptions 
 }
 
 /** Starts a storage daemon that has joined; stopped with the test. */
-export async function startNode(t: Test, meta: FakeMeta, opts: Partial<StoreOptions> = {}): Promise<Node> {
+export async function startNode(
+  t: Test,
+  meta: FakeMeta,
+  opts: Partial<Omit<StoreOptions, "data">> & { readonly data?: string } = {},
+): Promise<Node> {
   const data = opts.data ?? join(t.testdir({}), "disk");
   const before = meta.heard.length;
   const running = await startStore({ ...optionsFor(meta, data), ...opts });
@@ -54,7 +58,7 @@ export async function startNodes(
   t: Test,
   meta: FakeMeta,
   count: number,
-  opts: Partial<StoreOptions> = {},
+  opts: Partial<Omit<StoreOptions, "data">> = {},
 ): Promise<Node[]> {
   const root = t.testdir({});
   const nodes: Node[] = [];

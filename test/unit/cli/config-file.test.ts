@@ -46,6 +46,7 @@ for (const [role, builder] of Object.entries({ meta: meta.builder, store: store.
 }
 
 test("a file has options as NAME: VALUE, and says where each stands", async (t) => {
+  t.same(valuesOf("deadline: a=1\n"), { deadline: ["a=1"] }, "a list of one");
   t.same(valuesOf(""), {});
   t.same(valuesOf("# only words\n"), {});
   const text = "listen: 10.0.0.1:50052\nreplicas: 3\nread-only: true\nlog-level: warn\ndeadline: [a=1, b=2]\n";
@@ -64,7 +65,7 @@ test("a number where a text is meant is taken as it is written", async (t) => {
 test("every problem of a file is told, with its line and what is allowed", async (t) => {
   const refused = (text: string, message: string | RegExp) => t.throws(() => valuesOf(text), { message });
   refused(
-    "listen: [x]\nreplica: 3\nreplicas: three\nread-only: yes\nlog-level: all\ndeadline: a=1\n",
+    "listen: [x]\nreplica: 3\nreplicas: three\nread-only: yes\nlog-level: all\ndeadline: { a: 1 }\n",
     [
       "f.yaml:1: listen: give a text",
       "f.yaml:2: there is no option 'replica' here; there are deadline, listen, log-level, read-only, replicas",

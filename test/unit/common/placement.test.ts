@@ -109,3 +109,20 @@ test("the order of the map does not matter", (t) => {
   }
   t.end();
 });
+
+test("disks of one host get two copies only when there is no other host in a zone with as few", async (t) => {
+  const disk = (id: number, host: number, zone: string) => node(id, { address: `10.0.0.${host}:50051`, zone });
+  const oneZone = mapOf([disk(1, 1, "z"), disk(2, 1, "z"), disk(3, 2, "z"), disk(4, 2, "z")]);
+  const hosts = new Map([1, 2, 3, 4].map((id) => [id, id <= 2 ? 1 : 2]));
+  for (let i = 0; i < 500; i++) {
+    const [a = 0, b = 0, c = 0] = place(BASE + i, oneZone, 3);
+    if (hosts.get(a) === hosts.get(b) || new Set([a, b, c]).size < 3) t.fail(`chunk ${i} is on ${a}, ${b} and ${c}`);
+    const [repaired = 0] = place(BASE + i, oneZone, 1, { hold: new Set([1]) });
+    if (repaired < 3) t.fail(`chunk ${i} goes to the host that has it`);
+  }
+  // A zone of its own counts more: both hosts of that one fail together.
+  const racks = mapOf([disk(1, 1, "a"), disk(2, 2, "a"), disk(3, 1, "b")]);
+  for (let i = 0; i < 500; i++) {
+    if (!place(BASE + i, racks, 2).includes(3)) t.fail(`chunk ${i} is in one zone`);
+  }
+});

@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import { Registry } from "prom-client";
 import { test, type Test } from "tap";
+import { Rate } from "../../../daemon/common/rate.js";
 import { OperationTimes } from "../../../daemon/common/metrics.js";
 import type { LinkEvents } from "../../../daemon/common/rpc/link.js";
 import { ChunkServer } from "../../../daemon/store/chunk-server.js";
@@ -99,8 +100,9 @@ async function lab(t: Test) {
   const ask = () => new Promise<Reply>((resolve, reject) => copies.push({ resolve, reject }));
   const puts = new Puts({ ...parts, peers: { ask } }, { forwardMs: 1000 });
   const times = new OperationTimes({ clock, log: silent, registry: new Registry() }, "store");
-  const opts = { folder: "/data", uuid: "u", chunkSize: () => MiB, stuckMs: 5000 };
-  const server = new ChunkServer({ ...parts, puts, reports, times }, opts);
+  const [written, read] = [new Rate(clock), new Rate(clock)];
+  const node = { id: 1, data: "/data", uuid: "u", store, puts, reports, chunkSize: MiB, written, read };
+  const server = new ChunkServer({ nodes: () => [node], times, clock, log: silent }, { stuckMs: 5000 });
   const connect = (role = "mount"): FakeLink => {
     const link = new FakeLink(role);
     server.serve(link);

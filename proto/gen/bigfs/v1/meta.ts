@@ -718,10 +718,16 @@ export interface AdminRequest {
     | { $case: "setNode"; value: SetNode }
     | { $case: "endSession"; value: EndSession }
     | { $case: "setVolume"; value: SetVolume }
+    | { $case: "scrubNode"; value: ScrubNode }
     | undefined;
 }
 
 export interface StatusRequest {
+}
+
+/** The node begins to read all its chunks. Answered when it was told. ENOENT: there is no such node. EAGAIN: it is away. */
+export interface ScrubNode {
+  node: number;
 }
 
 /** Where the bytes of a file are: its slots from `first` on, as many as fit. */
@@ -814,6 +820,7 @@ export interface AdminReply {
     | { $case: "setNode"; value: NodeInfo }
     | { $case: "endSession"; value: Done }
     | { $case: "setVolume"; value: Done }
+    | { $case: "scrubNode"; value: NodeInfo }
     | undefined;
 }
 
@@ -8119,6 +8126,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "setVolume":
         SetVolume.encode(message.op.value, writer.uint32(50).fork()).join();
         break;
+      case "scrubNode":
+        ScrubNode.encode(message.op.value, writer.uint32(482).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8184,6 +8194,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "setVolume", value: SetVolume.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.op = { $case: "scrubNode", value: ScrubNode.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8233,6 +8251,12 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "scrubNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "scrubNode", value: ScrubNode.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -8277,6 +8301,61 @@ export const StatusRequest: MessageFns<StatusRequest> = {
   },
   fromPartial<I extends Exact<DeepPartial<StatusRequest>, I>>(_: I): StatusRequest {
     const message = createBaseStatusRequest();
+    return message;
+  },
+};
+
+function createBaseScrubNode(): ScrubNode {
+  return { node: 0 };
+}
+
+export const ScrubNode: MessageFns<ScrubNode> = {
+  encode(message: ScrubNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubNode>, I>>(base?: I): ScrubNode {
+    return ScrubNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubNode>, I>>(object: I): ScrubNode {
+    const message = createBaseScrubNode();
+    message.node = object.node ?? 0;
     return message;
   },
 };
@@ -9076,6 +9155,9 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "setVolume":
         Done.encode(message.op.value, writer.uint32(66).fork()).join();
         break;
+      case "scrubNode":
+        NodeInfo.encode(message.op.value, writer.uint32(482).fork()).join();
+        break;
     }
     return writer;
   },
@@ -9157,6 +9239,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "setVolume", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.op = { $case: "scrubNode", value: NodeInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9205,6 +9295,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "setVolume": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "setVolume", value: Done.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "scrubNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "scrubNode", value: NodeInfo.fromPartial(object.op.value) };
         }
         break;
       }

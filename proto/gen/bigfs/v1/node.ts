@@ -35,6 +35,12 @@ export interface Join {
   zone: string;
   capacity: number;
   used: number;
+  /** Its data folder, as the daemon sees it. */
+  folder?:
+    | string
+    | undefined;
+  /** The folder is meant to be new, although another one was there before. */
+  replaces?: boolean | undefined;
 }
 
 export interface Load {
@@ -51,7 +57,15 @@ export interface Heartbeat {
   capacity: number;
   used: number;
   chunks: number;
-  load: Load | undefined;
+  load:
+    | Load
+    | undefined;
+  /** Seconds since the chunk that was not read for the longest time was read in full, at most. */
+  unscrubbedSec?:
+    | number
+    | undefined;
+  /** Its disk fails: it takes no new chunks, and what it has shall be copied away. For people: why. */
+  failing?: string | undefined;
 }
 
 export interface StoredChunk {
@@ -117,6 +131,9 @@ export interface NodeInfo {
   chunks: number;
   load: Load | undefined;
   uuid: string;
+  /** As its latest heartbeat said. */
+  unscrubbedSec?: number | undefined;
+  failing?: string | undefined;
 }
 
 export interface NodeMap {
@@ -155,6 +172,10 @@ export interface QuarantineChunks {
   chunks: number[];
 }
 
+/** Read every chunk against its checksums, beginning now. */
+export interface ScrubChunks {
+}
+
 export interface NodeReply {
   /** 0: pushed. */
   id: number;
@@ -167,6 +188,7 @@ export interface NodeReply {
     | { $case: "sync"; value: SyncChunks }
     | { $case: "remove"; value: RemoveChunks }
     | { $case: "quarantine"; value: QuarantineChunks }
+    | { $case: "scrub"; value: ScrubChunks }
     | undefined;
 }
 
@@ -383,7 +405,18 @@ export const NodeFrame: MessageFns<NodeFrame> = {
 };
 
 function createBaseJoin(): Join {
-  return { uuid: "", volume: "", node: 0, name: "", address: "", zone: "", capacity: 0, used: 0 };
+  return {
+    uuid: "",
+    volume: "",
+    node: 0,
+    name: "",
+    address: "",
+    zone: "",
+    capacity: 0,
+    used: 0,
+    folder: undefined,
+    replaces: undefined,
+  };
 }
 
 export const Join: MessageFns<Join> = {
@@ -411,6 +444,12 @@ export const Join: MessageFns<Join> = {
     }
     if (message.used !== 0) {
       writer.uint32(64).uint64(message.used);
+    }
+    if (message.folder !== undefined) {
+      writer.uint32(482).string(message.folder);
+    }
+    if (message.replaces !== undefined) {
+      writer.uint32(488).bool(message.replaces);
     }
     return writer;
   },
@@ -492,6 +531,22 @@ export const Join: MessageFns<Join> = {
             message.used = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 61: {
+            if (tag !== 488) {
+              break;
+            }
+
+            message.replaces = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -517,6 +572,8 @@ export const Join: MessageFns<Join> = {
     message.zone = object.zone ?? "";
     message.capacity = object.capacity ?? 0;
     message.used = object.used ?? 0;
+    message.folder = object.folder ?? undefined;
+    message.replaces = object.replaces ?? undefined;
     return message;
   },
 };
@@ -625,7 +682,7 @@ export const Load: MessageFns<Load> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { capacity: 0, used: 0, chunks: 0, load: undefined };
+  return { capacity: 0, used: 0, chunks: 0, load: undefined, unscrubbedSec: undefined, failing: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -641,6 +698,12 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.load !== undefined) {
       Load.encode(message.load, writer.uint32(34).fork()).join();
+    }
+    if (message.unscrubbedSec !== undefined) {
+      writer.uint32(480).uint64(message.unscrubbedSec);
+    }
+    if (message.failing !== undefined) {
+      writer.uint32(490).string(message.failing);
     }
     return writer;
   },
@@ -690,6 +753,22 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.load = Load.decode(reader, reader.uint32());
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.unscrubbedSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -711,6 +790,8 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.used = object.used ?? 0;
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
+    message.unscrubbedSec = object.unscrubbedSec ?? undefined;
+    message.failing = object.failing ?? undefined;
     return message;
   },
 };
@@ -1336,6 +1417,8 @@ function createBaseNodeInfo(): NodeInfo {
     chunks: 0,
     load: undefined,
     uuid: "",
+    unscrubbedSec: undefined,
+    failing: undefined,
   };
 }
 
@@ -1373,6 +1456,12 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     }
     if (message.uuid !== "") {
       writer.uint32(90).string(message.uuid);
+    }
+    if (message.unscrubbedSec !== undefined) {
+      writer.uint32(480).uint64(message.unscrubbedSec);
+    }
+    if (message.failing !== undefined) {
+      writer.uint32(490).string(message.failing);
     }
     return writer;
   },
@@ -1478,6 +1567,22 @@ export const NodeInfo: MessageFns<NodeInfo> = {
             message.uuid = reader.string();
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.unscrubbedSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1506,6 +1611,8 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
     message.uuid = object.uuid ?? "";
+    message.unscrubbedSec = object.unscrubbedSec ?? undefined;
+    message.failing = object.failing ?? undefined;
     return message;
   },
 };
@@ -1978,6 +2085,49 @@ export const QuarantineChunks: MessageFns<QuarantineChunks> = {
   },
 };
 
+function createBaseScrubChunks(): ScrubChunks {
+  return {};
+}
+
+export const ScrubChunks: MessageFns<ScrubChunks> = {
+  encode(_: ScrubChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubChunks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubChunks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubChunks>, I>>(base?: I): ScrubChunks {
+    return ScrubChunks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubChunks>, I>>(_: I): ScrubChunks {
+    const message = createBaseScrubChunks();
+    return message;
+  },
+};
+
 function createBaseNodeReply(): NodeReply {
   return { id: 0, errno: "", detail: "", op: undefined };
 }
@@ -2011,6 +2161,9 @@ export const NodeReply: MessageFns<NodeReply> = {
         break;
       case "quarantine":
         QuarantineChunks.encode(message.op.value, writer.uint32(74).fork()).join();
+        break;
+      case "scrub":
+        ScrubChunks.encode(message.op.value, writer.uint32(482).fork()).join();
         break;
     }
     return writer;
@@ -2101,6 +2254,14 @@ export const NodeReply: MessageFns<NodeReply> = {
             message.op = { $case: "quarantine", value: QuarantineChunks.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.op = { $case: "scrub", value: ScrubChunks.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2155,6 +2316,12 @@ export const NodeReply: MessageFns<NodeReply> = {
       case "quarantine": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "quarantine", value: QuarantineChunks.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "scrub": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "scrub", value: ScrubChunks.fromPartial(object.op.value) };
         }
         break;
       }

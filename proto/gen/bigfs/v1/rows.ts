@@ -251,6 +251,8 @@ export interface NodeRow {
   /** An administrator chose it: what the node says of itself when it joins does not count. */
   nameChosen: boolean;
   zoneChosen: boolean;
+  /** Its data folder, on the machine of that address. */
+  folder?: string | undefined;
 }
 
 /** An id range that was handed out. */
@@ -2288,6 +2290,7 @@ function createBaseNodeRow(): NodeRow {
     retired: false,
     nameChosen: false,
     zoneChosen: false,
+    folder: undefined,
   };
 }
 
@@ -2325,6 +2328,9 @@ export const NodeRow: MessageFns<NodeRow> = {
     }
     if (message.zoneChosen !== false) {
       writer.uint32(88).bool(message.zoneChosen);
+    }
+    if (message.folder !== undefined) {
+      writer.uint32(162).string(message.folder);
     }
     return writer;
   },
@@ -2430,6 +2436,14 @@ export const NodeRow: MessageFns<NodeRow> = {
             message.zoneChosen = reader.bool();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2458,6 +2472,7 @@ export const NodeRow: MessageFns<NodeRow> = {
     message.retired = object.retired ?? false;
     message.nameChosen = object.nameChosen ?? false;
     message.zoneChosen = object.zoneChosen ?? false;
+    message.folder = object.folder ?? undefined;
     return message;
   },
 };

@@ -15,6 +15,8 @@ export interface ChunkRequest {
     | { $case: "verify"; value: VerifyChunk }
     | { $case: "locate"; value: Locate }
     | undefined;
+  /** The node that is meant: a daemon may be several. Absent: any that can answer. */
+  node?: number | undefined;
 }
 
 /** A process of one machine, for good: whoever finds it under that pid with that start is on the same machine. */
@@ -26,6 +28,8 @@ export interface Process {
 
 /** Asks where the daemon keeps its chunks, for who can read them there without it, and which daemon it is. */
 export interface Locate {
+  /** Of the data folder that is meant, by who does not know the node's id. */
+  uuid?: string | undefined;
 }
 
 /** A node that shall hold a copy. */
@@ -79,7 +83,7 @@ export interface ChunkReply {
 }
 
 function createBaseChunkRequest(): ChunkRequest {
-  return { id: 0, op: undefined };
+  return { id: 0, op: undefined, node: undefined };
 }
 
 export const ChunkRequest: MessageFns<ChunkRequest> = {
@@ -100,6 +104,9 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
       case "locate":
         Locate.encode(message.op.value, writer.uint32(42).fork()).join();
         break;
+    }
+    if (message.node !== undefined) {
+      writer.uint32(480).uint64(message.node);
     }
     return writer;
   },
@@ -157,6 +164,14 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
             message.op = { $case: "locate", value: Locate.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -201,6 +216,7 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         break;
       }
     }
+    message.node = object.node ?? undefined;
     return message;
   },
 };
@@ -273,11 +289,14 @@ export const Process: MessageFns<Process> = {
 };
 
 function createBaseLocate(): Locate {
-  return {};
+  return { uuid: undefined };
 }
 
 export const Locate: MessageFns<Locate> = {
-  encode(_: Locate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Locate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== undefined) {
+      writer.uint32(482).string(message.uuid);
+    }
     return writer;
   },
 
@@ -294,6 +313,14 @@ export const Locate: MessageFns<Locate> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -309,8 +336,9 @@ export const Locate: MessageFns<Locate> = {
   create<I extends Exact<DeepPartial<Locate>, I>>(base?: I): Locate {
     return Locate.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Locate>, I>>(_: I): Locate {
+  fromPartial<I extends Exact<DeepPartial<Locate>, I>>(object: I): Locate {
     const message = createBaseLocate();
+    message.uuid = object.uuid ?? undefined;
     return message;
   },
 };

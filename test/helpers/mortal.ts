@@ -1,0 +1,99 @@
+/**
+ * Loaded into a daemon by its tests (`node --import`, see `mortally`), never by the product: ends it by SIGKILL at a named
+ * step, or sets its clock wrong.
+ *
+ *     TEST_DIE_AT    "before rename chunk@3": at the third time that a chunk's file is about to be renamed
+ *     TEST_SKEW_SEC  its wall clock is ahead by so much
+ *
+ * Steps of a store: "LABEL KIND", LABEL a call of Disk, KIND what it is about (chunk, journal, folder, other); "report X"
+ * and "say X", messages to the metadata daemon ("after": it has answered); "push X", what the metadata daemon tells it.
+ * Steps of a metadata daemon: "commit" (after: it is on disk, and nobody was told yet) and "push X".
+ */
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../../daemon/common/clock.js";
+
+/** The environment that makes daemons which are started with it die there. */
+export function mortally(dieAt: string): Record<string, string> {
+  return { NODE_OPTIONS: `--import=${fileURLToPath(import.meta.url)}`, TEST_DIE_AT: dieAt };
+}
+
+/** The environment that makes daemons which are started with it believe that it is so many seconds later. */
+export function skewed(seconds: number): Record<string, string> {
+  return { NODE_OPTIONS: `--import=${fileURLToPath(import.meta.url)}`, TEST_SKEW_SEC: `${seconds}` };
+}
+
+const [wanted = "", count = "1"] = (process.env["TEST_DIE_AT"] ?? "").split("@");
+let left = Number(count);
+
+function step(name: string): void {
+  if (name === wanted && --left === 0) process.kill(process.pid, "SIGKILL");
+}
+
+type Method = (...args: unknown[]) => unknown;
+
+/** Makes a step of a method, before it is called and when what it promised has come. */
+function steps(target: object, method: string, nameOf: (args: unknown[]) => string): void {
+  const original = Reflect.get(target, method) as Method;
+  const stepped = function (this: unknown, ...args: unknown[]): unknown {
+    const name = nameOf(args);
+    step(`before ${name}`);
+    const result = original.apply(this, args);
+    if (!(result instanceof Promise)) {
+      step(`after ${name}`);
+      return result;
+    }
+    return result.then((value: unknown) => {
+      step(`after ${name}`);
+      return value;
+    });
+  };
+  Reflect.set(target, method, stepped);
+}
+
+function kindOf(path: string): string {
+  if (path.endsWith(".chunk")) return "chunk";
+  if (/\/journal(\.tmp)?$/.test(path)) return "journal";
+  return /\/chunks(\/..)?$/.test(path) ? "folder" : "other";
+}
+
+const caseOf = ([op]: unknown[]): string => (op as { $case: string }).$case;
+
+async function stepStore(): Promise<void> {
+  const { nodeDisk } = await import("../../daemon/store/disk.js");
+  const { NodeLink } = await import("../../daemon/store/node-link.js");
+  const { Pushes } = await import("../../daemon/store/pushes.js");
+  for (const label of ["write", "append", "read", "open", "sync", "remove", "list", "makeFolder"]) {
+    steps(nodeDisk, label, ([path]) => `${label} ${kindOf(path as string)}`);
+  }
+  steps(nodeDisk, "rename", ([, into]) => `rename ${kindOf(into as string)}`);
+  const create = nodeDisk.create.bind(nodeDisk);
+  nodeDisk.create = async (path, parts) => {
+    const file = await create(path, parts);
+    steps(file, "sync", () => "fsync chunk");
+    return file;
+  };
+  steps(nodeDisk, "create", () => "create chunk");
+  steps(NodeLink.prototype, "report", (args) => `report ${caseOf(args)}`);
+  steps(NodeLink.prototype, "say", (args) => `say ${caseOf(args)}`);
+  steps(Pushes.prototype, "handle", (args) => `push ${caseOf(args)}`);
+}
+
+async function stepMeta(): Promise<void> {
+  const { SqliteStore } = await import("../../daemon/meta/sqlite/sqlite-store.js");
+  const { Member } = await import("../../daemon/meta/cluster/member.js");
+  steps(SqliteStore.prototype, "commit", () => "commit");
+  steps(Member.prototype, "push", (args) => `push ${caseOf(args)}`);
+}
+
+const role = process.argv[2];
+if (wanted !== "" && role === "store") await stepStore();
+if (wanted !== "" && role === "meta") await stepMeta();
+
+const skewSec = Number(process.env["TEST_SKEW_SEC"] ?? 0);
+if (skewSec !== 0 && (role === "store" || role === "meta")) {
+  const now = systemClock.now.bind(systemClock);
+  systemClock.now = () => {
+    const { sec, nsec } = now();
+    return { sec: sec + skewSec, nsec };
+  };
+}
