@@ -5,6 +5,7 @@ import { pages } from "./pages.js";
 import type { PendingCopies } from "./pending-copies.js";
 import type { ServedTime } from "./served-time.js";
 import type { Shortage } from "./shortage.js";
+import type { SurplusCopies } from "./surplus.js";
 import type { SyncRequests } from "./sync-requests.js";
 import type { UnsyncedCopies } from "./unsynced-copies.js";
 
@@ -12,6 +13,7 @@ export interface CensusParts {
   readonly executor: Executor;
   readonly pending: PendingCopies;
   readonly shortage: Shortage;
+  readonly surplus: Pick<SurplusCopies, "follow">;
   readonly syncs: SyncRequests;
   readonly served: ServedTime;
   readonly unsynced: UnsyncedCopies;
@@ -26,7 +28,7 @@ export interface CensusOptions {
 const DOUBTFUL_MAX = 10_000;
 
 /**
- * How many chunks and copies there are, and which chunks lack copies: counted in a scan of all chunks now and then, and
+ * How many chunks and copies there are, and which chunks lack copies or have too many: counted in a scan of all chunks now and then, and
  * kept up with every change in between.
  *
  * Nodes sync within seconds and say so. A copy of which that was not heard may not be there at all: it was listed by the
@@ -81,6 +83,7 @@ export class Census {
   #follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
     this.parts.pending.follow(chunk, row);
     this.parts.shortage.follow(chunk, row);
+    this.parts.surplus.follow(chunk, row);
     this.parts.unsynced.follow(chunk, row);
   }
 }

@@ -27,8 +27,10 @@ import type { Reach } from "./reach.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
+import { viewOf } from "./nodes-view.js";
 import { ServedTime } from "./served-time.js";
 import { Shortage } from "./shortage.js";
+import { SurplusCopies } from "./surplus.js";
 import { SyncRequests } from "./sync-requests.js";
 import { Unexplained } from "./unexplained.js";
 import { UnsyncedCopies } from "./unsynced-copies.js";
@@ -73,6 +75,7 @@ export class Cluster {
   readonly #census: Census;
   readonly #repair: Repair;
   readonly #removals: Removals;
+  readonly #surplus: SurplusCopies;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
   readonly #served: ServedTime;
@@ -80,7 +83,7 @@ export class Cluster {
   readonly #synced: ChunkWaits;
   readonly #log: Logger;
   /** The background work, by name; for tests too. */
-  readonly tasks: { readonly census: Task; readonly repair: Task; readonly cleaning: Task; readonly served: Task };
+  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "cleaning" | "served", Task>>;
   #loaded: Promise<void> | undefined;
 
   constructor(private readonly parts: ClusterParts) {
@@ -97,13 +100,15 @@ export class Cluster {
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
-    const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log, volume };
-    this.#repair = new Repair(repairParts, { confirmMs });
+    const shared = { executor, changes, membership, metrics, clock, log, volume, nodes: viewOf(membership) };
+    this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs });
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
+    const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
     const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
-    this.#census = new Census({ executor, pending, shortage, syncs, served, unsynced }, { doubtMs: confirmMs });
+    const censusParts = { executor, pending, shortage, surplus, syncs, served, unsynced };
+    this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
     this.#available = this.#availableWaits();
@@ -112,8 +117,10 @@ export class Cluster {
       census: this.#task("census", cleanMs * CENSUS_PERIODS, async (signal) => {
         await this.#census.take(signal);
         this.tasks.repair.wake();
+        this.tasks.surplus.wake();
       }),
       repair: this.#task("repair", confirmMs / 4, (signal) => this.#repair.pass(signal)),
+      surplus: this.#task("surplus", confirmMs / 4, (signal) => surplus.pass(signal)),
       cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
@@ -152,6 +159,7 @@ export class Cluster {
       membership: this.#membership,
       reports: this.#reports,
       repair: this.#repair,
+      surplus: this.#surplus,
       inventories: this.#inventories,
       reach: this.parts.reach ?? (() => Promise.resolve()),
       about: {
@@ -272,12 +280,14 @@ export class Cluster {
     this.#available.changed(chunk, after);
     this.#synced.changed(chunk, after);
     if (this.#repair.isReady) this.tasks.repair.wake();
+    if (this.#surplus.isReady) this.tasks.surplus.wake();
   }
 
   #nodeChanged(member: Member): void {
     const { kind } = member.state;
     this.#syncs.forgetNode(member.id);
     this.#removals.forgetNode(member.id);
+    this.#surplus.forgetNode(member.id);
     // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
     this.#reports.disconnected(member.id);
     if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();

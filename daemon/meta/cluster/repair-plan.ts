@@ -1,19 +1,10 @@
-import type { NodeMap } from "../../../proto/gen/bigfs/v1/node.js";
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Target } from "../../../proto/gen/bigfs/v1/store.js";
 import { place } from "../../common/placement.js";
 import { key } from "../keys.js";
 import { assignReplica, lostReplica } from "../rules/chunks.js";
 import type { Tx } from "../tx.js";
-
-/** What the rules of repair may know of the nodes. */
-export interface NodesView {
-  readonly map: () => NodeMap;
-  /** Its copies count as present. */
-  readonly isLive: (node: number) => boolean;
-  /** HOST:PORT while it can be read from. */
-  readonly addressOf: (node: number) => string | undefined;
-}
+import type { NodesView } from "./nodes-view.js";
 
 export type Plan =
   /** There is nothing to do, or what is needed was assigned already. */

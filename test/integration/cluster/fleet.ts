@@ -16,6 +16,8 @@ export class DiskNode {
   node: ScriptedNode | undefined;
   /** While true it does nothing of what it is told. */
   isLazy = false;
+  /** Called before a chunk that is here is removed. */
+  onRemove: (chunk: number) => void = () => {};
 
   constructor(
     private readonly fleet: ReadonlyMap<string, DiskNode>,
@@ -58,7 +60,10 @@ export class DiskNode {
     if (this.isLazy || this.node !== node) return;
     switch (push.$case) {
       case "remove":
-        for (const chunk of push.value.chunks) this.disk.delete(chunk);
+        for (const chunk of push.value.chunks) {
+          if (this.disk.has(chunk)) this.onRemove(chunk);
+          this.disk.delete(chunk);
+        }
         this.removed.push(...push.value.chunks);
         void node.removed(push.value.chunks);
         return;
@@ -68,6 +73,17 @@ export class DiskNode {
           this.quarantine.add(chunk);
         }
         return;
+      case "verify": {
+        const { number, chunks } = push.value;
+        void node.verified(
+          number,
+          this.#words(
+            node,
+            chunks.filter((chunk) => this.disk.has(chunk)),
+          ),
+        );
+        return;
+      }
       case "sync":
         void node.synced(push.value.chunks.filter((chunk) => this.disk.has(chunk)));
         return;
