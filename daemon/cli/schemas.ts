@@ -30,6 +30,7 @@ const node = z.strictObject({
   chunks: count,
   load: load.optional(),
   uuid: z.string(),
+  copies: count.describe("copies of chunks that are recorded there; a node that is drained can be removed at 0"),
 });
 
 const session = z.strictObject({
@@ -177,6 +178,8 @@ export const SCHEMAS = {
   "node show": node,
   "node rename": node,
   "node set": node,
+  "node drain": node,
+  "node rm": z.strictObject({ node, lostChunks: count.describe("chunks in use that had their only copy there") }),
   "session ls": z.array(session),
   "session end": session,
   "config get": settings,

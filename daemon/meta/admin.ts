@@ -18,7 +18,7 @@ import type { LiveVolume } from "./volume-start.js";
 export interface AdminParts {
   readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status" | "setNode" | "copiesChanged">;
+  readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "copiesChanged">;
   readonly log: Logger;
   readonly opens: Opens;
   readonly phases: Phases;
@@ -76,6 +76,8 @@ export class Admin {
         return { $case: "explain", value: (await executor.execute(0, (tx) => explain(tx, op.value))).value };
       case "setNode":
         return { $case: "setNode", value: await cluster.setNode(op.value) };
+      case "removeNode":
+        return { $case: "removeNode", value: await cluster.removeNode(op.value) };
       case "endSession": {
         const session = sessions.get(op.value.session);
         if (session === undefined) fail("ENOENT", `there is no session ${op.value.session}`);

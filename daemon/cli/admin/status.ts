@@ -75,7 +75,8 @@ function rowsOf(found: StatusReply): string[][] {
     ["files and folders", `${found.inodes}`],
     ["data", formatSize(found.bytes)],
     ["storage", `${formatSize(used)} used of ${formatSize(capacity)}`],
-    ["nodes", `${up} up of ${nodes.length}`],
+    ["nodes", `${up} up of ${nodes.filter((node) => node.state !== "RETIRED").length}`],
+    ...nodes.filter((node) => node.state === "DRAINING").map(draining),
     ["chunks", `${found.chunks}`],
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
@@ -84,6 +85,10 @@ function rowsOf(found: StatusReply): string[][] {
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];
+}
+
+function draining({ name, copies = 0 }: StatusReply["nodes"][number]): string[] {
+  return ["draining", copies > 0 ? `${name}: ${copies} copies left` : `${name} is empty: 'bigfsd node rm ${name}'`];
 }
 
 function age(count: number, seconds: number): string {

@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { NodeRemoved, RemoveNode, SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
@@ -23,10 +23,12 @@ import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
 import { PendingCopies } from "./pending-copies.js";
+import { mustBeDrainable } from "./drain-plan.js";
 import type { Reach } from "./reach.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
+import { Retirement } from "./retirement.js";
 import { viewOf } from "./nodes-view.js";
 import { ServedTime } from "./served-time.js";
 import { Shortage } from "./shortage.js";
@@ -76,6 +78,7 @@ export class Cluster {
   readonly #repair: Repair;
   readonly #removals: Removals;
   readonly #surplus: SurplusCopies;
+  readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
   readonly #served: ServedTime;
@@ -94,20 +97,23 @@ export class Cluster {
     const membership = (this.#membership = new Membership(parts));
     const changes = new ChunkChanges(executor);
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
-    const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node), volume }));
+    const nodes = viewOf(membership);
+    const shortage = (this.#shortage = new Shortage({ nodes, volume }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
-    const shared = { executor, changes, membership, metrics, clock, log, volume, nodes: viewOf(membership) };
+    const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
     this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs });
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
     const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
-    const censusParts = { executor, pending, shortage, surplus, syncs, served, unsynced };
+    const mustBeDrainable = (member: Member) => this.#mustBeDrainable(member);
+    const retirement = (this.#retirement = new Retirement({ ...shared, mustBeDrainable }));
+    const censusParts = { executor, pending, shortage, surplus, retirement, syncs, served, unsynced, volume };
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
@@ -119,14 +125,20 @@ export class Cluster {
         this.tasks.repair.wake();
         this.tasks.surplus.wake();
       }),
-      repair: this.#task("repair", confirmMs / 4, (signal) => this.#repair.pass(signal)),
-      surplus: this.#task("surplus", confirmMs / 4, (signal) => surplus.pass(signal)),
+      repair: this.#task("repair", confirmMs / 4, async (signal) => {
+        await this.#repair.pass(signal);
+        if (shortage.isOverflowing && shortage.isEmpty) this.tasks.census.wake();
+      }),
+      surplus: this.#task("surplus", confirmMs / 4, async (signal) => {
+        await surplus.pass(signal);
+        if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
+      }),
       cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
     changes.onChange((change) => this.#chunkChanged(change));
     membership.onMap((map) => this.#pushMap(map));
-    membership.onState((member) => this.#nodeChanged(member));
+    membership.onState((member, isSameStream) => this.#nodeChanged(member, isSameStream));
     this.#show(metrics);
   }
 
@@ -218,9 +230,18 @@ export class Cluster {
     return { capacity: Math.floor(capacity / replicas), free: Math.floor(free / replicas) };
   }
 
-  /** See Membership. */
+  /** See Membership; EBUSY or ENOSPC when the node is to be drained and the others are not enough. */
   async setNode(change: SetNode): Promise<NodeInfo> {
-    return (await this.#membership.set(change)).info();
+    const member = await this.#membership.set(change, (one) => {
+      if (change.draining === true && !one.row.draining) this.#mustBeDrainable(one);
+    });
+    return this.#infoOf(member);
+  }
+
+  /** See Retirement. */
+  async removeNode(remove: RemoveNode): Promise<NodeRemoved> {
+    const { member, lostChunks } = await this.#retirement.remove(remove);
+    return { node: this.#infoOf(member), lostChunks };
   }
 
   /** There shall be another number of copies of each chunk. */
@@ -231,7 +252,7 @@ export class Cluster {
 
   status(): ClusterStatus {
     return {
-      nodes: [...this.#membership.all()].map((member) => member.info()),
+      nodes: [...this.#membership.all()].map((member) => this.#infoOf(member)),
       chunks: this.#census.chunks,
       pending: this.#pending.size,
       oldestPendingSec: Math.round(this.#pending.oldestMs / 1000),
@@ -240,6 +261,22 @@ export class Cluster {
       underReplicated: this.#shortage.size,
       garbage: this.#cleaning.garbage,
     };
+  }
+
+  #infoOf(member: Member): NodeInfo {
+    return { ...member.info(), copies: this.#census.copiesOn(member.id) };
+  }
+
+  #mustBeDrainable(member: Member): void {
+    const others = [...this.#membership.all()].filter((other) => other !== member);
+    const drained = others.filter(({ row }) => row.draining);
+    const { replicas } = this.parts.volume;
+    mustBeDrainable({
+      name: member.row.name,
+      wanted: Math.max(replicas, this.#census.wantedMax),
+      bytes: [member, ...drained].reduce((sum, { row }) => sum + row.used, 0),
+      rest: others.filter((other) => other.isLive && !other.row.draining).map(({ row }) => row),
+    });
   }
 
   #availableWaits(): ChunkWaits {
@@ -283,14 +320,16 @@ export class Cluster {
     if (this.#surplus.isReady) this.tasks.surplus.wake();
   }
 
-  #nodeChanged(member: Member): void {
+  #nodeChanged(member: Member, isSameStream: boolean): void {
     const { kind } = member.state;
-    this.#syncs.forgetNode(member.id);
-    this.#removals.forgetNode(member.id);
-    this.#surplus.forgetNode(member.id);
-    // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
-    this.#reports.disconnected(member.id);
-    if (kind === "DOWN" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
+    if (!isSameStream) {
+      this.#syncs.forgetNode(member.id);
+      this.#removals.forgetNode(member.id);
+      this.#surplus.forgetNode(member.id);
+      // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
+      this.#reports.disconnected(member.id);
+    }
+    if (kind !== "UP" || isSameStream || !this.#shortage.isEmpty) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }

@@ -1,5 +1,5 @@
 /**
- * Brings chunks back to R live copies, those with the fewest first.
+ * Brings chunks back to as many live copies as are wanted, on nodes that are not drained; those with the fewest first.
  *
  * Invariants:
  * - A copy is PENDING in a durable row before its node is told to make it.
@@ -13,6 +13,7 @@ import type { ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
 import type { Executor } from "../executor.js";
 import { key } from "../keys.js";
+import { wantedOf } from "../rules/chunks.js";
 import type { ChunkChanges } from "./changes.js";
 import type { ClusterMetrics } from "./cluster-metrics.js";
 import type { Membership } from "./membership.js";
@@ -87,9 +88,9 @@ export class Repair {
 
   async #assign(chunks: readonly number[]): Promise<void> {
     const { executor, changes, shortage, metrics } = this.parts;
-    const { replicas } = this.parts.volume;
+    const wanted = (row: Readonly<ChunkRow>) => wantedOf(row, this.parts.volume);
     const { outcomes, batch } = await changes.run(chunks, { chunkOf: (chunk) => chunk }, (tx, chunk): Plan =>
-      planRepair(tx, chunk, this.parts.nodes, { replicas, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
+      planRepair(tx, chunk, this.parts.nodes, { wanted, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
     );
     await executor.whenDurable(batch);
     for (const { item: chunk, result, after } of outcomes) {

@@ -1,5 +1,7 @@
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { LIMITS } from "../../../proto/limits.js";
+import { wantedOf } from "../rules/chunks.js";
+import type { NodesView } from "./nodes-view.js";
 
 /** Chunks that are remembered; of more than that only the fact that there are more. */
 const CHUNKS_MAX = 100_000;
@@ -8,25 +10,36 @@ const CHUNKS_MAX = 100_000;
  * queued: repair shall look at it. working: enough copies are assigned. stuck: nothing can be done at present, because
  * no copy can be read or no node can take one.
  */
-type Entry = { readonly live: number; readonly state: "queued" | "working" | "stuck" };
+interface Entry {
+  readonly live: number;
+  /** It has fewer live copies than wanted; otherwise some of them are on nodes that are drained. */
+  readonly isShort: boolean;
+  readonly state: "queued" | "working" | "stuck";
+}
 
-/** Chunks with fewer live copies than wanted, those with the fewest first. */
+/** Chunks that need more copies: with fewer live ones than wanted, not counting those on nodes that are drained. */
 export class Shortage {
   readonly #entries = new Map<number, Entry>();
-  /** Queued chunks by number of live copies. */
-  readonly #queues = Array.from({ length: LIMITS.replicasMax }, () => new Set<number>());
+  /** Queued chunks by number of live copies: those with the fewest are the first. */
+  readonly #queues = Array.from({ length: LIMITS.replicasMax + 1 }, () => new Set<number>());
+  #short = 0;
   #isOverflowing = false;
 
   constructor(
     private readonly parts: {
-      readonly isLive: (node: number) => boolean;
+      readonly nodes: Pick<NodesView, "isLive" | "isDraining">;
       /** How many copies there shall be; a census follows a change of it. */
       readonly volume: { readonly replicas: number };
     },
   ) {}
 
+  /** Chunks with fewer live copies than wanted. */
   get size(): number {
-    return this.#entries.size;
+    return this.#short;
+  }
+
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
   }
 
   /** Whether some were not remembered since the last clear(); a census finds them again. */
@@ -40,8 +53,9 @@ export class Shortage {
 
   /** The chunk's row is this now. */
   follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
-    const { live, coming } = this.count(row);
-    if (row === undefined || row.garbage || live >= this.parts.volume.replicas) {
+    const { live, staying, coming } = this.count(row);
+    const wanted = row === undefined ? 0 : wantedOf(row, this.parts.volume);
+    if (row === undefined || row.garbage || staying >= wanted) {
       this.#drop(chunk);
       return;
     }
@@ -49,15 +63,22 @@ export class Shortage {
       this.#isOverflowing = true;
       return;
     }
-    if (live === 0) this.#put(chunk, { live, state: "stuck" });
-    else this.#put(chunk, { live, state: live + coming >= this.parts.volume.replicas ? "working" : "queued" });
+    const isShort = live < wanted;
+    if (live === 0) this.#put(chunk, { live, isShort, state: "stuck" });
+    else this.#put(chunk, { live, isShort, state: staying + coming >= wanted ? "working" : "queued" });
   }
 
-  /** Copies on live nodes: readable ones, and assigned ones. */
-  count(row: Readonly<ChunkRow> | undefined): { live: number; coming: number } {
-    const on = (state: ReplicaState) =>
-      row?.replicas.filter((copy) => copy.state === state && this.parts.isLive(copy.node)).length ?? 0;
-    return { live: on(ReplicaState.AVAILABLE), coming: on(ReplicaState.PENDING) };
+  /** Copies on live nodes: readable ones, those of them on nodes that are not drained, and assigned ones there. */
+  count(row: Readonly<ChunkRow> | undefined): { live: number; staying: number; coming: number } {
+    const { isLive, isDraining } = this.parts.nodes;
+    const on = (state: ReplicaState) => row?.replicas.filter((copy) => copy.state === state && isLive(copy.node)) ?? [];
+    const isStaying = ({ node }: { readonly node: number }) => !isDraining(node);
+    const live = on(ReplicaState.AVAILABLE);
+    return {
+      live: live.length,
+      staying: live.filter(isStaying).length,
+      coming: on(ReplicaState.PENDING).filter(isStaying).length,
+    };
   }
 
   /** Takes up to `limit` from the queue, the most urgent first. Each must be followed or stuck afterwards. */
@@ -76,18 +97,19 @@ export class Shortage {
   /** Nothing can be done for it until something else changes. */
   stick(chunk: number): void {
     const entry = this.#entries.get(chunk);
-    if (entry !== undefined) this.#put(chunk, { live: entry.live, state: "stuck" });
+    if (entry !== undefined) this.#put(chunk, { ...entry, state: "stuck" });
   }
 
   /** It is worth another try. */
   unstick(chunk: number): void {
     const entry = this.#entries.get(chunk);
-    if (entry?.state === "stuck" && entry.live > 0) this.#put(chunk, { live: entry.live, state: "queued" });
+    if (entry?.state === "stuck" && entry.live > 0) this.#put(chunk, { ...entry, state: "queued" });
   }
 
   /** Before a census, which follows every row. */
   clear(): void {
     this.#entries.clear();
+    this.#short = 0;
     for (const queue of this.#queues) queue.clear();
     this.#isOverflowing = false;
   }
@@ -95,13 +117,19 @@ export class Shortage {
   #put(chunk: number, entry: Entry): void {
     this.#drop(chunk);
     this.#entries.set(chunk, entry);
-    if (entry.state === "queued") this.#queues[entry.live]?.add(chunk);
+    if (entry.isShort) this.#short++;
+    if (entry.state === "queued") this.#queues[queueOf(entry)]?.add(chunk);
   }
 
   #drop(chunk: number): void {
     const before = this.#entries.get(chunk);
     if (before === undefined) return;
-    this.#queues[before.live]?.delete(chunk);
+    if (before.isShort) this.#short--;
+    this.#queues[queueOf(before)]?.delete(chunk);
     this.#entries.delete(chunk);
   }
+}
+
+function queueOf({ live }: Entry): number {
+  return Math.min(live, LIMITS.replicasMax);
 }

@@ -58,6 +58,7 @@ export class SurplusCopies {
   /** What each node was asked, by number. */
   readonly #asked = new Map<number, { readonly node: number; readonly chunks: readonly number[] }>();
   #lastNumber = 0;
+  #isOverflowing = false;
 
   constructor(
     private readonly parts: SurplusParts,
@@ -72,6 +73,16 @@ export class SurplusCopies {
     return this.#entries.size;
   }
 
+  /** Whether some were not remembered since the last clear(); a census finds them again. */
+  get isOverflowing(): boolean {
+    return this.#isOverflowing;
+  }
+
+  /** Before a census, which follows every row. */
+  clear(): void {
+    this.#isOverflowing = false;
+  }
+
   /** Whether a pass would find work and room for it. */
   get isReady(): boolean {
     return this.#queue.size > 0 && this.#checks <= IN_FLIGHT / 2;
@@ -82,7 +93,9 @@ export class SurplusCopies {
     const { nodes, volume } = this.parts;
     const isNone = row === undefined || surplusOf(row, nodes, wantedOf(row, volume)).kind === "none";
     if (isNone) this.#put(chunk, undefined);
-    else if (!this.#entries.has(chunk) && this.#entries.size < CHUNKS_MAX) this.#put(chunk, { state: "queued" });
+    else if (this.#entries.has(chunk)) return;
+    else if (this.#entries.size < CHUNKS_MAX) this.#put(chunk, { state: "queued" });
+    else this.#isOverflowing = true;
   }
 
   async pass(signal: AbortSignal): Promise<void> {

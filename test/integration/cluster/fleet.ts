@@ -14,8 +14,11 @@ export class DiskNode {
   readonly quarantine = new Set<number>();
   readonly removed: number[] = [];
   node: ScriptedNode | undefined;
+  #id = 0;
   /** While true it does nothing of what it is told. */
   isLazy = false;
+  /** So many orders it still obeys. */
+  orders = Infinity;
   /** Called before a chunk that is here is removed. */
   onRemove: (chunk: number) => void = () => {};
 
@@ -24,8 +27,9 @@ export class DiskNode {
     readonly name: string,
   ) {}
 
+  /** Also while it is down. */
   get id(): number {
-    return this.node?.id ?? 0;
+    return this.#id;
   }
 
   async up(bench: ClusterBench): Promise<void> {
@@ -33,6 +37,7 @@ export class DiskNode {
     node.onPush = (push) => this.#obey(node, push);
     this.node = node;
     await node.join("none");
+    this.#id = node.id;
     const held = [...this.disk.keys()].sort((a, b) => a - b);
     const half = Math.floor(held.length / 2);
     await node.inventory(this.#words(node, held.slice(0, half)), false);
@@ -57,7 +62,8 @@ export class DiskNode {
   }
 
   #obey(node: ScriptedNode, push: Push): void {
-    if (this.isLazy || this.node !== node) return;
+    if (this.isLazy || this.node !== node || push.$case === "map" || this.orders <= 0) return;
+    this.orders--;
     switch (push.$case) {
       case "remove":
         for (const chunk of push.value.chunks) {

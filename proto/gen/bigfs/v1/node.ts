@@ -124,6 +124,8 @@ export interface NodeInfo {
   chunks: number;
   load: Load | undefined;
   uuid: string;
+  /** In a status only: copies that metadata lists there. */
+  copies?: number | undefined;
 }
 
 export interface NodeMap {
@@ -1434,6 +1436,7 @@ function createBaseNodeInfo(): NodeInfo {
     chunks: 0,
     load: undefined,
     uuid: "",
+    copies: undefined,
   };
 }
 
@@ -1471,6 +1474,9 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     }
     if (message.uuid !== "") {
       writer.uint32(90).string(message.uuid);
+    }
+    if (message.copies !== undefined) {
+      writer.uint32(96).uint64(message.copies);
     }
     return writer;
   },
@@ -1576,6 +1582,14 @@ export const NodeInfo: MessageFns<NodeInfo> = {
             message.uuid = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.copies = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1604,6 +1618,7 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     message.chunks = object.chunks ?? 0;
     message.load = (object.load !== undefined && object.load !== null) ? Load.fromPartial(object.load) : undefined;
     message.uuid = object.uuid ?? "";
+    message.copies = object.copies ?? undefined;
     return message;
   },
 };
