@@ -113,10 +113,18 @@ export function waitForStatus(file: ClusterFile, opts: Waiting): Promise<StatusR
   return waitFor(file, { ...opts, of: ["meta"] }, () => undefined);
 }
 
-/** Waits until all `stores` storage daemons of this cluster are up. StartupError when a process of it has ended before. */
-export async function waitForNodes(file: ClusterFile, stores: number, opts: Waiting): Promise<void> {
-  await waitFor(file, { ...opts, of: ["meta", "store"] }, ({ nodes }) => {
-    if (nodes.filter((node) => node.state === "UP").length >= stores) return undefined;
+/** Whether an administrator has removed this storage daemon from the volume: it may not come back. */
+export function isRemoved({ nodes }: StatusReply, member: Member | undefined): boolean {
+  const there = nodes.filter(({ address }) => address === member?.listen);
+  return there.length > 0 && there.every(({ state }) => state === "RETIRED");
+}
+
+/** Waits until these storage daemons are up. StartupError when a process of the cluster has ended before. */
+export async function waitForNodes(file: ClusterFile, stores: readonly string[], opts: Waiting): Promise<void> {
+  const processes = file.processes.filter(({ name, role }) => role !== "store" || stores.includes(name));
+  await waitFor({ ...file, processes }, { ...opts, of: ["meta", "store"] }, ({ nodes }) => {
+    const up = nodes.filter(({ state }) => state === "UP" || state === "DRAINING");
+    if (up.length >= stores.length) return undefined;
     const states = nodes.map(({ name, state }) => `${name} ${state}`).join(", ");
     return new StartupError(`only some storage daemons have joined: ${states || "none"}`, {
       hint: `see ${join(opts.data, "log")}`,

@@ -32,6 +32,7 @@ const node = z.strictObject({
   uuid: z.string(),
   unscrubbedSec: count.optional().describe("every chunk was read in full so many seconds ago, or later"),
   failing: z.string().optional().describe("what is wrong with its disk: it is read, and written no more"),
+  copies: count.describe("copies of chunks that are recorded there; a node that is drained can be removed at 0"),
 });
 
 const session = z.strictObject({
@@ -180,6 +181,8 @@ export const SCHEMAS = {
   "node rename": node,
   "node set": node,
   "node scrub": node,
+  "node drain": node,
+  "node rm": z.strictObject({ node, lostChunks: count.describe("chunks in use that had their only copy there") }),
   "session ls": z.array(session),
   "session end": session,
   "config get": settings,

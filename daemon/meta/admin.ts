@@ -18,7 +18,7 @@ import type { LiveVolume } from "./volume-start.js";
 export interface AdminParts {
   readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status" | "setNode" | "scrubNode" | "copiesChanged">;
+  readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "scrubNode" | "copiesChanged">;
   readonly log: Logger;
   readonly opens: Opens;
   readonly phases: Phases;
@@ -78,6 +78,8 @@ export class Admin {
         return { $case: "setNode", value: await cluster.setNode(op.value) };
       case "scrubNode":
         return { $case: "scrubNode", value: cluster.scrubNode(op.value.node) };
+      case "removeNode":
+        return { $case: "removeNode", value: await cluster.removeNode(op.value) };
       case "endSession": {
         const session = sessions.get(op.value.session);
         if (session === undefined) fail("ENOENT", `there is no session ${op.value.session}`);

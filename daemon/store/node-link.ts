@@ -48,10 +48,11 @@ type State =
   | { readonly kind: "stopped" };
 
 /** What somebody has to act upon. */
-const REFUSALS: ReadonlySet<Errno> = new Set(["EACCES", "EPROTO", "EINVAL", "EADDRNOTAVAIL", "ENODEV"]);
+const REFUSALS: ReadonlySet<Errno> = new Set(["EACCES", "EPROTO", "EINVAL", "EADDRNOTAVAIL", "ENODEV", "ENXIO"]);
 const HINTS: Partial<Record<Errno, string>> = {
   ENODEV: "mount the disk there; if it was replaced for good, start once with --replaced",
   EACCES: "give the cluster's own key with --key FILE",
+  ENXIO: "a removed node may not come back: give another, empty folder with --data",
   EADDRNOTAVAIL:
     "say with --advertise HOST:PORT (without it: --listen) where the other machines reach it, and open the port in firewalls",
 };
@@ -242,13 +243,14 @@ export class NodeLink {
     }
   }
 
-  /** True when there is no point in trying again: this node was refused before it ever was part of the volume. */
+  /** True when there is no point in trying again: this node was refused before it ever was part of the volume, or removed. */
   #failed(error: unknown): boolean {
     const errno = errnoOf(error);
     const message = error instanceof Error ? error.message : String(error);
     const isRefusal = REFUSALS.has(errno);
     if (this.#isStopped()) return true;
-    if (!isRefusal || this.#hasJoined) {
+    // A node that was removed while it ran has nothing more to do.
+    if (!isRefusal || (this.#hasJoined && errno !== "ENXIO")) {
       const level = isRefusal ? "error" : "info";
       this.parts.log[level]({ meta: this.opts.meta, reason: message }, "cannot join the metadata daemon, trying on");
       return false;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { errnoOf, fail, FsError } from "../../proto/errno.js";
-import type { Replicate } from "../../proto/gen/bigfs/v1/node.js";
+import type { Replicate, VerifyChunks } from "../../proto/gen/bigfs/v1/node.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Push } from "./node-link.js";
 import { Budget } from "./parallel.js";
@@ -18,10 +18,13 @@ export interface PushesParts {
 
 /** Copies that are fetched at one time. */
 const FETCHES = 4;
+/** Orders to verify that are worked on at one time. */
+const VERIFIES = 2;
 
 /** Does what the metadata daemon tells this node to do, and reports it. */
 export class Pushes {
   readonly #fetches = new Budget(FETCHES);
+  readonly #verifies = new Budget(VERIFIES);
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
@@ -59,6 +62,8 @@ export class Pushes {
         return this.#quarantine(push.value.chunks);
       case "scrub":
         return this.parts.scrub.all();
+      case "verify":
+        return this.#verifies.run(1, () => this.#verify(push.value));
       case "map":
       case "joined":
         return undefined;
@@ -70,6 +75,24 @@ export class Pushes {
     await store.verifyUnverified(this.#abort.signal, chunks);
     const { synced, lost } = await store.sync(chunks);
     await Promise.all([reports.synced(synced), ...lost.map((chunk) => reports.lost(chunk, "ENOENT"))]);
+  }
+
+  /** Others will be removed because these are here: so they are read from the disk, when they are fsynced. */
+  async #verify({ number, chunks }: VerifyChunks): Promise<void> {
+    const { store, reports, log } = this.parts;
+    await this.#sync(chunks);
+    const good: number[] = [];
+    for (const chunk of chunks) {
+      if (this.#abort.signal.aborted) return;
+      if (store.entry(chunk)?.synced !== true) continue;
+      try {
+        await store.verify(chunk);
+        good.push(chunk);
+      } catch (error) {
+        log.warn({ err: error, chunk }, "a copy that others would have been removed for cannot be read");
+      }
+    }
+    await reports.verified(number, good);
   }
 
   async #quarantine(chunks: readonly number[]): Promise<void> {

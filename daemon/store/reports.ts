@@ -97,6 +97,12 @@ export class Reports {
     return this.#told(this.#lost.add({ chunk, errno }), "lost");
   }
 
+  /** Of the chunks that the metadata daemon asked about under that number, these are whole and fsynced. */
+  verified(number: number, chunks: readonly number[]): Promise<void> {
+    const held = chunks.flatMap((chunk) => this.held(chunk));
+    return this.#told(this.parts.report({ $case: "verified", value: { number, chunks: held } }), "verified");
+  }
+
   /** A copy that was to be made here could not be. */
   notReplicated(chunk: number, errno: Errno): Promise<void> {
     return this.#told(this.parts.report({ $case: "failed", value: { chunks: [chunk], lost: false, errno } }), "failed");

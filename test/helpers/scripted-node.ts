@@ -65,6 +65,10 @@ export class ScriptedNode {
     return this.ask({ $case: "confirm", value: { chunks: [...chunks] } });
   }
 
+  verified(number: number, chunks: readonly StoredChunk[]): Promise<NodeReply> {
+    return this.ask({ $case: "verified", value: { number, chunks: [...chunks] } });
+  }
+
   synced(chunks: readonly number[]): Promise<NodeReply> {
     return this.ask({ $case: "synced", value: { chunks: [...chunks] } });
   }

@@ -31,20 +31,22 @@ type Ops<T extends { op?: { $case: string; value: unknown } | undefined }> = Non
 type Answer<C> = Extract<Ops<AdminReply>, { $case: C }>["value"];
 
 /** Asks once, over a stream of its own. StartupError: the daemon cannot be reached, or has another key. */
-export async function ask<O extends Ops<AdminRequest>>(address: ClusterAddress, op: O): Promise<Answer<O["$case"]>> {
-  const reply = await exchange(address, op);
+export async function ask<O extends Ops<AdminRequest>>(
+  address: ClusterAddress,
+  op: O,
+  { timeoutMs = DEADLINES.chunkMs }: { readonly timeoutMs?: number } = {},
+): Promise<Answer<O["$case"]>> {
+  const reply = await exchange(address, op, timeoutMs);
   if (reply.op?.$case !== op.$case) throw new FsError("EPROTO", `${address.meta} answered something else`);
   return reply.op.value as Answer<O["$case"]>;
 }
 
-async function exchange(address: ClusterAddress, op: Ops<AdminRequest>): Promise<AdminReply> {
+async function exchange(address: ClusterAddress, op: Ops<AdminRequest>, timeoutMs: number): Promise<AdminReply> {
   const link = await connect(address);
   let cancel = () => {};
   try {
     const reply = await new Promise<AdminReply>((resolve, reject) => {
-      cancel = systemClock.after(DEADLINES.chunkMs, () =>
-        reject(new FsError("ETIMEDOUT", `no answer from ${address.meta}`)),
-      );
+      cancel = systemClock.after(timeoutMs, () => reject(new FsError("ETIMEDOUT", `no answer from ${address.meta}`)));
       link.open({ message: resolve, closed: reject });
       link.send({ id: 1, op });
     });

@@ -9,6 +9,9 @@ import { ago } from "./ago.js";
 import { ask, fetchStatus } from "./ask.js";
 import { printJson, withJson } from "./json.js";
 
+/** All chunks of the volume are looked at. */
+const REMOVAL_MS = 600_000;
+
 const NODE = { type: "string", demandOption: true, describe: "its id or its name" } as const;
 
 const ls = defineCommand({
@@ -85,10 +88,66 @@ const scrub = defineCommand({
   },
 });
 
+const drain = defineCommand({
+  command: "drain <node>",
+  describe: "empty one: it gets no new chunks, and its copies move to the others",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE))
+      .option("cancel", { type: "boolean", default: false, describe: "it stays after all; what has moved stays moved" })
+      .example(
+        "$0 node drain store2 --data ./cluster",
+        "goes on in the background; 'status' and 'node ls' show how far",
+      )
+      .example("$0 node drain store2 --cancel --data ./cluster", "and now it shall stay"),
+  run: async (args) => {
+    const address = await clusterAddress(args);
+    const { id } = await find(address, args.node);
+    const found = await ask(address, { $case: "setNode", value: { node: id, draining: !args.cancel } });
+    if (args.json) printJson(found);
+    else if (args.cancel) process.stdout.write(`${found.name} stays, and gets new chunks again\n`);
+    else process.stdout.write(`${found.name} is drained: ${found.copies ?? 0} copies to move\n`);
+    return EXIT.done;
+  },
+});
+
+const rm = defineCommand({
+  command: "rm <node>",
+  describe: "take an empty one out of the cluster for good, or one that is lost",
+  builder: (yargs) =>
+    withJson(yargs.positional("node", NODE))
+      .option("lost", {
+        type: "boolean",
+        default: false,
+        describe: "it is gone for good: its copies count as lost, and are made again from the others",
+      })
+      .option("force", {
+        alias: "f",
+        type: "boolean",
+        default: false,
+        describe: "with --lost, also when it has copies that nobody else has: their data is lost",
+      })
+      .example("$0 node rm store2 --data ./cluster", "after 'node drain'; its data folder may not come back")
+      .example("$0 node rm store2 --lost --data ./cluster", "its disk has died"),
+  run: async (args) => {
+    if (args.force && !args.lost) throw new UsageError("--force goes with --lost; an empty node needs neither");
+    const address = await clusterAddress(args);
+    const { id } = await find(address, args.node);
+    const { lost, force } = args;
+    const removal = { $case: "removeNode" as const, value: { node: id, lost, force } };
+    const removed = await ask(address, removal, { timeoutMs: REMOVAL_MS });
+    if (args.json) printJson(removed);
+    else {
+      process.stdout.write(`${removed.node?.name ?? args.node} is removed\n`);
+      if (removed.lostChunks > 0) process.stdout.write(`${removed.lostChunks} chunks have no copy left\n`);
+    }
+    return EXIT.done;
+  },
+});
+
 export const node = groupOf(
   "node",
   "the storage daemons",
-  [ls, show, rename, set, scrub],
+  [ls, show, rename, set, scrub, drain, rm],
   ["$0 node ls --data ./cluster", "name, address, zone, state and space of each"],
 );
 
@@ -109,8 +168,12 @@ async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> 
 
 function columns(found: NodeInfo): string[] {
   const { id, name, address, zone, used, capacity, chunks } = found;
-  const state = found.failing === undefined ? found.state : `${found.state} (disk fails)`;
-  return [`${id}`, name, address, zone, state, formatSize(used), formatSize(capacity), `${chunks}`];
+  return [`${id}`, name, address, zone, stateOf(found), formatSize(used), formatSize(capacity), `${chunks}`];
+}
+
+function stateOf({ state, failing, copies = 0 }: NodeInfo): string {
+  const text = state === "DRAINING" ? `${state}, ${copies} copies left` : state;
+  return failing === undefined ? text : `${text} (disk fails)`;
 }
 
 function print(found: NodeInfo, isJson: boolean): void {
@@ -123,7 +186,7 @@ function print(found: NodeInfo, isJson: boolean): void {
     ["name", found.name],
     ["address", found.address],
     ["zone", found.zone],
-    ["state", found.state],
+    ["state", stateOf(found)],
     ["storage", `${formatSize(found.used)} used of ${formatSize(found.capacity)}`],
     ["chunks", `${found.chunks}`],
     ["weight", `${found.weight.toFixed(3)} (its share of new chunks)`],

@@ -76,8 +76,9 @@ function rowsOf(found: StatusReply): string[][] {
     ["files and folders", `${found.inodes}`],
     ["data", formatSize(found.bytes)],
     ["storage", `${formatSize(used)} used of ${formatSize(capacity)}`],
-    ["nodes", `${up} up of ${nodes.length}`],
+    ["nodes", `${up} up of ${nodes.filter((node) => node.state !== "RETIRED").length}`],
     ...nodes.flatMap(({ name, failing }) => (failing === undefined ? [] : [["failing disk", `${name}: ${failing}`]])),
+    ...nodes.filter((node) => node.state === "DRAINING" && node.failing === undefined).map(draining),
     ["chunks", `${found.chunks}`],
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
@@ -94,6 +95,10 @@ function longestUnscrubbed(nodes: StatusReply["nodes"]): string {
   const [oldest] = [...nodes].sort((a, b) => (b.unscrubbedSec ?? 0) - (a.unscrubbedSec ?? 0));
   if (oldest?.unscrubbedSec === undefined) return "not known yet";
   return `a chunk of ${oldest.name}, read ${ago(oldest.unscrubbedSec)}`;
+}
+
+function draining({ name, copies = 0 }: StatusReply["nodes"][number]): string[] {
+  return ["draining", copies > 0 ? `${name}: ${copies} copies left` : `${name} is empty: 'bigfsd node rm ${name}'`];
 }
 
 function age(count: number, seconds: number): string {

@@ -10,7 +10,7 @@ import { printJson } from "../admin/json.js";
 import { isAlive, keyPath, readCluster, type ClusterFile } from "../cluster-file.js";
 import { EXIT, UsageError } from "../exit.js";
 import { interruptible } from "../interrupt.js";
-import { LocalCluster, type LocalOptions, waitForNodes, waitForStatus } from "../local-cluster.js";
+import { LocalCluster, type LocalOptions, isRemoved, waitForNodes, waitForStatus } from "../local-cluster.js";
 import { deadlinesWith, sizeOption } from "../shared-options.js";
 import { takeDown, takeOff } from "./down.js";
 import { volumeShape } from "./meta.js";
@@ -134,15 +134,16 @@ async function start(
   const status = await waitForStatus(cluster.current, opts);
   await cluster.setVolume(status.volume);
   tellKept(args, status);
-  for (let n = 1; n <= plan.storage; n++) {
-    const name = `store${n}`;
+  const names = Array.from({ length: plan.storage }, (_, i) => `store${i + 1}`);
+  const stores = names.filter((name) => !isRemoved(status, cluster.member(name)));
+  for (const name of stores) {
     await cluster.ensure("store", name, join(data, name), [
       ...["--data", join(data, name), "--meta", meta.listen, "--listen", where(name), ...key],
       ...["--name", name, "--zone", name],
       ...(args.capacity === undefined ? [] : ["--capacity", args.capacity]),
     ]);
   }
-  await waitForNodes(cluster.current, plan.storage, opts);
+  await waitForNodes(cluster.current, stores, opts);
   const before = cluster.member("mount");
   if (before !== undefined && !isAlive(before)) await takeOff(before, true);
   await makeFolder(plan.mount, { what: "mount point" });

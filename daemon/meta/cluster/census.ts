@@ -1,10 +1,13 @@
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Executor } from "../executor.js";
+import { wantedOf } from "../rules/chunks.js";
 import type { ChunkChange } from "./changes.js";
 import { pages } from "./pages.js";
 import type { PendingCopies } from "./pending-copies.js";
+import type { Retirement } from "./retirement.js";
 import type { ServedTime } from "./served-time.js";
 import type { Shortage } from "./shortage.js";
+import type { SurplusCopies } from "./surplus.js";
 import type { SyncRequests } from "./sync-requests.js";
 import type { UnsyncedCopies } from "./unsynced-copies.js";
 
@@ -12,9 +15,12 @@ export interface CensusParts {
   readonly executor: Executor;
   readonly pending: PendingCopies;
   readonly shortage: Shortage;
+  readonly surplus: Pick<SurplusCopies, "follow" | "clear">;
+  readonly retirement: Pick<Retirement, "forget">;
   readonly syncs: SyncRequests;
   readonly served: ServedTime;
   readonly unsynced: UnsyncedCopies;
+  readonly volume: { readonly replicas: number };
 }
 
 export interface CensusOptions {
@@ -26,7 +32,7 @@ export interface CensusOptions {
 const DOUBTFUL_MAX = 10_000;
 
 /**
- * How many chunks and copies there are, and which chunks lack copies: counted in a scan of all chunks now and then, and
+ * How many chunks and copies there are, and which chunks lack copies or have too many: counted in a scan of all chunks now and then, and
  * kept up with every change in between.
  *
  * Nodes sync within seconds and say so. A copy of which that was not heard may not be there at all: it was listed by the
@@ -36,6 +42,11 @@ const DOUBTFUL_MAX = 10_000;
 export class Census {
   #chunks = 0;
   #confirmed = 0;
+  #wantedMax = 0;
+  /** Of each node: copies that are listed there. */
+  #copies = new Copies();
+  /** The same, as far as the running scan has come. */
+  #scanned: { readonly copies: Copies; upTo: number } | undefined;
 
   constructor(
     private readonly parts: CensusParts,
@@ -51,7 +62,20 @@ export class Census {
     return this.#confirmed;
   }
 
+  /** Copies that are listed on the node, whatever their state. */
+  copiesOn(node: number): number {
+    return this.#copies.of(node);
+  }
+
+  /** Copies that the chunk wants which wants the most. */
+  get wantedMax(): number {
+    return this.#wantedMax;
+  }
+
   note({ chunk, before, after }: ChunkChange): void {
+    this.#copies.change(before, after);
+    if (this.#scanned !== undefined && chunk <= this.#scanned.upTo) this.#scanned.copies.change(before, after);
+    if (after !== undefined) this.#wantedMax = Math.max(this.#wantedMax, wantedOf(after, this.parts.volume));
     this.#chunks += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
     this.#confirmed += confirmedOf(after) - confirmedOf(before);
     this.#follow(chunk, after);
@@ -62,26 +86,51 @@ export class Census {
     let chunks = 0;
     let confirmed = 0;
     let doubtful = 0;
+    let wantedMax = 0;
+    const scanned = (this.#scanned = { copies: new Copies(), upTo: -1 });
     const { executor, shortage, syncs, served } = this.parts;
     const { value: before } = await executor.execute(0, (tx) => served.before(tx, this.opts.doubtMs));
     shortage.clear();
+    this.parts.surplus.clear();
     for await (const rows of pages<"K">(executor, { from: "K", to: "L" }, signal)) {
       for (const { row } of rows) {
         chunks++;
         confirmed += confirmedOf(row);
+        wantedMax = Math.max(wantedMax, wantedOf(row, this.parts.volume));
+        scanned.copies.change(undefined, row);
+        scanned.upTo = row.id;
         this.#follow(row.id, row);
         if (isDoubtful(row, before) && ++doubtful <= DOUBTFUL_MAX) syncs.ask(row);
       }
+      await this.parts.retirement.forget(rows.map(({ row }) => row));
     }
     if (signal.aborted) return;
     this.#chunks = chunks;
     this.#confirmed = confirmed;
+    this.#wantedMax = wantedMax;
+    this.#copies = scanned.copies;
+    this.#scanned = undefined;
   }
 
   #follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
     this.parts.pending.follow(chunk, row);
     this.parts.shortage.follow(chunk, row);
+    this.parts.surplus.follow(chunk, row);
     this.parts.unsynced.follow(chunk, row);
+  }
+}
+
+/** Copies by node. */
+class Copies {
+  readonly #counts = new Map<number, number>();
+
+  of(node: number): number {
+    return this.#counts.get(node) ?? 0;
+  }
+
+  change(before: Readonly<ChunkRow> | undefined, after: Readonly<ChunkRow> | undefined): void {
+    for (const { node } of before?.replicas ?? []) this.#counts.set(node, this.of(node) - 1);
+    for (const { node } of after?.replicas ?? []) this.#counts.set(node, this.of(node) + 1);
   }
 }
 

@@ -19,6 +19,7 @@ export class ClusterMetrics {
   readonly quarantined: Counter;
   readonly removed: Counter;
   readonly repaired: Counter;
+  readonly surplus: Counter;
   readonly #registry: Registry;
 
   constructor(registry: Registry) {
@@ -29,6 +30,7 @@ export class ClusterMetrics {
       "removed_copies_total",
       "Copies that nodes removed because their deletion is recorded.",
     );
+    this.surplus = this.#counter("surplus_copies_total", "Copies that were too many, and are removed.");
     this.repaired = this.#counter("repair_copies_total", "Copies that repair assigned to nodes.");
   }
 

@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { fail } from "../../../proto/errno.js";
-import type { SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { NodeRemoved, RemoveNode, SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
@@ -24,12 +24,16 @@ import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
 import { PendingCopies } from "./pending-copies.js";
+import { mustBeDrainable } from "./drain-plan.js";
 import type { Reach } from "./reach.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
+import { Retirement } from "./retirement.js";
+import { viewOf } from "./nodes-view.js";
 import { ServedTime } from "./served-time.js";
 import { Shortage } from "./shortage.js";
+import { SurplusCopies } from "./surplus.js";
 import { SyncRequests } from "./sync-requests.js";
 import { Unexplained } from "./unexplained.js";
 import { UnsyncedCopies } from "./unsynced-copies.js";
@@ -74,6 +78,8 @@ export class Cluster {
   readonly #census: Census;
   readonly #repair: Repair;
   readonly #removals: Removals;
+  readonly #surplus: SurplusCopies;
+  readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
   readonly #served: ServedTime;
@@ -81,7 +87,7 @@ export class Cluster {
   readonly #synced: ChunkWaits;
   readonly #log: Logger;
   /** The background work, by name; for tests too. */
-  readonly tasks: { readonly census: Task; readonly repair: Task; readonly cleaning: Task; readonly served: Task };
+  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "cleaning" | "served", Task>>;
   #loaded: Promise<void> | undefined;
 
   constructor(private readonly parts: ClusterParts) {
@@ -92,23 +98,24 @@ export class Cluster {
     const membership = (this.#membership = new Membership(parts));
     const changes = new ChunkChanges(executor);
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
-    const shortage = (this.#shortage = new Shortage({
-      isLive: (node) => this.isLive(node),
-      isReadable: (node) => this.isLive(node) || membership.get(node)?.link !== undefined,
-      volume,
-    }));
+    const nodes = viewOf(membership);
+    const shortage = (this.#shortage = new Shortage({ nodes, volume }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
-    const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log, volume };
-    this.#repair = new Repair(repairParts, { confirmMs });
+    const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
+    this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs });
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
+    const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
     const servedMs = Math.min(5000, (deleteDelayMs + orphanGraceMs) / 10);
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
-    this.#census = new Census({ executor, pending, shortage, syncs, served, unsynced }, { doubtMs: confirmMs });
+    const mustBeDrainable = (member: Member) => this.#mustBeDrainable(member);
+    const retirement = (this.#retirement = new Retirement({ ...shared, mustBeDrainable }));
+    const censusParts = { executor, pending, shortage, surplus, retirement, syncs, served, unsynced, volume };
+    this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
     this.#available = this.#availableWaits();
@@ -117,14 +124,22 @@ export class Cluster {
       census: this.#task("census", cleanMs * CENSUS_PERIODS, async (signal) => {
         await this.#census.take(signal);
         this.tasks.repair.wake();
+        this.tasks.surplus.wake();
       }),
-      repair: this.#task("repair", confirmMs / 4, (signal) => this.#repair.pass(signal)),
+      repair: this.#task("repair", confirmMs / 4, async (signal) => {
+        await this.#repair.pass(signal);
+        if (shortage.isOverflowing && shortage.isEmpty) this.tasks.census.wake();
+      }),
+      surplus: this.#task("surplus", confirmMs / 4, async (signal) => {
+        await surplus.pass(signal);
+        if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
+      }),
       cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
     changes.onChange((change) => this.#chunkChanged(change));
     membership.onMap((map) => this.#pushMap(map));
-    membership.onState((member) => this.#nodeChanged(member));
+    membership.onState((member, isSameStream) => this.#nodeChanged(member, isSameStream));
     this.#show(metrics);
   }
 
@@ -157,6 +172,7 @@ export class Cluster {
       membership: this.#membership,
       reports: this.#reports,
       repair: this.#repair,
+      surplus: this.#surplus,
       inventories: this.#inventories,
       reach: this.parts.reach ?? (() => Promise.resolve()),
       about: {
@@ -215,9 +231,18 @@ export class Cluster {
     return { capacity: Math.floor(capacity / replicas), free: Math.floor(free / replicas) };
   }
 
-  /** See Membership. */
+  /** See Membership; EBUSY or ENOSPC when the node is to be drained and the others are not enough. */
   async setNode(change: SetNode): Promise<NodeInfo> {
-    return (await this.#membership.set(change)).info();
+    const member = await this.#membership.set(change, (one) => {
+      if (change.draining === true && !one.row.draining) this.#mustBeDrainable(one);
+    });
+    return this.#infoOf(member);
+  }
+
+  /** See Retirement. */
+  async removeNode(remove: RemoveNode): Promise<NodeRemoved> {
+    const { member, lostChunks } = await this.#retirement.remove(remove);
+    return { node: this.#infoOf(member), lostChunks };
   }
 
   /** Has a node read all its chunks. ENOENT: it does not exist; EAGAIN: it is away. */
@@ -236,7 +261,7 @@ export class Cluster {
 
   status(): ClusterStatus {
     return {
-      nodes: [...this.#membership.all()].map((member) => member.info()),
+      nodes: [...this.#membership.all()].map((member) => this.#infoOf(member)),
       chunks: this.#census.chunks,
       pending: this.#pending.size,
       oldestPendingSec: Math.round(this.#pending.oldestMs / 1000),
@@ -245,6 +270,22 @@ export class Cluster {
       underReplicated: this.#shortage.size,
       garbage: this.#cleaning.garbage,
     };
+  }
+
+  #infoOf(member: Member): NodeInfo {
+    return { ...member.info(), copies: this.#census.copiesOn(member.id) };
+  }
+
+  #mustBeDrainable(member: Member): void {
+    const others = [...this.#membership.all()].filter((other) => other !== member);
+    const drained = others.filter(({ row }) => row.draining);
+    const { replicas } = this.parts.volume;
+    mustBeDrainable({
+      name: member.row.name,
+      wanted: Math.max(replicas, this.#census.wantedMax),
+      bytes: [member, ...drained].reduce((sum, { row }) => sum + row.used, 0),
+      rest: others.filter((other) => other.isLive && !other.row.draining).map(({ row }) => row),
+    });
   }
 
   #availableWaits(): ChunkWaits {
@@ -285,15 +326,19 @@ export class Cluster {
     this.#available.changed(chunk, after);
     this.#synced.changed(chunk, after);
     if (this.#repair.isReady) this.tasks.repair.wake();
+    if (this.#surplus.isReady) this.tasks.surplus.wake();
   }
 
-  #nodeChanged(member: Member): void {
+  #nodeChanged(member: Member, isSameStream: boolean): void {
     const { kind } = member.state;
-    this.#syncs.forgetNode(member.id);
-    this.#removals.forgetNode(member.id);
-    // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
-    this.#reports.disconnected(member.id);
-    if (kind === "DOWN" || kind === "DRAINING" || (kind === "UP" && this.#shortage.size > 0)) this.tasks.census.wake();
+    if (!isSameStream) {
+      this.#syncs.forgetNode(member.id);
+      this.#removals.forgetNode(member.id);
+      this.#surplus.forgetNode(member.id);
+      // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
+      this.#reports.disconnected(member.id);
+    }
+    if (kind !== "UP" || isSameStream || !this.#shortage.isEmpty) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }

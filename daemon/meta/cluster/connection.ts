@@ -17,6 +17,7 @@ import type { Membership } from "./membership.js";
 import type { Reach } from "./reach.js";
 import type { Repair } from "./repair.js";
 import type { Reports } from "./reports.js";
+import type { SurplusCopies } from "./surplus.js";
 
 type Op = NonNullable<NodeFrame["op"]>;
 type Answer = NodeReply["op"];
@@ -26,6 +27,7 @@ export interface ConnectionParts {
   readonly membership: Membership;
   readonly reports: Reports;
   readonly repair: Repair;
+  readonly surplus: SurplusCopies;
   readonly log: Logger;
   readonly inventories: Inventories;
   readonly reach: Reach;
@@ -77,7 +79,7 @@ export class Connection {
     const { inventories } = this.parts;
     const node = this.#member?.id;
     if (op === undefined || node === undefined) return;
-    if (op.$case === "confirm")
+    if (op.$case === "confirm" || op.$case === "verified")
       inventories.touch(
         node,
         op.value.chunks.map(({ chunk }) => chunk),
@@ -131,7 +133,7 @@ export class Connection {
   async #report(op: Exclude<Op, { $case: "join" }>): Promise<number> {
     const member = this.#member ?? fail("EPROTO", "a node joins first");
     if (member.link !== this.link) fail("ESTALE", "this node has a newer stream");
-    const { reports, repair, membership, inventories } = this.parts;
+    const { reports, repair, surplus, membership, inventories } = this.parts;
     switch (op.$case) {
       case "heartbeat":
         membership.heartbeat(member, op.value);
@@ -140,6 +142,16 @@ export class Connection {
         return reports.register(member, op.value.chunks);
       case "confirm":
         return reports.confirm(member, op.value.chunks);
+      case "verified": {
+        const { number, chunks } = op.value;
+        const batch = await reports.confirm(member, chunks);
+        surplus.verified(
+          member.id,
+          number,
+          chunks.map(({ chunk }) => chunk),
+        );
+        return batch;
+      }
       case "synced":
         return reports.synced(member, op.value.chunks);
       case "removed":

@@ -33,7 +33,9 @@ export function mustNotHide(join: Join, others: Iterable<Readonly<NodeRow>>): vo
 /** Records a node that joins: `known` is the id that its uuid has already. Returns its row. */
 export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow {
   const before = known === undefined ? undefined : tx.get(key.node(known));
-  if (before?.retired === true) fail("EINVAL", `node ${before.id} was retired; use an empty data folder`);
+  if (before?.retired === true) {
+    fail("ENXIO", `node ${before.id} (${before.name}) was removed from the volume, and this is its data folder`);
+  }
   const { uuid, address, capacity, used, folder } = join;
   const { nameChosen = false, zoneChosen = false } = before ?? {};
   const row: NodeRow = {
@@ -49,8 +51,9 @@ export function joinNode(tx: Tx, join: Join, known: number | undefined): NodeRow
 }
 
 /** What an administrator has chosen for a node that is known. EINVAL for what cannot be a name or a zone. */
-export function setNode(tx: Tx, { node, name, zone }: SetNode): NodeRow {
+export function setNode(tx: Tx, { node, name, zone, draining }: SetNode): NodeRow {
   const before = tx.get(key.node(node)) ?? fail("ENOENT", `there is no node ${node}`);
+  if (before.retired) fail("EINVAL", `node ${node} (${before.name}) was removed; it cannot be changed any more`);
   const mustBe = (word: string | undefined, problemOf: (word: string) => string | undefined) => {
     const problem = word === undefined ? undefined : problemOf(word);
     if (problem !== undefined) fail("EINVAL", `'${word}': ${problem}`);
@@ -61,7 +64,16 @@ export function setNode(tx: Tx, { node, name, zone }: SetNode): NodeRow {
     ...before,
     ...(name === undefined ? {} : { name, nameChosen: true }),
     ...(zone === undefined ? {} : { zone, zoneChosen: true }),
+    ...(draining === undefined ? {} : { draining }),
   };
+  tx.put(key.node(node), row);
+  return row;
+}
+
+/** The node is no part of the volume any more, for good. */
+export function retireNode(tx: Tx, node: number): NodeRow {
+  const before = tx.get(key.node(node)) ?? fail("ENOENT", `there is no node ${node}`);
+  const row = { ...before, draining: false, retired: true };
   tx.put(key.node(node), row);
   return row;
 }

@@ -15,7 +15,7 @@ import type { Heartbeat, Join, NodeMap } from "../../../proto/gen/bigfs/v1/node.
 import type { Cancel, Clock } from "../../common/clock.js";
 import type { Deadlines } from "../../common/deadlines.js";
 import type { Executor } from "../executor.js";
-import { joinNode, mustFit, mustNotHide, setNode } from "./join.js";
+import { joinNode, mustFit, mustNotHide, retireNode, setNode } from "./join.js";
 import { MapVersion } from "./map-version.js";
 import { Member, type NodeLink, type NodeState } from "./member.js";
 import { pages } from "./pages.js";
@@ -36,7 +36,7 @@ export class Membership {
   readonly #byUuid = new Map<string, Member>();
   readonly #version: MapVersion;
   readonly #mapListeners: ((map: NodeMap) => void)[] = [];
-  readonly #stateListeners: ((member: Member, before: NodeState["kind"]) => void)[] = [];
+  readonly #stateListeners: ((member: Member, isSameStream: boolean) => void)[] = [];
   #map: NodeMap = { version: 0, nodes: [] };
   /** What gives ids and names goes one after the other. */
   #lastChange: Promise<unknown> = Promise.resolve();
@@ -73,13 +73,23 @@ export class Membership {
     this.#mapListeners.push(fn);
   }
 
-  /** Called after each change of state, when the map has it. */
-  onState(fn: (member: Member, before: NodeState["kind"]) => void): void {
+  /** Called after each change of state, when the map has it; `isSameStream`: the node has the one that it had. */
+  onState(fn: (member: Member, isSameStream: boolean) => void): void {
     this.#stateListeners.push(fn);
   }
 
   get(node: number): Member | undefined {
     return this.#members.get(node);
+  }
+
+  mustGet(node: number): Member {
+    return this.#members.get(node) ?? fail("ENOENT", `there is no node ${node}`);
+  }
+
+  /** Whether copies may be recorded there. */
+  isMember(node: number): boolean {
+    const kind = this.#members.get(node)?.state.kind;
+    return kind !== undefined && kind !== "RETIRED";
   }
 
   all(): Iterable<Member> {
@@ -100,9 +110,17 @@ export class Membership {
     return this.#inTurn(() => this.#join(join));
   }
 
-  /** What an administrator has chosen, durable. EEXIST: another node has that name. */
-  set(change: SetNode): Promise<Member> {
-    return this.#inTurn(() => this.#set(change));
+  /** What an administrator has chosen, durable. EEXIST: another node has that name. `check` may refuse it. */
+  set(change: SetNode, check: (member: Member) => void = () => {}): Promise<Member> {
+    return this.#inTurn(() => this.#set(change, check));
+  }
+
+  /**
+   * The node is RETIRED from now on, durable, unless `check` throws. While that looks, the node has no stream, and no copy
+   * is recorded there.
+   */
+  retire(node: number, check: () => Promise<void>): Promise<Member> {
+    return this.#inTurn(() => this.#retire(node, check));
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -111,24 +129,51 @@ export class Membership {
     return done;
   }
 
-  async #set(change: SetNode): Promise<Member> {
-    const member = this.#members.get(change.node) ?? fail("ENOENT", `there is no node ${change.node}`);
+  async #retire(node: number, check: () => Promise<void>): Promise<Member> {
+    const member = this.mustGet(node);
+    const { link } = member;
+    this.#enter(member, { kind: "RETIRED" }, "it is removed");
+    link?.close(new FsError("ENXIO", "an administrator has removed this node from the volume"));
     const { executor } = this.parts;
+    try {
+      await check();
+    } catch (error) {
+      this.#enter(member, { kind: "DOWN" }, "it is not removed after all");
+      throw error;
+    }
+    const { value, batch } = await executor.execute(0, (tx) => retireNode(tx, node));
+    await executor.whenDurable(batch);
+    member.describe(value);
+    this.#changed();
+    return member;
+  }
+
+  async #set(change: SetNode, check: (member: Member) => void): Promise<Member> {
+    const member = this.mustGet(change.node);
+    const { executor } = this.parts;
+    check(member);
     const other = [...this.#members.values()].find((one) => one !== member && one.row.name === change.name);
     if (other !== undefined) fail("EEXIST", `node ${other.id} has the name ${other.row.name}`);
     const { value, batch } = await executor.execute(0, (tx) => setNode(tx, change));
     await executor.whenDurable(batch);
     const { capacity, used } = member.row;
     member.describe({ ...value, capacity, used });
-    this.#changed();
+    if (change.draining === undefined) this.#changed();
+    else if (member.link === undefined)
+      this.#enter(member, member.state, change.draining ? "to be drained" : "to stay");
+    else this.#enter(member, stateWith(member, member.link), change.draining ? "it is drained" : "it stays");
     return member;
   }
 
   /** From now on this is the node's stream; an older one is closed. */
   welcome(member: Member, link: NodeLink): void {
+    if (member.state.kind === "RETIRED") {
+      link.close(new FsError("ENXIO", "an administrator has removed this node from the volume"));
+      return;
+    }
     const older = member.link;
     member.lastHeardMs = member.lastHeartbeatMs = this.parts.clock.monotonicMs();
-    this.#enter(member, { kind: member.row.draining ? "DRAINING" : "UP", link }, "it joined");
+    this.#enter(member, stateWith(member, link), "it joined");
     older?.close(new FsError("ESTALE", "the same data folder has joined over a newer stream"));
   }
 
@@ -140,10 +185,9 @@ export class Membership {
     member.lastHeartbeatMs = this.parts.clock.monotonicMs();
     const isOther = member.beat(heartbeat);
     const { link, state } = member;
-    const kind = member.row.draining || member.isFailing ? "DRAINING" : "UP";
-    if (link !== undefined && state.kind !== kind) {
-      this.#enter(member, { kind, link }, heartbeat.failing ?? "its disk is good");
-    } else if (isOther) this.#changed();
+    const next = link === undefined ? state : stateWith(member, link);
+    if (state.kind !== next.kind) this.#enter(member, next, heartbeat.failing ?? "its disk is good");
+    else if (isOther) this.#changed();
   }
 
   /** The node's stream has ended; `left`: in good order, so that nobody waits for it. */
@@ -177,10 +221,10 @@ export class Membership {
   }
 
   #enter(member: Member, state: NodeState, why: string): void {
-    const before = member.state.kind;
+    const { link } = member;
     member.enter(state, why);
     this.#changed();
-    for (const listener of this.#stateListeners) listener(member, before);
+    for (const listener of this.#stateListeners) listener(member, link !== undefined && link === member.link);
   }
 
   #changed(): void {
@@ -214,4 +258,8 @@ export class Membership {
       link?.close(new FsError("ETIMEDOUT", "the node was silent for too long"));
     }
   }
+}
+
+function stateWith(member: Member, link: NodeLink): NodeState {
+  return { kind: member.row.draining || member.isFailing ? "DRAINING" : "UP", link };
 }

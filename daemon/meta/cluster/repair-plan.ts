@@ -1,19 +1,10 @@
-import type { NodeMap } from "../../../proto/gen/bigfs/v1/node.js";
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Target } from "../../../proto/gen/bigfs/v1/store.js";
 import { place } from "../../common/placement.js";
 import { key } from "../keys.js";
 import { assignReplica, lostReplica } from "../rules/chunks.js";
 import type { Tx } from "../tx.js";
-
-/** What the rules of repair may know of the nodes. */
-export interface NodesView {
-  readonly map: () => NodeMap;
-  /** Its copies count as present. */
-  readonly isLive: (node: number) => boolean;
-  /** HOST:PORT while it can be read from. */
-  readonly addressOf: (node: number) => string | undefined;
-}
+import type { NodesView } from "./nodes-view.js";
 
 export type Plan =
   /** There is nothing to do, or what is needed was assigned already. */
@@ -24,26 +15,29 @@ export type Plan =
   | { readonly kind: "assigned"; readonly targets: readonly number[]; readonly missing: number };
 
 /**
- * Assigns the copies that the chunk lacks, by placement; assigned copies on nodes that are not live are dropped first,
- * which is recorded with it.
+ * Assigns the copies that the chunk lacks, by placement; copies on nodes that are drained do not count, and assigned ones
+ * on such nodes, or on nodes that are not live, are dropped first, which is recorded with it.
  */
 export function planRepair(
   tx: Tx,
   chunk: number,
   nodes: NodesView,
-  opts: { readonly replicas: number; readonly exclude: ReadonlySet<number> },
+  opts: { readonly wanted: (row: Readonly<ChunkRow>) => number; readonly exclude: ReadonlySet<number> },
 ): Plan {
+  const isStaying = (node: number) => nodes.isLive(node) && !nodes.isDraining(node);
   for (const copy of tx.get(key.chunk(chunk))?.replicas ?? []) {
-    if (copy.state === ReplicaState.PENDING && !nodes.isLive(copy.node)) lostReplica(tx, copy.node, chunk);
+    if (copy.state === ReplicaState.PENDING && !isStaying(copy.node)) lostReplica(tx, copy.node, chunk);
   }
   const row = tx.get(key.chunk(chunk));
   if (row === undefined || row.garbage) return { kind: "enough" };
-  const live = row.replicas.filter((copy) => copy.state !== ReplicaState.DELETING && nodes.isLive(copy.node));
-  const lacking = opts.replicas - live.length;
+  const staying = row.replicas.filter((copy) => copy.state !== ReplicaState.DELETING && isStaying(copy.node));
+  const lacking = opts.wanted(row) - staying.length;
   if (lacking <= 0) return { kind: "enough" };
   if (sourcesOf(row, nodes).length === 0) return { kind: "stuck" };
-  const hold = new Set(row.replicas.map((copy) => copy.node));
-  const targets = place(chunk, nodes.map(), lacking, { hold, exclude: opts.exclude });
+  // What will not stay takes no zone from others.
+  const hold = new Set(staying.map((copy) => copy.node));
+  const exclude = new Set([...opts.exclude, ...row.replicas.map((copy) => copy.node)]);
+  const targets = place(chunk, nodes.map(), lacking, { hold, exclude });
   if (targets.length === 0) return { kind: "stuck" };
   for (const node of targets) assignReplica(tx, chunk, node);
   return { kind: "assigned", targets, missing: lacking - targets.length };

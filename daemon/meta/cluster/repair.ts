@@ -1,5 +1,5 @@
 /**
- * Brings chunks back to R live copies, those with the fewest first.
+ * Brings chunks back to as many live copies as are wanted, on nodes that are not drained; those with the fewest first.
  *
  * Invariants:
  * - A copy is PENDING in a durable row before its node is told to make it.
@@ -13,11 +13,13 @@ import type { ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
 import type { Executor } from "../executor.js";
 import { key } from "../keys.js";
+import { wantedOf } from "../rules/chunks.js";
 import type { ChunkChanges } from "./changes.js";
 import type { ClusterMetrics } from "./cluster-metrics.js";
 import type { Membership } from "./membership.js";
 import type { PendingCopies, PendingCopy } from "./pending-copies.js";
-import { dropAssigned, planRepair, sourcesOf, type NodesView, type Plan } from "./repair-plan.js";
+import type { NodesView } from "./nodes-view.js";
+import { dropAssigned, planRepair, sourcesOf, type Plan } from "./repair-plan.js";
 import type { Shortage } from "./shortage.js";
 
 export interface RepairParts {
@@ -29,6 +31,7 @@ export interface RepairParts {
   readonly metrics: ClusterMetrics;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly nodes: NodesView;
   /** How many copies there shall be. */
   readonly volume: { readonly replicas: number };
 }
@@ -42,7 +45,6 @@ const RETRIES = 3;
 const IN_FLIGHT = 64;
 
 export class Repair {
-  readonly #nodes: NodesView;
   /** Nodes that failed to make or to keep a copy of a chunk, and until when they are passed over for it. */
   readonly #excluded = new Map<number, Map<number, number>>();
   /** Copies that were assigned here and may still be PENDING. */
@@ -51,17 +53,7 @@ export class Repair {
   constructor(
     private readonly parts: RepairParts,
     private readonly opts: RepairOptions,
-  ) {
-    const { membership } = parts;
-    this.#nodes = {
-      map: () => membership.map(),
-      isLive: (node) => membership.isLive(node),
-      addressOf: (node) => {
-        const member = membership.get(node);
-        return member?.link === undefined ? undefined : member.row.address;
-      },
-    };
-  }
+  ) {}
 
   /** One pass: what is overdue, then as many new copies as there is room for. */
   async pass(signal: AbortSignal): Promise<void> {
@@ -96,9 +88,9 @@ export class Repair {
 
   async #assign(chunks: readonly number[]): Promise<void> {
     const { executor, changes, shortage, metrics } = this.parts;
-    const { replicas } = this.parts.volume;
+    const wanted = (row: Readonly<ChunkRow>) => wantedOf(row, this.parts.volume);
     const { outcomes, batch } = await changes.run(chunks, { chunkOf: (chunk) => chunk }, (tx, chunk): Plan =>
-      planRepair(tx, chunk, this.#nodes, { replicas, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
+      planRepair(tx, chunk, this.parts.nodes, { wanted, exclude: new Set(this.#excluded.get(chunk)?.keys()) }),
     );
     await executor.whenDurable(batch);
     for (const { item: chunk, result, after } of outcomes) {
@@ -154,7 +146,7 @@ export class Repair {
   }
 
   #tell(node: number, row: Readonly<ChunkRow>): void {
-    const from = sourcesOf(row, this.#nodes).filter((source) => source.node !== node);
+    const from = sourcesOf(row, this.parts.nodes).filter((source) => source.node !== node);
     const { id: chunk, len, crc } = row;
     if (from.length > 0)
       this.parts.membership.get(node)?.push({ $case: "replicate", value: { chunk, len, crc, from } });

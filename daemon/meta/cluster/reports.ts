@@ -6,7 +6,7 @@
  * answers the node when that is on disk. It throws when part of the report was refused; the rest is recorded.
  */
 import type { Logger } from "pino";
-import { errnoFromWire, FsError } from "../../../proto/errno.js";
+import { errnoFromWire, fail, FsError } from "../../../proto/errno.js";
 import type { StoredChunk } from "../../../proto/gen/bigfs/v1/node.js";
 import type { Clock } from "../../common/clock.js";
 import type { Executor } from "../executor.js";
@@ -67,7 +67,7 @@ export class Reports {
     skip: (chunk: number) => boolean = () => false,
   ): Promise<number> {
     const { outcomes, batch } = await this.parts.changes.run(chunks, { chunkOf, hint: rowsRead }, (tx, stored) =>
-      skip(stored.chunk) ? "recorded" : holds(tx, member.id, stored),
+      skip(stored.chunk) ? "recorded" : this.#holds(tx, member.id, stored),
     );
     for (const outcome of outcomes) this.#afterHolds(member, outcome, batch);
     refuseUnless(outcomes, ["recorded", "garbage", "deleting", "early", "unknown", "different"]);
@@ -131,8 +131,13 @@ export class Reports {
     this.#early.forgetNode(node);
   }
 
+  #holds(tx: Tx, node: number, stored: StoredChunk): Fate {
+    if (!this.parts.membership.isMember(node)) fail("ENXIO", `node ${node} was removed`);
+    return holds(tx, node, stored);
+  }
+
   #registers(tx: Tx, primary: number, stored: StoredChunk): Fate {
-    const fate = registers(tx, primary, stored, (node) => this.parts.membership.get(node) !== undefined);
+    const fate = registers(tx, primary, stored, (node) => this.parts.membership.isMember(node));
     if (fate !== "recorded") return fate;
     for (const { node, stored: held, synced } of this.#early.of(stored.chunk)) {
       const isSame = held?.len === stored.len && held.crc === stored.crc;

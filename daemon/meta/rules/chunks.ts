@@ -8,12 +8,15 @@
  *   assignReplica(tx, chunk, node)         a PENDING copy for repair
  *   dropPending(tx, chunk, assignedBefore) PENDING copies older than that are dropped
  *   lostReplica(tx, node, chunk)           that copy is gone or bad
+ *   dropCopies(tx, chunk, nodes)           these copies are too many: DELETING is recorded
+ *   keepCopies(tx, chunk, nodes)           those are wanted again, and were there when asked for
  *   abandonChunk(tx, chunk)                never committed and its session has ended: garbage
  *   beginDelete(tx, chunk, garbageBefore)  garbage, second phase: DELETING is recorded
  *   removedChunk(tx, node, chunk)          that node has removed it
  *
  * Invariants: ChunkRow.garbage if and only if a GarbageRow exists, and then refs is 0. A GarbageRow that says `deleting`
- * names exactly the nodes of the replicas that are left, all DELETING; without replicas neither row stays.
+ * names exactly the nodes of the replicas that are left, all DELETING; without replicas neither row stays. A copy that is
+ * DELETING becomes AVAILABLE again only by keepCopies; that its node has it still does not make it so.
  */
 import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { ChunkRow, GarbageRow, Replica } from "../../../proto/gen/bigfs/v1/rows.js";
@@ -25,7 +28,7 @@ import { rangeOf } from "./ranges.js";
 import { pruneUnsynced } from "./unsynced.js";
 import { volumeOf } from "./volume.js";
 
-export { availableOn, isSynced } from "./replicas.js";
+export { availableOn, isSynced, wantedOf } from "./replicas.js";
 
 /** What the rows say after a node has spoken of a chunk. */
 export type ChunkFate =
@@ -125,6 +128,34 @@ export function lostReplica(tx: Tx, node: number, chunk: number): Readonly<Chunk
   if (garbage?.deleting !== true) return putReplicas(tx, row, rest);
   removedChunk(tx, node, chunk);
   return { ...row, replicas: rest };
+}
+
+/** Records that the copies on these nodes are to be removed while others stay. */
+export function dropCopies(tx: Tx, chunk: number, nodes: readonly number[]): void {
+  turnCopies(tx, chunk, nodes, { from: ReplicaState.AVAILABLE, into: ReplicaState.DELETING });
+}
+
+/** Records that the copies on these nodes, which were to be removed, are there, fsynced, and stay. */
+export function keepCopies(tx: Tx, chunk: number, nodes: readonly number[]): void {
+  turnCopies(tx, chunk, nodes, { from: ReplicaState.DELETING, into: ReplicaState.AVAILABLE });
+}
+
+function turnCopies(
+  tx: Tx,
+  chunk: number,
+  nodes: readonly number[],
+  { from, into }: { readonly from: ReplicaState; readonly into: ReplicaState },
+): void {
+  const row = tx.get(key.chunk(chunk));
+  if (row === undefined || row.garbage) return;
+  const turns = (copy: Replica) => copy.state === from && nodes.includes(copy.node);
+  if (!row.replicas.some(turns)) return;
+  const synced = into === ReplicaState.AVAILABLE;
+  putReplicas(
+    tx,
+    row,
+    row.replicas.map((copy) => (turns(copy) ? { ...copy, state: into, synced } : copy)),
+  );
 }
 
 /**
@@ -233,6 +264,7 @@ function mergeCopies(tx: Tx, replicas: readonly Replica[], copies: Copies): Repl
   let merged = [...replicas];
   for (const node of copies.nodes) {
     const before = merged.find((copy) => copy.node === node);
+    if (before?.state === ReplicaState.DELETING) continue;
     const synced = copies.synced.includes(node) || before?.synced === true;
     merged = withReplica(merged, { node, state: ReplicaState.AVAILABLE, synced, since: before?.since ?? since });
   }

@@ -8,6 +8,11 @@ export function availableOn(chunk: Readonly<ChunkRow>): number[] {
   return chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE).map((copy) => copy.node);
 }
 
+/** How many copies of it there shall be. */
+export function wantedOf(_chunk: Readonly<ChunkRow>, volume: { readonly replicas: number }): number {
+  return volume.replicas;
+}
+
 /** Whether M copies are fsynced. */
 export function isSynced(chunk: Readonly<ChunkRow>, minReplicas: number): boolean {
   const synced = chunk.replicas.filter((copy) => copy.state === ReplicaState.AVAILABLE && copy.synced);

@@ -10,7 +10,7 @@ import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
 import { bigfsd } from "../../helpers/cluster.js";
 import { packageRoot } from "../../helpers/package-root.js";
 import { sh } from "../../helpers/run.js";
-import { KEY, Lab, writeFile as writeBytes } from "../client/lab.js";
+import { KEY, Lab, readFile as readBytes, writeFile as writeBytes } from "../client/lab.js";
 
 test("watching goes on while the cluster is away", async (t) => {
   const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
@@ -91,6 +91,50 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
   await lab.startStore(0, "127.0.0.1:0");
   t.match(JSON.parse((await run("node", "show", "alpha", "--json")).stdout), { state: "UP", zone: "rack9" });
   t.match((await run("status")).stdout, /^replicas +3 \(at least 2 .*\n(.*\n)+nodes +\d up of \d$/m);
+});
+
+test("a node is drained and removed, and its data folder is refused from then on", async (t) => {
+  const lab = await Lab.start(t);
+  const client = await lab.client();
+  const data = Buffer.alloc(2_000_000, "drained");
+  await writeBytes(client, "f", data);
+  const dir = await mkdtemp(join(tmpdir(), "bigfs-admin-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const key = join(dir, "cluster.key");
+  await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const run = (...command: string[]) => bigfsd([...command, "--meta", lab.meta.listen, "--key", key]);
+  const found = async (id: number) => {
+    const { nodes } = SCHEMAS.status.parse(JSON.parse((await run("status", "--json")).stdout));
+    return nodes.find((node) => node.id === id);
+  };
+  t.match(await run("node", "drain", "none"), { code: 1, stderr: /there is no node 'none'; there are: / });
+  t.match(await run("node", "rm", "1"), { code: 1, stderr: /empty it first, with 'bigfsd node drain .*' \(EBUSY\)/ });
+  t.match(await run("node", "rm", "1", "--lost"), { code: 1, stderr: /is not lost but UP: drain it/ });
+  t.match(await run("node", "rm", "1", "--force"), { code: 2, stderr: /--force goes with --lost/ });
+  const begun = SCHEMAS["node drain"].parse(JSON.parse((await run("node", "drain", "1", "--json")).stdout));
+  t.match(begun, { id: 1, state: "DRAINING" });
+  t.match(await run("node", "drain", "2"), { code: 1, stderr: /1 node would be left for 2 copies: .* \(EBUSY\)/ });
+  t.match((await run("node", "ls")).stdout, /^1 .* DRAINING, \d+ copies left /m);
+  while ((await found(1))?.copies !== 0);
+  t.match((await run("status")).stdout, /^draining +.* is empty: 'bigfsd node rm .*'$/m);
+  const removed = SCHEMAS["node rm"].parse(JSON.parse((await run("node", "rm", "1", "--json")).stdout));
+  t.match(removed, { node: { id: 1, state: "RETIRED" }, lostChunks: 0 });
+  t.match(await lab.stores[0]?.ended, { message: /refuses this node: node 1 \(.*\) was removed from the volume/ });
+  await lab.stores[0]?.stop();
+  await t.rejects(lab.startStore(0, "127.0.0.1:0"), { message: /was removed from the volume, and this is its data/ });
+  t.match(await run("node", "drain", "1"), { code: 1, stderr: /was removed; it cannot be changed any more/ });
+  t.match(await run("node", "drain", "2"), { code: 1, stderr: /EBUSY/ });
+  t.ok((await readBytes(await client.again(), "f")).equals(data));
+  await lab.stores[1]?.stop();
+  t.match(await run("node", "rm", "2", "--lost"), { code: 0, stdout: /is removed$/m });
+  t.match((await run("status")).stdout, /^nodes +1 up of 1$/m);
+  t.ok((await readBytes(await client.again(), "f")).equals(data));
+  t.match(await run("node", "rm", "3", "--lost"), { code: 1, stderr: /is not lost/ });
+  await lab.stores[2]?.stop();
+  t.match(await run("node", "rm", "3", "--lost"), {
+    code: 1,
+    stderr: /8 chunks have their only copy on .*; with --force/,
+  });
 });
 
 test("what is printed as JSON has the shape that is published", async (t) => {

@@ -14,16 +14,22 @@ export class DiskNode {
   readonly quarantine = new Set<number>();
   readonly removed: number[] = [];
   node: ScriptedNode | undefined;
+  #id = 0;
   /** While true it does nothing of what it is told. */
   isLazy = false;
+  /** So many orders it still obeys. */
+  orders = Infinity;
+  /** Called before a chunk that is here is removed. */
+  onRemove: (chunk: number) => void = () => {};
 
   constructor(
     private readonly fleet: ReadonlyMap<string, DiskNode>,
     readonly name: string,
   ) {}
 
+  /** Also while it is down. */
   get id(): number {
-    return this.node?.id ?? 0;
+    return this.#id;
   }
 
   async up(bench: ClusterBench): Promise<void> {
@@ -31,6 +37,7 @@ export class DiskNode {
     node.onPush = (push) => this.#obey(node, push);
     this.node = node;
     await node.join("none");
+    this.#id = node.id;
     const held = [...this.disk.keys()].sort((a, b) => a - b);
     const half = Math.floor(held.length / 2);
     await node.inventory(this.#words(node, held.slice(0, half)), false);
@@ -55,10 +62,14 @@ export class DiskNode {
   }
 
   #obey(node: ScriptedNode, push: Push): void {
-    if (this.isLazy || this.node !== node) return;
+    if (this.isLazy || this.node !== node || push.$case === "map" || this.orders <= 0) return;
+    this.orders--;
     switch (push.$case) {
       case "remove":
-        for (const chunk of push.value.chunks) this.disk.delete(chunk);
+        for (const chunk of push.value.chunks) {
+          if (this.disk.has(chunk)) this.onRemove(chunk);
+          this.disk.delete(chunk);
+        }
         this.removed.push(...push.value.chunks);
         void node.removed(push.value.chunks);
         return;
@@ -68,6 +79,17 @@ export class DiskNode {
           this.quarantine.add(chunk);
         }
         return;
+      case "verify": {
+        const { number, chunks } = push.value;
+        void node.verified(
+          number,
+          this.#words(
+            node,
+            chunks.filter((chunk) => this.disk.has(chunk)),
+          ),
+        );
+        return;
+      }
       case "sync":
         void node.synced(push.value.chunks.filter((chunk) => this.disk.has(chunk)));
         return;

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { test } from "tap";
 import { key } from "../../../daemon/meta/keys.js";
 import { makeGarbage } from "../../../daemon/meta/rules/chunks.js";
+import { FsError } from "../../../proto/errno.js";
 import { ClusterBench, stored } from "../../helpers/cluster-bench.js";
 import { settle } from "../../helpers/fake-clock.js";
 import { DiskNode } from "./fleet.js";
@@ -25,7 +26,8 @@ type Step =
   | { readonly do: "write"; readonly commit: boolean; readonly primary: number; readonly second: number }
   | { readonly do: "store"; readonly on: number }
   | { readonly do: "drop"; readonly pick: number }
-  | { readonly do: "down" | "up" | "lazy" | "busy"; readonly on: number }
+  | { readonly do: "down" | "up" | "lazy" | "busy" | "drain" | "stay"; readonly on: number }
+  | { readonly do: "replicas"; readonly count: number }
   | { readonly do: "lose" | "power cut"; readonly pick: number; readonly on: number }
   | { readonly do: "end session" | "crash" }
   | { readonly do: "pass"; readonly ms: number };
@@ -49,6 +51,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 2,
     arbitrary: fc.record({ do: fc.constantFrom("lose" as const, "power cut" as const), pick: fc.nat(), on: node }),
   },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("drain" as const, "stay" as const), on: node }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("replicas" as const), count: fc.integer({ min: 2, max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("end session" as const, "crash" as const) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("pass" as const), ms: fc.integer({ min: 100, max: 4000 }) }) },
 );
@@ -60,11 +64,16 @@ class World {
   readonly named = new Set<number>();
   /** Chunks of which at some time no disk had a copy. */
   readonly hopeless = new Set<number>();
+  readonly wrong: string[] = [];
   #session = 100;
   #next = 0;
 
   private constructor(public bench: ClusterBench) {
-    for (const name of NAMES) this.fleet.set(name, new DiskNode(this.fleet, name));
+    for (const name of NAMES) {
+      const disk = new DiskNode(this.fleet, name);
+      disk.onRemove = (chunk) => this.#removes(disk, chunk);
+      this.fleet.set(name, disk);
+    }
   }
 
   static async make(): Promise<World> {
@@ -84,8 +93,6 @@ class World {
     await this.#do(step);
     for (const chunk of this.named) {
       if (!this.disks.some((disk) => disk.disk.has(chunk))) this.hopeless.add(chunk);
-      const removedAt = this.disks.filter((disk) => disk.removed.includes(chunk)).map((disk) => disk.name);
-      if (removedAt.length > 0) throw new Error(`chunk ${chunk} is named and was removed at ${removedAt.join()}`);
       if (this.disks.some((disk) => disk.quarantine.has(chunk))) throw new Error(`chunk ${chunk} was quarantined`);
     }
   }
@@ -117,6 +124,11 @@ class World {
       case "busy":
         at(step.on).isLazy = step.do === "lazy";
         return;
+      case "drain":
+      case "stay":
+        return this.#drain(at(step.on), step.do === "drain");
+      case "replicas":
+        return this.#setReplicas(step.count);
       case "lose":
         return this.#lose(at(step.on), step.pick);
       case "power cut":
@@ -146,12 +158,34 @@ class World {
     this.named.add(chunk);
   }
 
+  /** Of what is named only what is too many may go. */
+  #removes(disk: DiskNode, chunk: number): void {
+    const others = this.disks.filter((other) => other !== disk && other.disk.has(chunk));
+    if (!this.named.has(chunk) || others.length >= this.bench.volume.replicas) return;
+    this.wrong.push(`chunk ${chunk} is named and was removed at ${disk.name}: ${others.length} copies are left`);
+  }
+
   /** Losing the last copy is the world's fault and proves nothing. */
   async #lose(disk: DiskNode, pick: number): Promise<void> {
     const held = [...disk.disk.keys()].filter((chunk) => this.named.has(chunk));
     const chunk = held[pick % Math.max(1, held.length)];
     if (chunk === undefined) return;
     if (this.disks.some((other) => other !== disk && other.disk.has(chunk))) await disk.lose(chunk);
+  }
+
+  async #drain(disk: DiskNode, draining: boolean): Promise<void> {
+    try {
+      await this.bench.cluster.setNode({ node: disk.id, draining });
+    } catch (error) {
+      if (!(error instanceof FsError) || error.errno !== "EBUSY") throw error;
+    }
+  }
+
+  async #setReplicas(replicas: number): Promise<void> {
+    await this.bench.change(key.volume, (volume) => ({ ...volume, replicas }));
+    Object.assign(this.bench.volume, { replicas });
+    this.bench.cluster.copiesChanged();
+    await settle();
   }
 
   async #drop(pick: number): Promise<void> {
@@ -183,12 +217,17 @@ class World {
       await disk.down();
       await disk.up(this.bench);
     }
+    await this.#setReplicas(2);
     await this.bench.endSession(this.#session);
     await this.pass(60_000);
   }
 
+  #isDrained(id: number): boolean {
+    return this.bench.cluster.map().nodes.some((one) => one.id === id && one.state === "DRAINING");
+  }
+
   async check(): Promise<string[]> {
-    const wrong: string[] = [];
+    const wrong = [...this.wrong];
     const { rows } = await this.bench.executor.scan<"K">(0, { from: "K", to: "L", limit: 10_000 });
     for (const { row } of rows) {
       if (!this.named.has(row.id)) wrong.push(`chunk ${row.id} is named by nobody and was not cleaned`);
@@ -197,8 +236,10 @@ class World {
         if (disk?.disk.has(row.id) !== true)
           wrong.push(`a copy of ${row.id} is listed on ${copy.node} and is not there`);
       }
-      const isSafe = row.replicas.length >= 2 || this.hopeless.has(row.id);
-      if (!isSafe) wrong.push(`chunk ${row.id} has ${row.replicas.length} copies`);
+      const drained = row.replicas.filter(({ node: id }) => this.#isDrained(id));
+      if (drained.length > 0 && !this.hopeless.has(row.id)) wrong.push(`a copy of ${row.id} is on a drained node`);
+      const isRight = row.replicas.length === 2 || this.hopeless.has(row.id);
+      if (!isRight) wrong.push(`chunk ${row.id} has ${row.replicas.length} copies`);
     }
     for (const chunk of this.named) if (!rows.some(({ row }) => row.id === chunk)) wrong.push(`no row of ${chunk}`);
     for (const disk of this.disks) {
@@ -212,7 +253,7 @@ class World {
   }
 }
 
-test("D9: whatever happens, nothing that is named is removed, and afterwards all is replicated and cleaned", async (t) => {
+test("D9, D13: whatever happens, nothing that is named and not too much is removed, and afterwards all is replicated and cleaned", async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
       const world = await World.make();

@@ -82,3 +82,17 @@ test("what nobody can explain is moved to quarantine, not deleted", async (t) =>
   const [kept] = await readdir(a!.layout.quarantine);
   t.ok((await readFile(`${a!.layout.quarantine}/${kept}`)).equals(file));
 });
+
+test("a node that is asked to verify reads what it has, and names only what is whole and fsynced", async (t) => {
+  const meta = await FakeMeta.start(t);
+  const [a] = await startNodes(t, meta, 1);
+  const client = new Client(t);
+  for (const chunk of [1, 2]) await client.put(a!, chunk, dataOf(chunk, 1000));
+  await damage(a!, 2);
+  meta.push(a!.id, { $case: "verify", value: { number: 5, chunks: [1, 2, 7] } });
+  await meta.until(() => meta.all("verified").length === 1 && meta.all("failed").length === 2);
+  t.match(meta.all("verified"), [{ number: 5, chunks: [{ chunk: 1, nodes: [a!.id], synced: [a!.id] }] }]);
+  t.equal(meta.all("verified")[0]?.chunks.length, 1);
+  const lost = meta.all("failed").flatMap((failed) => (failed.lost ? failed.chunks : []));
+  t.same(lost.sort(), [2, 7]);
+});

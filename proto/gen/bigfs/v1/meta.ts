@@ -719,6 +719,7 @@ export interface AdminRequest {
     | { $case: "endSession"; value: EndSession }
     | { $case: "setVolume"; value: SetVolume }
     | { $case: "scrubNode"; value: ScrubNode }
+    | { $case: "removeNode"; value: RemoveNode }
     | undefined;
 }
 
@@ -747,13 +748,34 @@ export interface FileExplained {
 }
 
 /**
- * From then on the node has this name and zone, whatever it says of itself. EEXIST: another node has that name. ENOENT:
- * there is no such node. EINVAL: empty or too long.
+ * From then on the node has this name and zone, whatever it says of itself, and is emptied or is not. EEXIST: another
+ * node has that name. ENOENT: there is no such node. EINVAL: empty or too long; retired. EBUSY, ENOSPC: the nodes that
+ * would be left are too few, or have too little space.
  */
 export interface SetNode {
   node: number;
   name?: string | undefined;
   zone?: string | undefined;
+  draining?: boolean | undefined;
+}
+
+/**
+ * The node is no part of the volume any more and may not come back. EBUSY: it has copies (drain it first), or with `lost`:
+ * it has a stream, or without `force` some chunks would have no copy left.
+ */
+export interface RemoveNode {
+  node: number;
+  /** It is gone for good: its copies count as lost. */
+  lost: boolean;
+  force: boolean;
+}
+
+export interface NodeRemoved {
+  node:
+    | NodeInfo
+    | undefined;
+  /** Chunks in use of which it had the only copy. */
+  lostChunks: number;
 }
 
 /**
@@ -821,6 +843,7 @@ export interface AdminReply {
     | { $case: "endSession"; value: Done }
     | { $case: "setVolume"; value: Done }
     | { $case: "scrubNode"; value: NodeInfo }
+    | { $case: "removeNode"; value: NodeRemoved }
     | undefined;
 }
 
@@ -8129,6 +8152,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "scrubNode":
         ScrubNode.encode(message.op.value, writer.uint32(482).fork()).join();
         break;
+      case "removeNode":
+        RemoveNode.encode(message.op.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8202,6 +8228,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "scrubNode", value: ScrubNode.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.op = { $case: "removeNode", value: RemoveNode.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8254,6 +8288,12 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "scrubNode": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "scrubNode", value: ScrubNode.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "removeNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "removeNode", value: RemoveNode.fromPartial(object.op.value) };
         }
         break;
       }
@@ -8519,7 +8559,7 @@ export const FileExplained: MessageFns<FileExplained> = {
 };
 
 function createBaseSetNode(): SetNode {
-  return { node: 0, name: undefined, zone: undefined };
+  return { node: 0, name: undefined, zone: undefined, draining: undefined };
 }
 
 export const SetNode: MessageFns<SetNode> = {
@@ -8532,6 +8572,9 @@ export const SetNode: MessageFns<SetNode> = {
     }
     if (message.zone !== undefined) {
       writer.uint32(26).string(message.zone);
+    }
+    if (message.draining !== undefined) {
+      writer.uint32(32).bool(message.draining);
     }
     return writer;
   },
@@ -8573,6 +8616,14 @@ export const SetNode: MessageFns<SetNode> = {
             message.zone = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8593,6 +8644,153 @@ export const SetNode: MessageFns<SetNode> = {
     message.node = object.node ?? 0;
     message.name = object.name ?? undefined;
     message.zone = object.zone ?? undefined;
+    message.draining = object.draining ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRemoveNode(): RemoveNode {
+  return { node: 0, lost: false, force: false };
+}
+
+export const RemoveNode: MessageFns<RemoveNode> = {
+  encode(message: RemoveNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.lost !== false) {
+      writer.uint32(16).bool(message.lost);
+    }
+    if (message.force !== false) {
+      writer.uint32(24).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lost = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNode>, I>>(base?: I): RemoveNode {
+    return RemoveNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNode>, I>>(object: I): RemoveNode {
+    const message = createBaseRemoveNode();
+    message.node = object.node ?? 0;
+    message.lost = object.lost ?? false;
+    message.force = object.force ?? false;
+    return message;
+  },
+};
+
+function createBaseNodeRemoved(): NodeRemoved {
+  return { node: undefined, lostChunks: 0 };
+}
+
+export const NodeRemoved: MessageFns<NodeRemoved> = {
+  encode(message: NodeRemoved, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      NodeInfo.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    if (message.lostChunks !== 0) {
+      writer.uint32(16).uint64(message.lostChunks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeRemoved {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeRemoved();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = NodeInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lostChunks = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NodeRemoved>, I>>(base?: I): NodeRemoved {
+    return NodeRemoved.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NodeRemoved>, I>>(object: I): NodeRemoved {
+    const message = createBaseNodeRemoved();
+    message.node = (object.node !== undefined && object.node !== null) ? NodeInfo.fromPartial(object.node) : undefined;
+    message.lostChunks = object.lostChunks ?? 0;
     return message;
   },
 };
@@ -9158,6 +9356,9 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "scrubNode":
         NodeInfo.encode(message.op.value, writer.uint32(482).fork()).join();
         break;
+      case "removeNode":
+        NodeRemoved.encode(message.op.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -9247,6 +9448,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "scrubNode", value: NodeInfo.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.op = { $case: "removeNode", value: NodeRemoved.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9301,6 +9510,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "scrubNode": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "scrubNode", value: NodeInfo.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "removeNode": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "removeNode", value: NodeRemoved.fromPartial(object.op.value) };
         }
         break;
       }

@@ -20,6 +20,7 @@ export interface NodeFrame {
     | { $case: "inventory"; value: Inventory }
     | { $case: "failed"; value: Failed }
     | { $case: "leave"; value: Leave }
+    | { $case: "verified"; value: Verified }
     | undefined;
 }
 
@@ -113,6 +114,12 @@ export interface Failed {
   errno: string;
 }
 
+/** Answer to VerifyChunks: those that are here, whole and fsynced. Of the others Failed tells. */
+export interface Verified {
+  number: number;
+  chunks: StoredChunk[];
+}
+
 /** Clean stop: do not wait for me. */
 export interface Leave {
 }
@@ -133,7 +140,11 @@ export interface NodeInfo {
   uuid: string;
   /** As its latest heartbeat said. */
   unscrubbedSec?: number | undefined;
-  failing?: string | undefined;
+  failing?:
+    | string
+    | undefined;
+  /** In a status only: copies that metadata lists there. */
+  copies?: number | undefined;
 }
 
 export interface NodeMap {
@@ -176,6 +187,12 @@ export interface QuarantineChunks {
 export interface ScrubChunks {
 }
 
+/** Fsync these and read them against their checksums, then say Verified with the same number. */
+export interface VerifyChunks {
+  number: number;
+  chunks: number[];
+}
+
 export interface NodeReply {
   /** 0: pushed. */
   id: number;
@@ -189,6 +206,7 @@ export interface NodeReply {
     | { $case: "remove"; value: RemoveChunks }
     | { $case: "quarantine"; value: QuarantineChunks }
     | { $case: "scrub"; value: ScrubChunks }
+    | { $case: "verify"; value: VerifyChunks }
     | undefined;
 }
 
@@ -228,6 +246,9 @@ export const NodeFrame: MessageFns<NodeFrame> = {
         break;
       case "leave":
         Leave.encode(message.op.value, writer.uint32(82).fork()).join();
+        break;
+      case "verified":
+        Verified.encode(message.op.value, writer.uint32(90).fork()).join();
         break;
     }
     return writer;
@@ -326,6 +347,14 @@ export const NodeFrame: MessageFns<NodeFrame> = {
             message.op = { $case: "leave", value: Leave.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.op = { $case: "verified", value: Verified.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -396,6 +425,12 @@ export const NodeFrame: MessageFns<NodeFrame> = {
       case "leave": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "leave", value: Leave.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "verified": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "verified", value: Verified.fromPartial(object.op.value) };
         }
         break;
       }
@@ -1361,6 +1396,73 @@ export const Failed: MessageFns<Failed> = {
   },
 };
 
+function createBaseVerified(): Verified {
+  return { number: 0, chunks: [] };
+}
+
+export const Verified: MessageFns<Verified> = {
+  encode(message: Verified, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64(message.number);
+    }
+    for (const v of message.chunks) {
+      StoredChunk.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Verified {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerified();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chunks.push(StoredChunk.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Verified>, I>>(base?: I): Verified {
+    return Verified.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Verified>, I>>(object: I): Verified {
+    const message = createBaseVerified();
+    message.number = object.number ?? 0;
+    message.chunks = object.chunks?.map((e) => StoredChunk.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseLeave(): Leave {
   return {};
 }
@@ -1419,6 +1521,7 @@ function createBaseNodeInfo(): NodeInfo {
     uuid: "",
     unscrubbedSec: undefined,
     failing: undefined,
+    copies: undefined,
   };
 }
 
@@ -1462,6 +1565,9 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     }
     if (message.failing !== undefined) {
       writer.uint32(490).string(message.failing);
+    }
+    if (message.copies !== undefined) {
+      writer.uint32(96).uint64(message.copies);
     }
     return writer;
   },
@@ -1583,6 +1689,14 @@ export const NodeInfo: MessageFns<NodeInfo> = {
             message.failing = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.copies = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1613,6 +1727,7 @@ export const NodeInfo: MessageFns<NodeInfo> = {
     message.uuid = object.uuid ?? "";
     message.unscrubbedSec = object.unscrubbedSec ?? undefined;
     message.failing = object.failing ?? undefined;
+    message.copies = object.copies ?? undefined;
     return message;
   },
 };
@@ -2128,6 +2243,87 @@ export const ScrubChunks: MessageFns<ScrubChunks> = {
   },
 };
 
+function createBaseVerifyChunks(): VerifyChunks {
+  return { number: 0, chunks: [] };
+}
+
+export const VerifyChunks: MessageFns<VerifyChunks> = {
+  encode(message: VerifyChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64(message.number);
+    }
+    if (message.chunks.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.chunks) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyChunks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyChunks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.chunks.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.chunks.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyChunks>, I>>(base?: I): VerifyChunks {
+    return VerifyChunks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyChunks>, I>>(object: I): VerifyChunks {
+    const message = createBaseVerifyChunks();
+    message.number = object.number ?? 0;
+    message.chunks = object.chunks?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseNodeReply(): NodeReply {
   return { id: 0, errno: "", detail: "", op: undefined };
 }
@@ -2164,6 +2360,9 @@ export const NodeReply: MessageFns<NodeReply> = {
         break;
       case "scrub":
         ScrubChunks.encode(message.op.value, writer.uint32(482).fork()).join();
+        break;
+      case "verify":
+        VerifyChunks.encode(message.op.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -2262,6 +2461,14 @@ export const NodeReply: MessageFns<NodeReply> = {
             message.op = { $case: "scrub", value: ScrubChunks.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.op = { $case: "verify", value: VerifyChunks.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2322,6 +2529,12 @@ export const NodeReply: MessageFns<NodeReply> = {
       case "scrub": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "scrub", value: ScrubChunks.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "verify": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "verify", value: VerifyChunks.fromPartial(object.op.value) };
         }
         break;
       }
