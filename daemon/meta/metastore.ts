@@ -17,6 +17,15 @@ export interface MetaStore {
   scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]>;
   /** All or nothing; resolves when it would survive a power cut. Calls do not overlap. */
   commit(batch: Batch): Promise<void>;
+  /** All rows as the commits up to now have left them, whatever is committed meanwhile; to be closed. */
+  snapshot(): Promise<StoreSnapshot>;
+  close(): Promise<void>;
+}
+
+/** The rows of one moment. */
+export interface StoreSnapshot {
+  /** As of the store. */
+  scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]>;
   close(): Promise<void>;
 }
 

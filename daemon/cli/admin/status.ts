@@ -80,7 +80,10 @@ function rowsOf(found: StatusReply): string[][] {
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
     ["under-replicated", `${found.underReplicated}`],
-    ["to be cleaned", `${found.garbage}`],
+    [
+      "to be cleaned",
+      `${found.garbage}${found.cleaning ? "" : ", but cleaning is off: 'bigfsd config set cleaning on'"}`,
+    ],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];

@@ -39,7 +39,7 @@ export interface ClusterParts {
   readonly log: Logger;
   readonly deadlines: Deadlines;
   readonly registry: Registry;
-  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas">>;
+  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "cleaningOff">>;
   /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
   readonly reach?: Reach;
 }
@@ -94,7 +94,7 @@ export class Cluster {
     const shortage = (this.#shortage = new Shortage({ isLive: (node) => this.isLive(node), volume }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
-    const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
+    const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log, volume };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
     const repairParts = { executor, changes, membership, pending, shortage, metrics, clock, log, volume };
@@ -114,7 +114,7 @@ export class Cluster {
         this.tasks.repair.wake();
       }),
       repair: this.#task("repair", confirmMs / 4, (signal) => this.#repair.pass(signal)),
-      cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
+      cleaning: this.#task("cleaning", cleanMs, (signal) => this.#clean(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
     changes.onChange((change) => this.#chunkChanged(change));
@@ -215,9 +215,10 @@ export class Cluster {
     return (await this.#membership.set(change)).info();
   }
 
-  /** There shall be another number of copies of each chunk. */
-  copiesChanged(): void {
+  /** There shall be another number of copies of each chunk, or cleaning is on or off. */
+  settingsChanged(): void {
     this.tasks.census.wake();
+    this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }
 
@@ -291,6 +292,10 @@ export class Cluster {
 
   #pushMap(map: NodeMap): void {
     for (const member of this.#membership.all()) member.push({ $case: "map", value: map });
+  }
+
+  async #clean(signal: AbortSignal): Promise<void> {
+    if (!this.parts.volume.cleaningOff) await this.#cleaning.pass(signal);
   }
 
   #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {

@@ -7,7 +7,7 @@
  * one and takes the lock file of the data folder for a dead one's.
  */
 import { StartupError } from "../../common/running.js";
-import { DamagedRow, type Batch, type MetaStore, type StoredRow } from "../metastore.js";
+import { DamagedRow, type Batch, type MetaStore, type StoredRow, type StoreSnapshot } from "../metastore.js";
 import { Database, sqliteCode, type Statement } from "./database.js";
 import { checkSchema, migrate } from "./migrations.js";
 import { rowCrc } from "./row-crc.js";
@@ -88,9 +88,26 @@ class SqliteStore implements MetaStore {
     return keys.map((key) => values.get(key));
   }
 
-  async scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
-    const found = await this.#reader.all<Found>(scanSql(range));
+  scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
+    return this.#scan(this.#reader, range);
+  }
+
+  async #scan(db: Database, range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
+    const found = await db.all<Found>(scanSql(range));
     return found.map((row) => ({ key: row.key.toString("latin1"), value: this.#checked(row.key, row) }));
+  }
+
+  /** While it is open, the write-ahead log grows with every commit. */
+  async snapshot(): Promise<StoreSnapshot> {
+    const db = await Database.open(this.#path);
+    try {
+      await db.exec("PRAGMA query_only=ON; PRAGMA cache_size=-2048; BEGIN");
+      await db.all("SELECT key FROM kv LIMIT 1"); // this begins the transaction
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+    return { scan: (range) => this.#scan(db, range), close: () => db.close() };
   }
 
   async commit(batch: Batch): Promise<void> {

@@ -690,7 +690,17 @@ export interface AdminRequest {
     | { $case: "setNode"; value: SetNode }
     | { $case: "endSession"; value: EndSession }
     | { $case: "setVolume"; value: SetVolume }
+    | { $case: "dump"; value: Dump }
     | undefined;
+}
+
+/** All metadata of one moment: answered by many DumpPart with the id of the request. */
+export interface Dump {
+}
+
+export interface DumpPart {
+  data: Buffer;
+  last: boolean;
 }
 
 export interface StatusRequest {
@@ -731,12 +741,13 @@ export interface EndSession {
 }
 
 /**
- * How many copies of each chunk there shall be, and how many must stand before a write is acknowledged. EINVAL: what does
- * not go together.
+ * How many copies of each chunk there shall be, how many must stand before a write is acknowledged, and whether chunks
+ * that nothing names are removed. EINVAL: what does not go together.
  */
 export interface SetVolume {
   replicas?: number | undefined;
   minReplicas?: number | undefined;
+  cleaning?: boolean | undefined;
 }
 
 export interface SessionInfo {
@@ -774,6 +785,8 @@ export interface StatusReply {
   oldestUnsyncedSec: number;
   /** Requests per second, over the last ten. */
   requestsPerSecond: number;
+  /** Chunks that nothing names are removed. */
+  cleaning: boolean;
 }
 
 export interface AdminReply {
@@ -786,6 +799,7 @@ export interface AdminReply {
     | { $case: "setNode"; value: NodeInfo }
     | { $case: "endSession"; value: Done }
     | { $case: "setVolume"; value: Done }
+    | { $case: "dump"; value: DumpPart }
     | undefined;
 }
 
@@ -7803,6 +7817,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "setVolume":
         SetVolume.encode(message.op.value, writer.uint32(50).fork()).join();
         break;
+      case "dump":
+        Dump.encode(message.op.value, writer.uint32(322).fork()).join();
+        break;
     }
     return writer;
   },
@@ -7868,6 +7885,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "setVolume", value: SetVolume.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "dump", value: Dump.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7917,7 +7942,123 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "dump": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "dump", value: Dump.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseDump(): Dump {
+  return {};
+}
+
+export const Dump: MessageFns<Dump> = {
+  encode(_: Dump, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Dump {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDump();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Dump>, I>>(base?: I): Dump {
+    return Dump.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Dump>, I>>(_: I): Dump {
+    const message = createBaseDump();
+    return message;
+  },
+};
+
+function createBaseDumpPart(): DumpPart {
+  return { data: Buffer.alloc(0), last: false };
+}
+
+export const DumpPart: MessageFns<DumpPart> = {
+  encode(message: DumpPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DumpPart>, I>>(base?: I): DumpPart {
+    return DumpPart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DumpPart>, I>>(object: I): DumpPart {
+    const message = createBaseDumpPart();
+    message.data = object.data ?? Buffer.alloc(0);
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -8258,7 +8399,7 @@ export const EndSession: MessageFns<EndSession> = {
 };
 
 function createBaseSetVolume(): SetVolume {
-  return { replicas: undefined, minReplicas: undefined };
+  return { replicas: undefined, minReplicas: undefined, cleaning: undefined };
 }
 
 export const SetVolume: MessageFns<SetVolume> = {
@@ -8268,6 +8409,9 @@ export const SetVolume: MessageFns<SetVolume> = {
     }
     if (message.minReplicas !== undefined) {
       writer.uint32(16).uint32(message.minReplicas);
+    }
+    if (message.cleaning !== undefined) {
+      writer.uint32(320).bool(message.cleaning);
     }
     return writer;
   },
@@ -8301,6 +8445,14 @@ export const SetVolume: MessageFns<SetVolume> = {
             message.minReplicas = reader.uint32();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.cleaning = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8320,6 +8472,7 @@ export const SetVolume: MessageFns<SetVolume> = {
     const message = createBaseSetVolume();
     message.replicas = object.replicas ?? undefined;
     message.minReplicas = object.minReplicas ?? undefined;
+    message.cleaning = object.cleaning ?? undefined;
     return message;
   },
 };
@@ -8471,6 +8624,7 @@ function createBaseStatusReply(): StatusReply {
     unsynced: 0,
     oldestUnsyncedSec: 0,
     requestsPerSecond: 0,
+    cleaning: false,
   };
 }
 
@@ -8529,6 +8683,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.requestsPerSecond !== 0) {
       writer.uint32(145).double(message.requestsPerSecond);
+    }
+    if (message.cleaning !== false) {
+      writer.uint32(320).bool(message.cleaning);
     }
     return writer;
   },
@@ -8690,6 +8847,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.requestsPerSecond = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.cleaning = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8725,6 +8890,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.unsynced = object.unsynced ?? 0;
     message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
+    message.cleaning = object.cleaning ?? false;
     return message;
   },
 };
@@ -8759,6 +8925,9 @@ export const AdminReply: MessageFns<AdminReply> = {
         break;
       case "setVolume":
         Done.encode(message.op.value, writer.uint32(66).fork()).join();
+        break;
+      case "dump":
+        DumpPart.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
     }
     return writer;
@@ -8841,6 +9010,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "setVolume", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "dump", value: DumpPart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8889,6 +9066,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "setVolume": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "setVolume", value: Done.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "dump": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "dump", value: DumpPart.fromPartial(object.op.value) };
         }
         break;
       }
