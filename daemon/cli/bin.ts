@@ -12,7 +12,7 @@ import { markWords, withWords } from "./arguments.js";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   up: module(() => import("./commands/up.js")),
   down: module(() => import("./commands/down.js")),
-  meta: module(() => import("./commands/meta.js")),
+  meta: async () => (await import("./admin/meta.js")).meta,
   store: module(() => import("./commands/store.js")),
   mount: module(() => import("./commands/mount.js")),
   umount: module(() => import("./commands/umount.js")),

@@ -64,6 +64,7 @@ const status = z.strictObject({
   unsynced: count.describe("chunks with a copy that is not on disk"),
   oldestUnsyncedSec: count,
   requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
+  cleaning: z.boolean().describe("chunks that nothing names are removed"),
 });
 
 const file = z.strictObject({
@@ -123,8 +124,16 @@ const settings = z.strictObject({
   "chunk-size": bytes.optional(),
   replicas: count.optional(),
   "min-replicas": count.optional(),
+  cleaning: z.enum(["on", "off"]).optional(),
 });
 const volume = z.strictObject({ volume: z.uuid(), chunkSize: bytes, replicas: count, minReplicas: count });
+const backup = z.strictObject({ file: z.string(), volume: z.uuid(), rows: count, created: time, bytes });
+const loadedVolume = z.strictObject({
+  volume: z.uuid(),
+  incarnation: count,
+  rows: count,
+  created: time.describe("of what was loaded, seconds since 1970"),
+});
 const finding = z.strictObject({
   level: z.enum(LEVELS),
   check: z.string().describe("what was looked at, a fixed word"),
@@ -188,6 +197,8 @@ export const SCHEMAS = {
   "config get": settings,
   "config set": settings,
   "volume create": volume,
+  "meta dump": backup,
+  "meta load": loadedVolume,
   key: z.strictObject({ file: z.string() }),
   doctor: z.strictObject({ findings: z.array(finding) }),
   debug: bundle,

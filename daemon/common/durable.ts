@@ -36,6 +36,13 @@ export async function writeDurably(
   await disk.sync(dirname(path));
 }
 
+/** Gives a file that was written beside it its name: it is there, whole, from when this resolves. */
+export async function renameDurably(temp: string, path: string): Promise<void> {
+  await syncPath(temp);
+  await rename(temp, path);
+  await syncPath(dirname(path));
+}
+
 function machineDisk(mode: number): DurableDisk {
   return {
     write: async (path, parts) => {

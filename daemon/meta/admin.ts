@@ -1,16 +1,18 @@
 import type { Logger } from "pino";
 import { FsError, errnoOf, fail } from "../../proto/errno.js";
-import type { AdminReply, AdminRequest, SetVolume, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { AdminReply, AdminRequest, DumpPart, SetVolume, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
 import type { Link } from "../common/rpc/link.js";
+import { headerOf, writeDump } from "./backup/dump.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
+import type { MetaStore } from "./metastore.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Requests } from "./requests.js";
 import { explain } from "./rules/explain.js";
-import { setCopies } from "./rules/volume.js";
+import { setVolume } from "./rules/volume.js";
 import type { Service } from "./service.js";
 import type { Sessions } from "./sessions.js";
 import type { LiveVolume } from "./volume-start.js";
@@ -18,7 +20,7 @@ import type { LiveVolume } from "./volume-start.js";
 export interface AdminParts {
   readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "scrubNode" | "copiesChanged">;
+  readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "scrubNode" | "settingsChanged">;
   readonly log: Logger;
   readonly opens: Opens;
   readonly phases: Phases;
@@ -26,16 +28,22 @@ export interface AdminParts {
   readonly sessions: Sessions;
   readonly service: Pick<Service, "copiesChanged">;
   readonly volume: LiveVolume;
+  readonly store: Pick<MetaStore, "snapshot">;
+  /** Who takes nothing of a long answer for so long is hung up on. */
+  readonly stuckMs: number;
 }
+
+type Op = NonNullable<AdminRequest["op"]>;
 
 /** Answers administration. */
 export class Admin {
   constructor(private readonly parts: AdminParts) {}
 
   accept(link: Link<AdminReply, AdminRequest>): void {
+    const over = new AbortController();
     link.open({
-      message: (request) => void this.#answer(link, request),
-      closed: () => undefined,
+      message: (request) => void this.#answer(link, request, over.signal),
+      closed: () => over.abort(),
     });
   }
 
@@ -50,6 +58,7 @@ export class Admin {
       chunkSize: volume.chunkSize,
       replicas: volume.replicas,
       minReplicas: volume.minReplicas,
+      cleaning: !volume.cleaningOff,
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
@@ -67,7 +76,7 @@ export class Admin {
     };
   }
 
-  async #do(op: NonNullable<AdminRequest["op"]>): Promise<NonNullable<AdminReply["op"]>> {
+  async #do(op: Exclude<Op, { $case: "dump" }>): Promise<NonNullable<AdminReply["op"]>> {
     const { cluster, executor, sessions } = this.parts;
     switch (op.$case) {
       case "status":
@@ -94,21 +103,44 @@ export class Admin {
 
   async #setVolume(change: SetVolume): Promise<void> {
     const { cluster, executor, service, volume } = this.parts;
-    const { value, batch } = await executor.execute(0, (tx) => setCopies(tx, change));
+    const { value, batch } = await executor.execute(0, (tx) => setVolume(tx, change));
     await executor.whenDurable(batch);
     Object.assign(volume, value);
-    cluster.copiesChanged();
+    cluster.settingsChanged();
     service.copiesChanged(value);
   }
 
-  async #answer(link: Link<AdminReply, AdminRequest>, { id, op }: AdminRequest): Promise<void> {
+  /** All rows as they are on disk now, as fast as the other side takes them. */
+  async #dump(link: Link<AdminReply, AdminRequest>, id: number, signal: AbortSignal): Promise<void> {
+    const { clock, executor, store, stuckMs } = this.parts;
+    await executor.drained();
+    const rows = await store.snapshot();
+    try {
+      const part = (value: DumpPart) => link.send({ id, errno: "", detail: "", op: { $case: "dump", value } });
+      const header = await headerOf(rows, { created: clock.now(), seq: 0, life: "" });
+      for await (const data of writeDump(rows, header)) {
+        part({ data, last: false });
+        // While it is open, SQLite's log grows.
+        const cancel = clock.after(stuckMs, () => link.close(new FsError("ETIMEDOUT", "nobody takes the dump")));
+        await link.drained().finally(cancel);
+        if (signal.aborted) return;
+      }
+      part({ data: Buffer.alloc(0), last: true });
+    } finally {
+      await rows.close();
+    }
+  }
+
+  async #answer(link: Link<AdminReply, AdminRequest>, { id, op }: AdminRequest, signal: AbortSignal): Promise<void> {
     try {
       if (op === undefined) throw new FsError("ENOSYS", "this daemon does not know that request; it may be older");
+      if (op.$case === "dump") return await this.#dump(link, id, signal);
       link.send({ id, errno: "", detail: "", op: await this.#do(op) });
     } catch (error) {
       const detail = error instanceof FsError ? error.detail : "internal error";
       link.send({ id, errno: errnoOf(error), detail, op: undefined });
       if (!(error instanceof FsError)) this.parts.log.error({ err: error }, "an administration request failed");
     }
+    return undefined;
   }
 }

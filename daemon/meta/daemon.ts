@@ -67,7 +67,7 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
-  const serving = new Serving({ executor, cluster, clock, log, registry, volume, isLow }, { deadlines, known });
+  const serving = new Serving({ executor, store, cluster, clock, log, registry, volume, isLow }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();

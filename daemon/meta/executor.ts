@@ -109,7 +109,7 @@ export class Executor {
 
   /** Entries of a folder with cookies above `after`, as they were at one moment during the call. */
   list(session: number, query: { dir: number; after: number; limit: number }): Promise<Listed> {
-    return this.#listing.list(session, query);
+    return this.#reading(this.#listing.list(session, query));
   }
 
   /**
@@ -117,7 +117,7 @@ export class Executor {
    * `limit` does not mean that there are no more; `next` undefined does.
    */
   scan<K extends RowKind>(session: number, range: { from: string; to: string; limit: number }): Promise<Scanned<K>> {
-    return this.#listing.scan<K>(session, range);
+    return this.#reading(this.#listing.scan<K>(session, range));
   }
 
   /** These rows were never written: their ids are new. */
@@ -194,7 +194,17 @@ export class Executor {
       pinned.add(key);
       this.#cache.pin(key);
     }
-    await this.#loader.load(keys);
+    await this.#reading(this.#loader.load(keys));
+  }
+
+  /** Who asked hears EIO alone; what and where is in the log. */
+  async #reading<T>(result: Promise<T>): Promise<T> {
+    try {
+      return await result;
+    } catch (error) {
+      if (this.#committer.failure === undefined) this.#log.error({ err: error }, "metadata could not be read");
+      throw error;
+    }
   }
 
   #run<T>(session: number, rule: (tx: Tx) => T, { input, isAdmitted, guard }: ExecuteOptions): Outcome<T> {

@@ -10,7 +10,7 @@ import { FsError } from "../../proto/errno.js";
 import { nameOf, type Name } from "../../proto/name.js";
 import type { Committer } from "./committer.js";
 import { hex, idIn, type Key, type RowKind, type Rows } from "./keys.js";
-import type { MetaStore, StoredRow } from "./metastore.js";
+import { DamagedRow, type MetaStore, type StoredRow } from "./metastore.js";
 import type { RowCache } from "./row-cache.js";
 import { decodeRow, type Row } from "./row-codec.js";
 import { holdOf } from "./transaction.js";
@@ -108,7 +108,8 @@ export class Listing {
       const page = merge<K>(stored, reading.changes, range);
       return { ...page, hold: this.#hold(session, reading.changes.keys(), page.next ?? range.to) };
     } catch (cause) {
-      throw new FsError("EIO", "metadata could not be read", { cause });
+      const what = cause instanceof DamagedRow ? cause.message : "metadata could not be read";
+      throw new FsError("EIO", what, { cause });
     } finally {
       this.#readings.delete(reading);
     }

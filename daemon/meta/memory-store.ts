@@ -1,4 +1,4 @@
-import type { Batch, MetaStore, StoredRow } from "./metastore.js";
+import type { Batch, MetaStore, StoredRow, StoreSnapshot } from "./metastore.js";
 
 export type StoreCall = "load" | "scan" | "commit";
 
@@ -55,6 +55,11 @@ export class MemoryStore implements MetaStore {
     } finally {
       this.#isCommitting = false;
     }
+  }
+
+  snapshot(): Promise<StoreSnapshot> {
+    if (this.#isDead) return Promise.reject(new Error("snapshot: the store is closed"));
+    return Promise.resolve(new MemoryStore({}, this.#rows));
   }
 
   close(): Promise<void> {

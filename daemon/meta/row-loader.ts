@@ -4,7 +4,7 @@
  */
 import { FsError } from "../../proto/errno.js";
 import type { Key } from "./keys.js";
-import type { MetaStore } from "./metastore.js";
+import { DamagedRow, type MetaStore } from "./metastore.js";
 import type { RowCache } from "./row-cache.js";
 import { decodeRow } from "./row-codec.js";
 
@@ -48,18 +48,31 @@ export class RowLoader {
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
       const waiting = this.#queue.splice(0, KEYS_PER_LOAD);
-      try {
-        const values = await this.#store.load(waiting.map((wait) => wait.key));
-        waiting.forEach((wait, i) => this.#keep(wait, values[i]));
-      } catch (cause) {
-        for (const wait of waiting) wait.fail(new FsError("EIO", "metadata could not be read", { cause }));
-      }
+      await this.#fetch(waiting);
       for (const wait of waiting) {
         this.#wanted.delete(wait.key);
         this.#cache.unpin(wait.key);
       }
     }
     this.#running = false;
+  }
+
+  /** A damaged row fails alone, not who waits for others of the same load. */
+  async #fetch(waiting: readonly Waiting[]): Promise<void> {
+    try {
+      const values = await this.#store.load(waiting.map((wait) => wait.key));
+      waiting.forEach((wait, i) => this.#keep(wait, values[i]));
+    } catch (cause) {
+      const isDamage = cause instanceof DamagedRow;
+      if (isDamage && waiting.length > 1) return this.#fetchEach(waiting);
+      const what = isDamage ? cause.message : "metadata could not be read";
+      for (const wait of waiting) wait.fail(new FsError("EIO", what, { cause }));
+    }
+    return undefined;
+  }
+
+  async #fetchEach(waiting: readonly Waiting[]): Promise<void> {
+    for (const wait of waiting) await this.#fetch([wait]);
   }
 
   #keep(wait: Waiting, value: Uint8Array | undefined): void {

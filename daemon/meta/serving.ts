@@ -17,6 +17,7 @@ import { Leases } from "./leases.js";
 import { Locks } from "./locks.js";
 import { ListingService, looking } from "./listing-service.js";
 import { showMetaFigures } from "./meta-metrics.js";
+import type { MetaStore } from "./metastore.js";
 import { Opens } from "./opens.js";
 import { OperationsService } from "./operations-service.js";
 import { Phases } from "./phases.js";
@@ -37,6 +38,7 @@ export interface ServingParts {
   readonly log: Logger;
   readonly registry: Registry;
   readonly volume: LiveVolume;
+  readonly store: MetaStore;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
 }
@@ -141,7 +143,7 @@ export class Serving {
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
-    this.admin = new Admin({ ...all, service: this.service });
+    this.admin = new Admin({ ...all, service: this.service, store: parts.store, stuckMs: deadlines.ioDeadlineMs });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),

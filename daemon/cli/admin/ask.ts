@@ -8,6 +8,9 @@ import type { Link } from "../../common/rpc/link.js";
 import { noMeta } from "../../common/rpc/no-meta.js";
 import type { ClusterAddress } from "../shared-options.js";
 
+/** Parts of a long answer that may wait here. */
+const PARTS_AHEAD = 8;
+
 /** The state of the cluster, asked once. */
 export function fetchStatus(address: ClusterAddress): Promise<StatusReply> {
   return ask(address, { $case: "status", value: {} });
@@ -39,6 +42,52 @@ export async function ask<O extends Ops<AdminRequest>>(
   const reply = await exchange(address, op, timeoutMs);
   if (reply.op?.$case !== op.$case) throw new FsError("EPROTO", `${address.meta} answered something else`);
   return reply.op.value as Answer<O["$case"]>;
+}
+
+/** The parts of a long answer, as fast as they are taken. Errors as of `ask`. */
+export async function* askForParts(address: ClusterAddress, op: Ops<AdminRequest>): AsyncGenerator<Ops<AdminReply>> {
+  const link = await connect(address);
+  const arrived: AdminReply[] = [];
+  let failure: FsError | undefined;
+  let wake = () => {};
+  link.open({
+    message: (reply) => {
+      arrived.push(reply);
+      if (arrived.length >= PARTS_AHEAD) link.pause();
+      wake();
+    },
+    closed: (reason) => {
+      failure = reason;
+      wake();
+    },
+  });
+  link.send({ id: 1, op });
+  try {
+    for (;;) {
+      const reply = arrived.shift();
+      if (reply === undefined && failure !== undefined) throw failure;
+      if (reply === undefined) {
+        link.resume();
+        await soon((resolve) => (wake = resolve), address.meta);
+        continue;
+      }
+      if (reply.errno !== "") throw new FsError(errnoFromWire(reply.errno), reply.detail);
+      if (reply.op === undefined) throw new FsError("EPROTO", `${address.meta} answered nothing`);
+      yield reply.op;
+    }
+  } finally {
+    link.close();
+  }
+}
+
+/** Resolves when it is told to; rejects ETIMEDOUT when that takes too long. */
+async function soon(told: (resolve: () => void) => void, from: string): Promise<void> {
+  let cancel = () => {};
+  await new Promise<void>((resolve, reject) => {
+    told(resolve);
+    const late = () => reject(new FsError("ETIMEDOUT", `nothing more came from ${from}`));
+    cancel = systemClock.after(DEADLINES.ioDeadlineMs, late);
+  }).finally(() => cancel());
 }
 
 async function exchange(address: ClusterAddress, op: Ops<AdminRequest>, timeoutMs: number): Promise<AdminReply> {

@@ -1,4 +1,4 @@
-import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { SetVolume, StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../../proto/limits.js";
 import { defineCommand, groupOf } from "../command.js";
 import { judgeCopies } from "../doctor/cluster.js";
@@ -14,11 +14,12 @@ const SETTINGS = {
   "chunk-size": { of: (found: StatusReply) => found.chunkSize },
   replicas: { of: (found: StatusReply) => found.replicas, set: (replicas: number) => ({ replicas }) },
   "min-replicas": { of: (found: StatusReply) => found.minReplicas, set: (minReplicas: number) => ({ minReplicas }) },
+  cleaning: { of: (found: StatusReply) => (found.cleaning ? "on" : "off") },
 } as const;
 
 type Name = keyof typeof SETTINGS;
 const NAMES = Object.keys(SETTINGS) as Name[];
-const CHANGEABLE = ["replicas", "min-replicas"] as const;
+const CHANGEABLE = ["replicas", "min-replicas", "cleaning"] as const;
 
 const get = defineCommand({
   command: "get [name]",
@@ -46,19 +47,29 @@ const set = defineCommand({
     withJson(yargs)
       .positional("name", { choices: CHANGEABLE, demandOption: true, describe: "which" })
       .positional("value", { type: "string", demandOption: true, describe: "what from now on" })
-      .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background"),
+      .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background")
+      .example("$0 config set cleaning off --data ./cluster", "no chunk is removed until it is on again"),
   run: async (args) => {
-    const value = Number(args.value);
-    if (!/^\d+$/.test(args.value) || value < 1 || value > LIMITS.replicasMax) {
-      throw new UsageError(`${args.name} ${args.value}: give a whole number from 1 to ${LIMITS.replicasMax}`);
-    }
+    const { value, change } = changeOf(args.name, args.value);
     const address = await clusterAddress(args);
-    await ask(address, { $case: "setVolume", value: SETTINGS[args.name].set(value) });
+    await ask(address, { $case: "setVolume", value: change });
     if (args.json) printJson({ [args.name]: value });
-    await warn(address);
+    if (args.name !== "cleaning") await warn(address);
     return EXIT.done;
   },
 });
+
+function changeOf(name: (typeof CHANGEABLE)[number], text: string): { value: number | string; change: SetVolume } {
+  if (name === "cleaning") {
+    if (text !== "on" && text !== "off") throw new UsageError(`cleaning ${text}: give on or off`);
+    return { value: text, change: { cleaning: text === "on" } };
+  }
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > LIMITS.replicasMax) {
+    throw new UsageError(`${name} ${text}: give a whole number from 1 to ${LIMITS.replicasMax}`);
+  }
+  return { value, change: SETTINGS[name].set(value) };
+}
 
 /** What was set may be more than the nodes of today allow. */
 async function warn(address: ClusterAddress): Promise<void> {

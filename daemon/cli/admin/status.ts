@@ -84,7 +84,10 @@ function rowsOf(found: StatusReply): string[][] {
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
     ["under-replicated", `${found.underReplicated}`],
     ["longest not scrubbed", longestUnscrubbed(nodes)],
-    ["to be cleaned", `${found.garbage}`],
+    [
+      "to be cleaned",
+      `${found.garbage}${found.cleaning ? "" : ", but cleaning is off: 'bigfsd config set cleaning on'"}`,
+    ],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];

@@ -44,7 +44,7 @@ export interface ClusterParts {
   readonly log: Logger;
   readonly deadlines: Deadlines;
   readonly registry: Registry;
-  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas">>;
+  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "cleaningOff">>;
   /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
   readonly reach?: Reach;
 }
@@ -102,7 +102,7 @@ export class Cluster {
     const shortage = (this.#shortage = new Shortage({ nodes, volume }));
     const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
     const unexplained = new Unexplained();
-    const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log };
+    const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log, volume };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
     const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
@@ -131,10 +131,11 @@ export class Cluster {
         if (shortage.isOverflowing && shortage.isEmpty) this.tasks.census.wake();
       }),
       surplus: this.#task("surplus", confirmMs / 4, async (signal) => {
+        if (volume.cleaningOff) return;
         await surplus.pass(signal);
         if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
       }),
-      cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
+      cleaning: this.#task("cleaning", cleanMs, (signal) => this.#clean(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
     changes.onChange((change) => this.#chunkChanged(change));
@@ -253,9 +254,10 @@ export class Cluster {
     return member.info();
   }
 
-  /** There shall be another number of copies of each chunk. */
-  copiesChanged(): void {
+  /** There shall be another number of copies of each chunk, or cleaning is on or off. */
+  settingsChanged(): void {
     this.tasks.census.wake();
+    this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }
 
@@ -349,6 +351,10 @@ export class Cluster {
 
   #pushMap(map: NodeMap): void {
     for (const member of this.#membership.all()) member.push({ $case: "map", value: map });
+  }
+
+  async #clean(signal: AbortSignal): Promise<void> {
+    if (!this.parts.volume.cleaningOff) await this.#cleaning.pass(signal);
   }
 
   #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {

@@ -8,6 +8,7 @@
 import type { Logger } from "pino";
 import { errnoFromWire, fail, FsError } from "../../../proto/errno.js";
 import type { StoredChunk } from "../../../proto/gen/bigfs/v1/node.js";
+import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
 import type { Executor } from "../executor.js";
 import { confirmChunk, lostReplica, removedChunk, syncedChunk } from "../rules/chunks.js";
@@ -28,6 +29,7 @@ export interface ReportsParts {
   readonly metrics: ClusterMetrics;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly volume: Readonly<Pick<VolumeRow, "cleaningOff">>;
 }
 
 export interface ReportsOptions {
@@ -183,6 +185,8 @@ export class Reports {
   }
 
   #removeWhenDurable(members: readonly Member[], chunk: number, batch: number): void {
+    // It is recorded: cleaning does it when it is on.
+    if (this.parts.volume.cleaningOff) return;
     const tell = () => members.forEach((member) => member.push({ $case: "remove", value: { chunks: [chunk] } }));
     this.parts.executor.whenDurable(batch).then(tell, () => {}); // a failed commit stops the daemon
   }

@@ -45,6 +45,7 @@ export function createVolume(tx: Tx, made: NewVolume): VolumeRow {
     nodeMapVersion: 1,
     servedSec: 0,
     created: now,
+    cleaningOff: false,
   };
   const root = newInode({ ino: ROOT_INO, mode: S_IFDIR | 0o755, uid: made.uid, gid: made.gid, now });
   tx.put(key.volume, volume);
@@ -59,15 +60,21 @@ export interface Copies {
   readonly minReplicas: number;
 }
 
-/** Changes them; what is not given stays. EINVAL for what does not go together. */
-export function setCopies(tx: Tx, change: SetVolume): Copies {
+/** What an administrator may change. */
+export interface VolumeSettings extends Copies {
+  readonly cleaningOff: boolean;
+}
+
+/** Changes it; what is not given stays. EINVAL for what does not go together. */
+export function setVolume(tx: Tx, change: SetVolume): VolumeSettings {
   const volume = volumeOf(tx);
   const { replicas = volume.replicas, minReplicas = volume.minReplicas } = change;
+  const cleaningOff = change.cleaning === undefined ? volume.cleaningOff : !change.cleaning;
   if (replicas > LIMITS.replicasMax) fail("EINVAL", `${replicas} copies: at most ${LIMITS.replicasMax}`);
   if (minReplicas < 1 || minReplicas > replicas)
     fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies: min-replicas is at most replicas`);
-  tx.put(key.volume, { ...volume, replicas, minReplicas });
-  return { replicas, minReplicas };
+  tx.put(key.volume, { ...volume, replicas, minReplicas, cleaningOff });
+  return { replicas, minReplicas, cleaningOff };
 }
 
 /** The volume's row, which always exists. */

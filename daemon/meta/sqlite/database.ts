@@ -74,7 +74,7 @@ export class Statement {
   }
 
   /** Runs it for what it does. */
-  run(params: readonly (Buffer | null)[]): Promise<void> {
+  run(params: readonly (Buffer | number | null)[]): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#statement.run(params, (error) => (error === null ? resolve() : reject(error)));
     });

@@ -1,14 +1,15 @@
 import type { Batch } from "../metastore.js";
 import type { Database, Statement } from "./database.js";
+import { rowCrc } from "./row-crc.js";
 
 /** Rows of a batch that is written this way. */
 const ROWS_MAX = 32;
 
 /** A row put into it is written; one without a value is removed. Of this connection only, and in no file. */
 const CHANGES = `
-  CREATE TEMP VIEW changes AS SELECT key, value FROM kv;
+  CREATE TEMP VIEW changes AS SELECT key, value, crc FROM kv;
   CREATE TEMP TRIGGER change INSTEAD OF INSERT ON changes BEGIN
-    INSERT OR REPLACE INTO kv(key,value) SELECT NEW.key, NEW.value WHERE NEW.value IS NOT NULL;
+    INSERT OR REPLACE INTO kv(key,value,crc) SELECT NEW.key, NEW.value, NEW.crc WHERE NEW.value IS NOT NULL;
     DELETE FROM kv WHERE NEW.value IS NULL AND key = NEW.key;
   END`;
 
@@ -38,13 +39,16 @@ export class SmallBatches {
     const rows = puts.size + dels.size;
     let statement = this.#statements.get(rows);
     if (statement === undefined) {
-      const places = Array.from({ length: rows }, () => "(?,?)").join(",");
-      statement = await this.db.prepare(`INSERT INTO changes(key,value)VALUES${places}`);
+      const places = Array.from({ length: rows }, () => "(?,?,?)").join(",");
+      statement = await this.db.prepare(`INSERT INTO changes(key,value,crc)VALUES${places}`);
       this.#statements.set(rows, statement);
     }
-    const params: (Buffer | null)[] = [];
-    for (const [key, value] of puts) params.push(Buffer.from(key, "latin1"), asBuffer(value));
-    for (const key of dels) params.push(Buffer.from(key, "latin1"), null);
+    const params: (Buffer | number | null)[] = [];
+    for (const [text, value] of puts) {
+      const key = Buffer.from(text, "latin1");
+      params.push(key, asBuffer(value), rowCrc(key, value));
+    }
+    for (const key of dels) params.push(Buffer.from(key, "latin1"), null, null);
     await statement.run(params);
   }
 

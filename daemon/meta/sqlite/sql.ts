@@ -3,6 +3,7 @@
  * (measured: 64 rows in 0.3 ms instead of 2.4 ms).
  */
 import type { Batch } from "../metastore.js";
+import { rowCrc } from "./row-crc.js";
 import { SqlText } from "./sql-text.js";
 
 /** Text of one call, roughly; a batch with more than this becomes several calls in one transaction. */
@@ -15,13 +16,13 @@ export function* batchSql(batch: Batch): Generator<string> {
   const sql = new SqlText();
   sql.write("BEGIN IMMEDIATE;");
   yield* statements(sql, batch.puts, {
-    head: "INSERT OR REPLACE INTO kv(key,value)VALUES",
+    head: "INSERT OR REPLACE INTO kv(key,value,crc)VALUES",
     item([key, value]) {
       sql.write("(");
       sql.key(key);
       sql.write(",");
       sql.value(value);
-      sql.write(")");
+      sql.write(`,${String(rowCrc(Buffer.from(key, "latin1"), value))})`);
     },
     tail: ";",
   });
@@ -36,11 +37,11 @@ export function* batchSql(batch: Batch): Generator<string> {
 
 /** Rows with these keys, in no order. */
 export function loadSql(keys: readonly string[]): string {
-  return `SELECT key,value FROM kv WHERE key IN (${keys.map(keyLiteral).join(",")})`;
+  return `SELECT key,value,crc FROM kv WHERE key IN (${keys.map(keyLiteral).join(",")})`;
 }
 
 export function scanSql({ from, to, limit }: { from: string; to: string; limit: number }): string {
-  return `SELECT key,value FROM kv WHERE key>=${keyLiteral(from)} AND key<${keyLiteral(to)} ORDER BY key LIMIT ${String(limit)}`;
+  return `SELECT key,value,crc FROM kv WHERE key>=${keyLiteral(from)} AND key<${keyLiteral(to)} ORDER BY key LIMIT ${String(limit)}`;
 }
 
 /** Statements over lists of items; yields what was written when it has become long. */

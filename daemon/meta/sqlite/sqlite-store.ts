@@ -1,5 +1,5 @@
 /**
- * The metadata in one SQLite file: one table of keys and values.
+ * The metadata in one SQLite file: one table of keys, values and checksums of both.
  *
  * Two connections, one that writes and one that reads: a read neither waits for the disk of a commit nor sees half a
  * batch. (Exclusive locking mode would forbid the second; a commit takes as long without it.) A third holds an empty
@@ -7,18 +7,23 @@
  * one and takes the lock file of the data folder for a dead one's.
  */
 import { StartupError } from "../../common/running.js";
-import type { Batch, MetaStore, StoredRow } from "../metastore.js";
+import { DamagedRow, type Batch, type MetaStore, type StoredRow, type StoreSnapshot } from "../metastore.js";
 import { Database, sqliteCode, type Statement } from "./database.js";
 import { checkSchema, migrate } from "./migrations.js";
+import { rowCrc } from "./row-crc.js";
 import { SmallBatches } from "./small-batches.js";
 import { batchSql, loadSql, scanSql } from "./sql.js";
 
 /** Keys of one query. */
 const KEYS_MAX = 512;
 
-interface Found {
-  readonly key: Buffer;
+interface Value {
   readonly value: Buffer;
+  readonly crc: number;
+}
+
+interface Found extends Value {
+  readonly key: Buffer;
 }
 
 /** Opens or creates the file; StartupError when it cannot be used, or is open already. */
@@ -36,8 +41,8 @@ export async function openSqlite(path: string): Promise<MetaStore> {
     await prepareFile(writer, path);
     const reader = await open(path);
     await reader.exec("PRAGMA cache_size=-8192; PRAGMA query_only=ON");
-    const one = await reader.prepare("SELECT value FROM kv WHERE key=?");
-    return new SqliteStore({ writer, reader, lock, one, small: await SmallBatches.on(writer) });
+    const one = await reader.prepare("SELECT value,crc FROM kv WHERE key=?");
+    return new SqliteStore({ path, writer, reader, lock, one, small: await SmallBatches.on(writer) });
   } catch (error) {
     for (const db of opened) await db.close().catch(() => undefined);
     throw startupErrorOf(error, path);
@@ -45,6 +50,7 @@ export async function openSqlite(path: string): Promise<MetaStore> {
 }
 
 export class SqliteStore implements MetaStore {
+  readonly #path: string;
   readonly #writer: Database;
   readonly #reader: Database;
   readonly #lock: Database;
@@ -52,12 +58,14 @@ export class SqliteStore implements MetaStore {
   readonly #small: SmallBatches;
 
   constructor(parts: {
+    readonly path: string;
     readonly writer: Database;
     readonly reader: Database;
     readonly lock: Database;
     readonly one: Statement;
     readonly small: SmallBatches;
   }) {
+    this.#path = parts.path;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.#lock = parts.lock;
@@ -68,19 +76,38 @@ export class SqliteStore implements MetaStore {
   async load(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const [only] = keys;
     if (keys.length === 1 && only !== undefined) {
-      return [(await this.#one.get<{ value: Buffer }>(Buffer.from(only, "latin1")))?.value];
+      const key = Buffer.from(only, "latin1");
+      const found = await this.#one.get<Value>(key);
+      return [found && this.#checked(key, found)];
     }
     const values = new Map<string, Uint8Array>();
     for (let i = 0; i < keys.length; i += KEYS_MAX) {
       const found = await this.#reader.all<Found>(loadSql(keys.slice(i, i + KEYS_MAX)));
-      for (const { key, value } of found) values.set(key.toString("latin1"), value);
+      for (const row of found) values.set(row.key.toString("latin1"), this.#checked(row.key, row));
     }
     return keys.map((key) => values.get(key));
   }
 
-  async scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
-    const found = await this.#reader.all<Found>(scanSql(range));
-    return found.map(({ key, value }) => ({ key: key.toString("latin1"), value }));
+  scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
+    return this.#scan(this.#reader, range);
+  }
+
+  async #scan(db: Database, range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
+    const found = await db.all<Found>(scanSql(range));
+    return found.map((row) => ({ key: row.key.toString("latin1"), value: this.#checked(row.key, row) }));
+  }
+
+  /** While it is open, the write-ahead log grows with every commit. */
+  async snapshot(): Promise<StoreSnapshot> {
+    const db = await Database.open(this.#path);
+    try {
+      await db.exec("PRAGMA query_only=ON; PRAGMA cache_size=-2048; BEGIN");
+      await db.all("SELECT key FROM kv LIMIT 1"); // this begins the transaction
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+    return { scan: (range) => this.#scan(db, range), close: () => db.close() };
   }
 
   async commit(batch: Batch): Promise<void> {
@@ -99,6 +126,11 @@ export class SqliteStore implements MetaStore {
     await this.#reader.close();
     await this.#writer.close();
     await this.#lock.close();
+  }
+
+  #checked(key: Buffer, { value, crc }: Value): Buffer {
+    if (rowCrc(key, value) !== crc) throw new DamagedRow(key.toString("latin1"), this.#path);
+    return value;
   }
 }
 

@@ -58,11 +58,11 @@ export class Lab {
     return lab;
   }
 
-  async startMeta(listen: string): Promise<void> {
+  async startMeta(listen: string, folder = "meta"): Promise<void> {
     const { deadlines } = this;
     const create = { chunkSize: CHUNK_SIZE, replicas: 2, minReplicas: 2 };
     const common = { key: KEY, deadlines, log: this.#log, clock: systemClock };
-    this.meta = await startMeta({ ...common, data: join(this.dir, "meta"), listen, create });
+    this.meta = await startMeta({ ...common, data: join(this.dir, folder), listen, create });
     const { meta } = this;
     this.t.teardown(() => meta.stop());
   }

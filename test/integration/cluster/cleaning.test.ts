@@ -1,6 +1,7 @@
 import { test, type Test } from "tap";
 import { key } from "../../../daemon/meta/keys.js";
 import { makeGarbage } from "../../../daemon/meta/rules/chunks.js";
+import { setVolume } from "../../../daemon/meta/rules/volume.js";
 import { ClusterBench, CommitGate, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
 import { settle, until } from "../../helpers/fake-clock.js";
 import type { ScriptedNode } from "../../helpers/scripted-node.js";
@@ -212,4 +213,29 @@ test("removals go out in batches, and not more at once than a node answers for",
   await a.removed(told);
   await until(() => bench.cluster.status().chunks === 0);
   t.equal(new Set([...told, ...gone]).size, 1700);
+});
+
+test("while cleaning is off nothing is removed, however old it is; once it is on it goes", async (t) => {
+  const { bench, a, b, first } = await serving(t);
+  const set = async (cleaning: boolean) => {
+    const { value } = await bench.executor.execute(0, (tx) => setVolume(tx, { cleaning }));
+    Object.assign(bench.volume, value);
+    bench.cluster.settingsChanged();
+    await settle();
+  };
+  await a.register([stored(first, [a.id, b.id])]);
+  await bench.refer(first);
+  await set(false);
+  await drop(bench, first);
+  const gone = removing(a);
+  await bench.clock.advance(600_000);
+  t.same([gone, b.pushed("remove")], [[], []]);
+  t.match(await bench.row(key.garbage(first)), { deleting: false });
+  await set(true);
+  await bench.clock.advance(10_000);
+  t.same(gone, [first]);
+  await set(false);
+  await b.confirm([stored(first, [b.id])]);
+  await settle();
+  t.equal(b.pushed("remove").length, 1, "of what is said of a copy again, too");
 });

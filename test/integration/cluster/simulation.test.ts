@@ -184,7 +184,7 @@ class World {
   async #setReplicas(replicas: number): Promise<void> {
     await this.bench.change(key.volume, (volume) => ({ ...volume, replicas }));
     Object.assign(this.bench.volume, { replicas });
-    this.bench.cluster.copiesChanged();
+    this.bench.cluster.settingsChanged();
     await settle();
   }
 

@@ -178,11 +178,11 @@ test("D13: with fewer replicas than before the surplus goes, and never so that f
   t.equal(await states(bench, first), "AAA");
   Object.assign(bench.volume, { replicas: 2 });
   await nodes[0]!.close();
-  bench.cluster.copiesChanged();
+  bench.cluster.settingsChanged();
   await bench.clock.advance(3_000);
   t.same(removed.flat(), [], "one of the three is not there, and two are wanted");
   Object.assign(bench.volume, { replicas: 1 });
-  bench.cluster.copiesChanged();
+  bench.cluster.settingsChanged();
   await bench.clock.advance(3_000);
   t.same(removed.flat(), [first]);
 });

@@ -720,7 +720,17 @@ export interface AdminRequest {
     | { $case: "setVolume"; value: SetVolume }
     | { $case: "scrubNode"; value: ScrubNode }
     | { $case: "removeNode"; value: RemoveNode }
+    | { $case: "dump"; value: Dump }
     | undefined;
+}
+
+/** All metadata of one moment: answered by many DumpPart with the id of the request. */
+export interface Dump {
+}
+
+export interface DumpPart {
+  data: Buffer;
+  last: boolean;
 }
 
 export interface StatusRequest {
@@ -787,12 +797,13 @@ export interface EndSession {
 }
 
 /**
- * How many copies of each chunk there shall be, and how many must stand before a write is acknowledged. EINVAL: what does
- * not go together.
+ * How many copies of each chunk there shall be, how many must stand before a write is acknowledged, and whether chunks
+ * that nothing names are removed. EINVAL: what does not go together.
  */
 export interface SetVolume {
   replicas?: number | undefined;
   minReplicas?: number | undefined;
+  cleaning?: boolean | undefined;
 }
 
 export interface SessionInfo {
@@ -830,6 +841,8 @@ export interface StatusReply {
   oldestUnsyncedSec: number;
   /** Requests per second, over the last ten. */
   requestsPerSecond: number;
+  /** Chunks that nothing names are removed. */
+  cleaning: boolean;
 }
 
 export interface AdminReply {
@@ -844,6 +857,7 @@ export interface AdminReply {
     | { $case: "setVolume"; value: Done }
     | { $case: "scrubNode"; value: NodeInfo }
     | { $case: "removeNode"; value: NodeRemoved }
+    | { $case: "dump"; value: DumpPart }
     | undefined;
 }
 
@@ -8155,6 +8169,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "removeNode":
         RemoveNode.encode(message.op.value, writer.uint32(58).fork()).join();
         break;
+      case "dump":
+        Dump.encode(message.op.value, writer.uint32(322).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8236,6 +8253,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "removeNode", value: RemoveNode.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "dump", value: Dump.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8297,7 +8322,123 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "dump": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "dump", value: Dump.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseDump(): Dump {
+  return {};
+}
+
+export const Dump: MessageFns<Dump> = {
+  encode(_: Dump, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Dump {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDump();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Dump>, I>>(base?: I): Dump {
+    return Dump.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Dump>, I>>(_: I): Dump {
+    const message = createBaseDump();
+    return message;
+  },
+};
+
+function createBaseDumpPart(): DumpPart {
+  return { data: Buffer.alloc(0), last: false };
+}
+
+export const DumpPart: MessageFns<DumpPart> = {
+  encode(message: DumpPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DumpPart>, I>>(base?: I): DumpPart {
+    return DumpPart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DumpPart>, I>>(object: I): DumpPart {
+    const message = createBaseDumpPart();
+    message.data = object.data ?? Buffer.alloc(0);
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -8851,7 +8992,7 @@ export const EndSession: MessageFns<EndSession> = {
 };
 
 function createBaseSetVolume(): SetVolume {
-  return { replicas: undefined, minReplicas: undefined };
+  return { replicas: undefined, minReplicas: undefined, cleaning: undefined };
 }
 
 export const SetVolume: MessageFns<SetVolume> = {
@@ -8861,6 +9002,9 @@ export const SetVolume: MessageFns<SetVolume> = {
     }
     if (message.minReplicas !== undefined) {
       writer.uint32(16).uint32(message.minReplicas);
+    }
+    if (message.cleaning !== undefined) {
+      writer.uint32(320).bool(message.cleaning);
     }
     return writer;
   },
@@ -8894,6 +9038,14 @@ export const SetVolume: MessageFns<SetVolume> = {
             message.minReplicas = reader.uint32();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.cleaning = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8913,6 +9065,7 @@ export const SetVolume: MessageFns<SetVolume> = {
     const message = createBaseSetVolume();
     message.replicas = object.replicas ?? undefined;
     message.minReplicas = object.minReplicas ?? undefined;
+    message.cleaning = object.cleaning ?? undefined;
     return message;
   },
 };
@@ -9064,6 +9217,7 @@ function createBaseStatusReply(): StatusReply {
     unsynced: 0,
     oldestUnsyncedSec: 0,
     requestsPerSecond: 0,
+    cleaning: false,
   };
 }
 
@@ -9122,6 +9276,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.requestsPerSecond !== 0) {
       writer.uint32(145).double(message.requestsPerSecond);
+    }
+    if (message.cleaning !== false) {
+      writer.uint32(320).bool(message.cleaning);
     }
     return writer;
   },
@@ -9283,6 +9440,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.requestsPerSecond = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.cleaning = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9318,6 +9483,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.unsynced = object.unsynced ?? 0;
     message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
+    message.cleaning = object.cleaning ?? false;
     return message;
   },
 };
@@ -9358,6 +9524,9 @@ export const AdminReply: MessageFns<AdminReply> = {
         break;
       case "removeNode":
         NodeRemoved.encode(message.op.value, writer.uint32(74).fork()).join();
+        break;
+      case "dump":
+        DumpPart.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
     }
     return writer;
@@ -9456,6 +9625,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "removeNode", value: NodeRemoved.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "dump", value: DumpPart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9516,6 +9693,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "removeNode": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "removeNode", value: NodeRemoved.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "dump": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "dump", value: DumpPart.fromPartial(object.op.value) };
         }
         break;
       }

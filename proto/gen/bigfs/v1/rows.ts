@@ -48,7 +48,11 @@ export interface VolumeRow {
   nodeMapVersion: number;
   /** Seconds that the daemon has served this volume, over all its lives. Ages are differences of it, never wall time. */
   servedSec: number;
-  created: Time | undefined;
+  created:
+    | Time
+    | undefined;
+  /** Nothing is cleaned up: after a load or restore, until an administrator says so. */
+  cleaningOff: boolean;
 }
 
 /** One row; its dirtiness holds nobody's reply (see executor). */
@@ -388,6 +392,7 @@ function createBaseVolumeRow(): VolumeRow {
     nodeMapVersion: 0,
     servedSec: 0,
     created: undefined,
+    cleaningOff: false,
   };
 }
 
@@ -431,6 +436,9 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     }
     if (message.created !== undefined) {
       Time.encode(message.created, writer.uint32(106).fork()).join();
+    }
+    if (message.cleaningOff !== false) {
+      writer.uint32(128).bool(message.cleaningOff);
     }
     return writer;
   },
@@ -552,6 +560,14 @@ export const VolumeRow: MessageFns<VolumeRow> = {
             message.created = Time.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.cleaningOff = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -584,6 +600,7 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     message.created = (object.created !== undefined && object.created !== null)
       ? Time.fromPartial(object.created)
       : undefined;
+    message.cleaningOff = object.cleaningOff ?? false;
     return message;
   },
 };

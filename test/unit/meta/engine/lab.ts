@@ -3,7 +3,7 @@ import type { Test } from "tap";
 import { Executor, type ExecutorOptions } from "../../../../daemon/meta/executor.js";
 import { key, type Key } from "../../../../daemon/meta/keys.js";
 import { MemoryStore, type MemoryStoreOptions } from "../../../../daemon/meta/memory-store.js";
-import type { Batch, MetaStore, StoredRow } from "../../../../daemon/meta/metastore.js";
+import type { Batch, MetaStore, StoredRow, StoreSnapshot } from "../../../../daemon/meta/metastore.js";
 import { encodeRow } from "../../../../daemon/meta/row-codec.js";
 import { FsError, type Errno } from "../../../../proto/errno.js";
 import { UnsyncedRow } from "../../../../proto/gen/bigfs/v1/rows.js";
@@ -55,6 +55,10 @@ export class Watched implements MetaStore {
 
   scan(range: { from: string; to: string; limit: number }): Promise<StoredRow[]> {
     return this.inner.scan(range);
+  }
+
+  snapshot(): Promise<StoreSnapshot> {
+    return this.inner.snapshot();
   }
 
   commit(batch: Batch): Promise<void> {
