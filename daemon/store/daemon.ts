@@ -7,14 +7,15 @@ import { checkDeadlines } from "../common/deadlines.js";
 import { collectForBigMessages } from "../common/engine.js";
 import { serveHttp } from "../common/http.js";
 import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
+import { systemRandom, type Random } from "../common/random.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
-import { RpcServer } from "../common/rpc/server.js";
+import { grpc, type Listener, type Network } from "../common/rpc/network.js";
 import { StartupError, type Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import { mustBeReachable } from "./advertise.js";
 import { ChunkServer } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
-import { nodeDisk } from "./disk.js";
+import { nodeDisk, type Disk } from "./disk.js";
 import { openDataFolder, type DataFolder } from "./identity.js";
 import { sendInventory } from "./inventory.js";
 import { loadOf } from "./load.js";
@@ -29,6 +30,16 @@ import { exportStats } from "./store-metrics.js";
 /** Bytes of the disk that stay free unless told otherwise. */
 const RESERVE = 64 * 1024 * 1024;
 
+/** What the daemon stands on: a machine, or a simulated one. */
+export interface StoreParts {
+  readonly folder: DataFolder;
+  readonly disk: Disk;
+  readonly registry: Registry;
+  readonly network: Network;
+  readonly random: Random;
+  readonly load: typeof loadOf;
+}
+
 /**
  * Runs a storage daemon. Resolves when it listens, and has joined or tried to: the metadata daemon need not be there
  * yet. StartupError for a folder that cannot be used, a port that is taken, another volume or another key.
@@ -38,8 +49,14 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
   checkDeadlines(opts.deadlines);
   mustBeReachable(opts);
   const folder = await openDataFolder(opts.data);
-  const daemon = await open(opts, folder).catch(async (error: unknown) => {
-    await folder.close();
+  const machine = { disk: nodeDisk, registry: processRegistry(), network: grpc, random: systemRandom, load: loadOf };
+  return serveStore({ folder, ...machine }, opts);
+}
+
+/** The same on parts that are open already; closes the folder at the end. */
+export async function serveStore(parts: StoreParts, opts: StoreOptions): Promise<Running> {
+  const daemon = await open(opts, parts).catch(async (error: unknown) => {
+    await parts.folder.close();
     throw error;
   });
   try {
@@ -51,11 +68,12 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
   }
 }
 
-async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon> {
+async function open(opts: StoreOptions, parts: StoreParts): Promise<StoreDaemon> {
+  const { disk, random } = parts;
   const space = { capacity: opts.capacity, reserve: opts.reserve ?? RESERVE };
   try {
-    const store = await ChunkStore.open({ disk: nodeDisk, log: opts.log }, { data: opts.data, ...space });
-    return new StoreDaemon(opts, folder, store);
+    const store = await ChunkStore.open({ disk, log: opts.log, random }, { data: opts.data, ...space });
+    return new StoreDaemon(opts, parts, store);
   } catch (error) {
     throw new StartupError(`the chunks in ${opts.data} cannot be read: ${(error as Error).message}`, {
       hint: "check the disk and the owner of its files; the other nodes have copies meanwhile",
@@ -67,8 +85,7 @@ async function open(opts: StoreOptions, folder: DataFolder): Promise<StoreDaemon
 class StoreDaemon implements Running {
   listen = "";
   readonly ended: Promise<Error | undefined>;
-  readonly #registry: Registry = processRegistry();
-  readonly #server: RpcServer;
+  readonly #server: Listener;
   readonly #link: NodeLink;
   readonly #reports: Reports;
   readonly #peers: Peers;
@@ -83,37 +100,38 @@ class StoreDaemon implements Running {
 
   constructor(
     private readonly opts: StoreOptions,
-    private readonly folder: DataFolder,
+    private readonly parts: StoreParts,
     private readonly store: ChunkStore,
   ) {
     const { key, clock, log, deadlines } = opts;
+    const { folder, registry, network, random } = parts;
     const volume = (): string => folder.identity.volume;
     const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
-    this.#server = new RpcServer({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
-    this.#link = new NodeLink({ clock, log, folder }, opts, {
+    this.#server = network.server({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
+    this.#link = new NodeLink({ clock, log, folder, network }, opts, {
       introduce: () => this.#introduce(),
       joined: (about, signal) => void this.#joined(about, signal),
       pushed: (push) => this.#pushes.handle(push),
     });
     this.ended = this.#link.refused;
     this.#reports = new Reports({ store, log, clock, self, report: (op) => this.#link.report(op) });
-    this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock });
-    const parts = { store, log, clock, peers: this.#peers, reports: this.#reports, self };
-    this.#pushes = new Pushes(parts, deadlines);
+    this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock, network });
+    const shared = { store, log, clock, peers: this.#peers, reports: this.#reports, self };
+    this.#pushes = new Pushes(shared, deadlines);
     // Half of a client's own deadline, so that it hears which node failed.
-    const puts = new Puts(parts, { forwardMs: deadlines.chunkMs / 2 });
-    const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
+    const puts = new Puts(shared, { forwardMs: deadlines.chunkMs / 2 });
+    const times = new OperationTimes({ clock, log, registry }, "store");
     const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
     this.#chunks = new ChunkServer(
-      { ...parts, puts, times },
+      { ...shared, puts, times },
       { folder: resolve(opts.data), uuid: folder.identity.uuid, chunkSize, stuckMs: deadlines.ioDeadlineMs },
     );
     this.#sync = new Task(
-      { clock, log, registry: this.#registry },
+      { clock, log, registry, random },
       { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },
     );
     store.onLost((chunk, errno) => void this.#reports.lost(chunk, errno));
-    exportStats(this.#registry, store, () => this.#link.isJoined);
+    exportStats(registry, store, () => this.#link.isJoined);
   }
 
   async start(): Promise<void> {
@@ -121,7 +139,7 @@ class StoreDaemon implements Running {
     this.#server.handle(CHUNKS, (link) => this.#chunks.serve(link));
     this.listen = await this.#server.listen(opts.listen);
     if (opts.http !== undefined) {
-      const http = await serveHttp({ listen: opts.http, registry: this.#registry, health: () => this.#health() });
+      const http = await serveHttp({ listen: opts.http, registry: this.parts.registry, health: () => this.#health() });
       this.#stopHttp = () => http.stop();
     }
     this.#verified = this.#verify();
@@ -149,7 +167,7 @@ class StoreDaemon implements Running {
     await this.#peers.stop();
     await this.#stopHttp();
     this.store.close();
-    await this.folder.close();
+    await this.parts.folder.close();
   }
 
   #introduce() {
@@ -184,7 +202,7 @@ class StoreDaemon implements Running {
         const { capacity, used, chunks, busy } = this.store.stats;
         const { written, read } = this.#chunks;
         const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
-        const load = loadOf({ disk: busy, ...rates });
+        const load = this.parts.load({ disk: busy, ...rates });
         await this.#link.say({ $case: "heartbeat", value: { capacity, used, chunks, load } });
         await this.store.refreshSpace();
       } catch (error) {
@@ -224,7 +242,7 @@ class StoreDaemon implements Running {
   }
 
   #health() {
-    const { identity } = this.folder;
+    const { identity } = this.parts.folder;
     const ok = this.#link.isJoined;
     return { ok, detail: { joined: ok, volume: identity.volume, node: identity.node, ...this.store.stats } };
   }
