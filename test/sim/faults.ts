@@ -119,7 +119,7 @@ export class Faults {
       }
       case "commit":
         meta.failsToCommit = true;
-        return this.#for("a commit fails", machines, () => (meta.failsToCommit = false), 2_000);
+        return this.#for("a commit fails", machines, () => (meta.failsToCommit = false), 5_000);
       case "slow":
         network.slowMs = pick(chance, [0.2, 20, 200]);
         return this.#for(`slow network: ${network.slowMs} ms`, machines, () => (network.slowMs = 2));

@@ -29,6 +29,8 @@ export interface Lab {
 const KEY = Buffer.alloc(32, 7);
 const META = "m:1";
 const DATA = "/data";
+/** A daemon that has stopped is started again. */
+const RESTART_MS = 500;
 const LOAD = { cpu: 0, memory: 0 };
 
 export abstract class Machine {
@@ -54,7 +56,7 @@ export abstract class Machine {
     const life = (this.life = new Life(this.lab.scheduler, this.host, () => this.wallOffsetMs));
     this.lab.scheduler.note(`start ${this.host}`);
     this.begin(life).catch((error: unknown) => {
-      if (!life.isDead) this.lab.violation(`${this.host} does not start: ${String(error)}`);
+      if (!life.isDead) this.failed(error);
     });
   }
 
@@ -67,6 +69,10 @@ export abstract class Machine {
     life.crash();
     this.lab.network.crashed(life, power);
     this.ended(power);
+  }
+
+  protected failed(error: unknown): void {
+    this.lab.violation(`${this.host} does not start: ${String(error)}`);
   }
 
   protected abstract begin(life: Life): Promise<void>;
@@ -95,10 +101,15 @@ export class MetaMachine extends Machine {
       { ...optionsOf(lab, life), listen: META, create: lab.volume },
     );
     const cause = await running.ended;
-    if (!life.isDead) {
-      scheduler.note(`meta stops: ${String(cause)}`);
-      this.crash(false);
-    }
+    if (!life.isDead) this.failed(cause);
+  }
+
+  /** Then it is started again; one that never starts is seen by nobody being served. */
+  protected override failed(error: unknown): void {
+    const { scheduler } = this.lab;
+    scheduler.note(`m stops: ${String(error)}`);
+    this.crash(false);
+    scheduler.after(RESTART_MS, "restart m", undefined, () => this.start());
   }
 
   protected ended(): void {

@@ -35,6 +35,7 @@ async function main(): Promise<number> {
   const opts = {
     steps: Number(values.steps),
     logs: values.logs,
+    lines: Number(values.trace),
     ...(values.faults === undefined ? {} : { faults: values.faults.split(",") }),
   };
   let failed = 0;

@@ -271,7 +271,7 @@ class SimLink<Out, In> implements Link<Out, In> {
     if (this.#reason !== undefined || this.network.isCut(this.life.host, this.other.life.host)) return;
     this.#isPumping = true;
     const { scheduler } = this.network;
-    const what = `deliver ${this.other.life.host}>${this.life.host} ${head.bytes?.length ?? "end"}`;
+    const what = `${head.bytes === undefined ? "end" : "deliver"} ${this.other.life.host}>${this.life.host}`;
     scheduler.after(Math.max(0, head.at - scheduler.nowMs), what, this.life, () => {
       this.#isPumping = false;
       if (!this.network.isCut(this.life.host, this.other.life.host)) this.#deliver(scheduler.nowMs);

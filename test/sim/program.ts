@@ -284,9 +284,11 @@ export class Program {
     if (from === into) return;
     const [source, target] = [model.name(dir, from), model.name(dir, into)];
     const ino = source.certain;
+    // Which file it moves would have to be guessed.
+    if (ino === undefined) return;
     const change = model.begin(this.#who());
     source.write(change, ABSENT);
-    target.write(change, ino ?? UNKNOWN);
+    target.write(change, ino);
     try {
       const move = { fromDir: dir, fromName: bytes(from), intoDir: dir, intoName: bytes(into) };
       await this.#during((fs) => fs.rename(WHO, { ...move, noReplace: false, exchange: false }));
@@ -465,6 +467,7 @@ export class Program {
     const died = machine.life!.death.then(() => {
       throw new Died();
     });
+    died.catch(() => {});
     return Promise.race([ask(fs), died]);
   }
 }

@@ -20,8 +20,6 @@ interface Event {
 
 /** Wall time of simulated time 0, in seconds. */
 const START_SEC = 1_700_000_000;
-/** Lines of the trace that are kept. */
-const TRACE_MAX = 4_000;
 
 export class Scheduler {
   readonly chance: Chance;
@@ -32,7 +30,11 @@ export class Scheduler {
   readonly #queue = new Heap();
   readonly #hash = createHash("sha256");
 
-  constructor(seed: number) {
+  /** `lines`: of the trace that are kept, at least. */
+  constructor(
+    seed: number,
+    private readonly lines: number,
+  ) {
     this.chance = new Chance(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995);
   }
 
@@ -63,7 +65,7 @@ export class Scheduler {
     const line = `${this.#nowMs.toFixed(3)} ${what}`;
     this.#hash.update(line);
     this.trace.push(line);
-    if (this.trace.length > 2 * TRACE_MAX) this.trace.splice(0, TRACE_MAX);
+    if (this.trace.length > 2 * this.lines) this.trace.splice(0, this.lines);
   }
 
   /** Runs until that is true; throws when nothing is left to happen, or too much has. */

@@ -17,6 +17,8 @@ export interface SimulationOptions {
   readonly steps: number;
   /** Kinds of faults; default: by the seed. */
   readonly faults?: readonly string[];
+  /** Lines of the trace to keep; default 100. */
+  readonly lines?: number;
   /** What the daemons log goes into the trace. */
   readonly logs?: boolean;
 }
@@ -59,7 +61,7 @@ class Simulation {
   #lastUnrest: string[] = [];
 
   constructor(private readonly opts: SimulationOptions) {
-    const scheduler = (this.#scheduler = new Scheduler(opts.seed));
+    const scheduler = (this.#scheduler = new Scheduler(opts.seed, opts.lines ?? 100));
     const { chance } = scheduler;
     const network = new SimNetwork(scheduler);
     const minReplicas = chance.happens(0.25) ? 1 : 2;
@@ -167,9 +169,10 @@ class Simulation {
   }
 
   async #rest(): Promise<void> {
+    const { volume } = this.#lab;
     const until = this.#scheduler.nowMs + REST_MS;
     for (;;) {
-      this.#lastUnrest = await unrest(this.#cluster, this.#lab.volume);
+      this.#lastUnrest = await unrest(this.#cluster, { ...volume, mayLackAll: this.#model.hasLost });
       if (this.#lastUnrest.length === 0) return;
       if (this.#scheduler.nowMs > until) return this.#violation(`no rest: ${this.#lastUnrest.slice(0, 6).join("; ")}`);
       await this.#scheduler.pause(10_000);

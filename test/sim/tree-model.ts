@@ -120,6 +120,11 @@ export class Model {
     }
   }
 
+  /** Enough copies were lost for chunks to have none left. */
+  get hasLost(): boolean {
+    return new Set(this.cuts.map(({ host }) => host)).size >= this.minReplicas;
+  }
+
   /** Whether enough copies were lost since something that is not durable was written there. */
   mayBeLost(file: FileModel): boolean {
     return file.changes.some(({ isDurable, startMs }) => {

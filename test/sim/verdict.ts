@@ -5,8 +5,11 @@ import { decodeFile } from "../../daemon/common/chunks/chunk-format.js";
 import type { Cluster } from "./faults.js";
 
 /** What is still to be done; none: nothing. */
-export async function unrest(cluster: Cluster, wanted: { readonly replicas: number }): Promise<string[]> {
-  const rows = await cluster.meta.store.crash({}).scan({ from: "", to: "~", limit: 1e9 });
+export async function unrest(
+  cluster: Cluster,
+  wanted: { readonly replicas: number; readonly mayLackAll: boolean },
+): Promise<string[]> {
+  const rows = await cluster.meta.store.scan({ from: "", to: "~", limit: 1e9 });
   const of = (kind: string) => rows.filter(({ key }) => key.startsWith(kind));
   const nodes = new Map(
     of("N")
@@ -19,7 +22,9 @@ export async function unrest(cluster: Cluster, wanted: { readonly replicas: numb
     const shape = `chunk ${row.id} of ${row.refs} slices`;
     if (row.refs === 0) found.push(`${shape} is named by nothing`);
     const live = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE);
-    if (live.length !== wanted.replicas || live.length !== row.replicas.length)
+    // Whether a reader may be told of a loss is judged where it reads.
+    if (wanted.mayLackAll && row.replicas.length === 0) continue;
+    if (live.length < wanted.replicas || live.length !== row.replicas.length)
       found.push(`${shape} has ${live.length} copies and ${row.replicas.length - live.length} others`);
     for (const { node } of live) expected.get(nodes.get(node) ?? "")?.add(row.id);
   }

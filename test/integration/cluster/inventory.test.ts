@@ -133,6 +133,17 @@ test("an unknown chunk of a session that lives is left alone until the session h
   t.same(b.pushed("quarantine"), []);
 });
 
+test("an unknown chunk that several nodes hold is removed from all of them when its session has ended", async (t) => {
+  const { bench, a, b, chunks, held, first } = await returned(t, 1);
+  const unknown = first + 500;
+  await b.inventory(held([...chunks, unknown]), true);
+  await a.confirm([stored(unknown, [a.id])]);
+  await bench.endSession(77);
+  await bench.cluster.tasks.cleaning.runOnce();
+  t.same((await bench.copies(unknown)).sort(), [`${a.id}:A`, `${b.id}:A`]);
+  t.match(await bench.row(key.garbage(unknown)), { deleting: false });
+});
+
 test("an unknown chunk of a session that has ended is garbage by a recorded decision", async (t) => {
   const { bench, b, chunks, held, first } = await returned(t, 1);
   await bench.endSession(77);
