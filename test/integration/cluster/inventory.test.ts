@@ -90,6 +90,18 @@ test("a copy that was reported lost during the inventory is not brought back by 
   t.ok(await isListed(bench, chunks[1] ?? 0, b));
 });
 
+test("a copy that was reported synced during the inventory is taken from it even so", async (t) => {
+  const { bench, a, chunks } = await returned(t, 1);
+  const chunk = chunks[0] ?? 0;
+  const c = bench.connect("c");
+  await c.join("none");
+  await c.synced([chunk]);
+  t.notOk(await isListed(bench, chunk, c), "nobody knew of it");
+  await c.inventory([stored(chunk, [c.id], { synced: [c.id] })], true);
+  t.ok(await isListed(bench, chunk, c));
+  t.ok(await isListed(bench, chunk, a));
+});
+
 test("known chunks that were not listed are confirmed, synced ones as synced", async (t) => {
   const { bench, a, chunks, b } = await returned(t, 1);
   const c = bench.connect("c");
