@@ -93,13 +93,17 @@ export class Program {
     for (const dir of [...this.folders.all, this.folders.shared]) await this.#guarded(() => this.#audit(dir));
   }
 
+  #note(what: string): void {
+    this.parts.note(`${this.name} ${what}`);
+  }
+
   async #guarded(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       if (error instanceof Died) return;
       if (error instanceof FsError && FAILURES.has(error.errno)) {
-        this.parts.note(`${this.name} failed: ${error.message}`);
+        this.#note(`failed: ${error.message}`);
         if (this.parts.isCalm()) this.parts.model.report(`${this.name} fails without a reason: ${error.message}`);
         return;
       }
@@ -190,6 +194,7 @@ export class Program {
   ): Promise<Open | undefined> {
     const { model } = this.parts;
     const change = model.begin(this.#who());
+    this.#note(`make ${name} in ${dir} at ${change.start}`);
     const register = model.name(dir, name);
     const written = register.write(change, UNKNOWN);
     try {
@@ -261,6 +266,7 @@ export class Program {
     const { own, shared } = this.folders;
     const [dir, name] = chance.happens(0.6) ? [own, this.#ownName()] : [shared, this.#commonName()];
     const change = model.begin(this.#who());
+    this.#note(`remove ${name} in ${dir} at ${change.start}`);
     const register = model.name(dir, name);
     register.write(change, ABSENT);
     try {
@@ -287,6 +293,7 @@ export class Program {
     // Which file it moves would have to be guessed.
     if (ino === undefined) return;
     const change = model.begin(this.#who());
+    this.#note(`rename ${from} to ${into} in ${dir} at ${change.start}`);
     source.write(change, ABSENT);
     target.write(change, ino);
     try {
@@ -346,6 +353,7 @@ export class Program {
       throw error;
     }
     const reading = { ...this.#who(), opened: open.opened, start, end: model.moments.next() };
+    this.#note(`read ${content.length / CELL} cells of file ${open.file.ino} at ${start}-${reading.end}`);
     open.file.check(content, reading, model.report);
     return content.length / CELL;
   }
@@ -389,6 +397,9 @@ export class Program {
   #data(open: Open, what: { from: number; to: number; isCut: boolean }): DataChange {
     const { model } = this.parts;
     const change = Object.assign(model.begin(this.#who()), { ...what, handle: open.handle, opened: open.opened });
+    this.#note(
+      `${what.isCut ? "cut" : "write"} ${change.id} at ${change.start}: file ${open.file.ino} ${what.from}-${what.to}`,
+    );
     return open.file.add(change);
   }
 
@@ -409,6 +420,7 @@ export class Program {
     const start = model.moments.next();
     await this.#storing(open, start, () => this.#during((fs) => fs.fsync(open.handle)));
     open.file.synced(model.moments.next());
+    this.#note(`synced file ${open.file.ino}, asked at ${start}`);
   }
 
   async #storing(open: Open, start: number, work: () => Promise<void>): Promise<void> {
@@ -432,6 +444,7 @@ export class Program {
 
   async #close(open: Open): Promise<void> {
     const { model } = this.parts;
+    this.#note(`close file ${open.file.ino}`);
     this.#open = this.#open.filter((other) => other !== open);
     await this.#storing(open, model.moments.next(), async () => this.#during((fs) => fs.flush(open.handle)));
     await this.#release(open);
