@@ -11,6 +11,8 @@ export interface DataChange extends Change {
   readonly handle: number;
   /** When that was opened. */
   readonly opened: number;
+  /** A reader on the same client did not see it: then it is lost, and the next flush must say so. */
+  missed?: string;
 }
 
 export interface Reading extends Seer {
@@ -42,6 +44,7 @@ export class FileModel {
     by: Seer & { readonly handle: number },
     start: number,
     now: { readonly moment: number; readonly ms: number },
+    report: Report,
   ) {
     for (const change of this.changes) {
       if (change.client !== by.client || change.life !== by.life || change.handle !== by.handle) continue;
@@ -49,12 +52,14 @@ export class FileModel {
       change.state = "stored";
       change.stored = now.moment;
       change.storedMs = now.ms;
+      if (change.missed !== undefined) report(`file ${this.ino} was flushed, and nobody was told: ${change.missed}`);
     }
   }
 
-  /** Everything that was stored when fsync was asked for is on disks. */
-  synced(start: number): void {
-    for (const change of this.changes) if (change.state === "stored" && change.stored < start) change.isDurable = true;
+  /** Everything that was stored when fsync was asked for is on disks, and what was stored with it, at that moment. */
+  synced(start: number, moment: number): void {
+    for (const change of this.changes)
+      if (change.state === "stored" && (change.stored < start || change.stored === moment)) change.isDurable = true;
   }
 
   /** The handle was told of an error: what came by it and is not stored may be lost. */
@@ -90,10 +95,13 @@ export class FileModel {
       const seen = isGone
         ? [-1, ...covering.filter(({ isCut, start }) => isCut && start <= reading.end).map(endOf)]
         : covering.filter(({ id, isCut, start }) => !isCut && id === cell.id && start <= reading.end).map(endOf);
-      const isAllowed = seen.some((since) => !covering.some((other) => other.start > since && sees(reading, other)));
-      if (isAllowed) continue;
+      const newer = seen.map((since) => covering.filter((other) => other.start > since && sees(reading, other)));
+      if (newer.some((changes) => changes.length === 0)) continue;
       const what = cell === undefined ? "the end" : cell.id === ZERO ? "zeros" : `write ${cell.id}`;
-      return report(`file ${this.ino}: cell ${at} shows ${what}, not what it must: ${this.#tell(covering)}`);
+      const detail = `file ${this.ino}: cell ${at} shows ${what}, not what it must: ${this.#tell(covering)}`;
+      const lost = newer.find((changes) => changes.every(({ state }) => state === "told"));
+      if (lost === undefined) return report(detail);
+      for (const change of lost) change.missed ??= detail;
     }
   }
 
@@ -116,8 +124,10 @@ export class FileModel {
       at += Math.max(1, have);
     }
     for (const change of this.changes) {
-      if (!seen.includes(change) && sees(reading, change))
-        return report(`log ${this.ino}: an append is missing: ${this.#tell([change])}`);
+      if (seen.includes(change) || !sees(reading, change)) continue;
+      const detail = `log ${this.ino}: an append is missing: ${this.#tell([change])}`;
+      if (change.state !== "told") return report(detail);
+      change.missed ??= detail;
     }
     seen.forEach((change, i) => {
       const early = seen.slice(i + 1).find((other) => isBefore(other, change));
@@ -134,7 +144,7 @@ export class FileModel {
   }
 }
 
-/** Whether the reader must see that it has happened. */
+/** Whether the reader must see that it has happened, or that it was lost before it was stored. */
 function sees(reading: Reading, change: Change): boolean {
   const isOwn = change.client === reading.client && change.life === reading.life;
   if (isOwn && change.state === "told") return change.end < reading.start;

@@ -418,17 +418,19 @@ export class Program {
   async #sync(open: Open): Promise<void> {
     const { model } = this.parts;
     const start = model.moments.next();
-    await this.#storing(open, start, () => this.#during((fs) => fs.fsync(open.handle)));
-    open.file.synced(model.moments.next());
+    const moment = await this.#storing(open, start, () => this.#during((fs) => fs.fsync(open.handle)));
+    open.file.synced(start, moment);
     this.#note(`synced file ${open.file.ino}, asked at ${start}`);
   }
 
-  async #storing(open: Open, start: number, work: () => Promise<void>): Promise<void> {
+  /** The moment at which it was stored. */
+  async #storing(open: Open, start: number, work: () => Promise<void>): Promise<number> {
     const { model, machine } = this.parts;
     try {
       await work();
       const now = { moment: model.moments.next(), ms: machine.nowMs };
-      open.file.flushed({ ...this.#who(), handle: open.handle }, start, now);
+      open.file.flushed({ ...this.#who(), handle: open.handle }, start, now, model.report);
+      return now.moment;
     } catch (error) {
       if (!(error instanceof Died)) await this.#failed(open);
       throw error;
