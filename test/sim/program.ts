@@ -389,7 +389,8 @@ export class Program {
     const to = this.parts.chance.below(open.size + 1);
     const change = this.#data(open, { from: to, to: Infinity, isCut: true });
     await this.#changing(open, change, async () => {
-      await this.#during((fs) => fs.setattr(WHO, open.file.ino, { size: to * CELL }));
+      const handle = this.parts.chance.happens(0.7) ? open.handle : undefined;
+      await this.#during((fs) => fs.setattr(WHO, open.file.ino, { size: to * CELL }, handle));
     });
     open.size = to;
   }
