@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { simulate, type Outcome } from "./simulation.js";
 
-const USAGE = `usage: npm run sim -- [--seed N | --seeds FROM..TO] [--steps N] [--faults KIND,...] [--logs] [--trace LINES] [--twice]
+const USAGE = `usage: npm run sim -- [--seed N | --seeds FROM..TO] [--steps N] [--faults KIND,...] [--logs] [--trace LINES] [--twice] [--first]
 
   --seed N          one seed
   --seeds FROM..TO  all of these (default 1..20)
@@ -10,6 +10,7 @@ const USAGE = `usage: npm run sim -- [--seed N | --seeds FROM..TO] [--steps N] [
   --faults KINDS    only these kinds of faults, "none" for none (default: chosen by the seed)
   --logs            what the daemons log is part of the trace
   --trace LINES     so much of the trace of a failing seed (default 60)
+  --first           stops at the first seed that fails, and prints it in one line
   --twice           each seed twice: the traces must be the same
 
 exit code 1: a seed failed`;
@@ -23,6 +24,7 @@ async function main(): Promise<number> {
       faults: { type: "string" },
       logs: { type: "boolean", default: false },
       trace: { type: "string", default: "60" },
+      first: { type: "boolean", default: false },
       twice: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -49,6 +51,11 @@ async function main(): Promise<number> {
       console.log(`seed ${seed} gives two traces: ${outcome.hash} and ${other.hash}`);
     }
     if (outcome.violations.length > 0) failed++;
+    if (values.first) {
+      if (failed === 0) continue;
+      console.log(`seed ${seed}: ${outcome.violations[0]?.slice(0, 100) ?? "two traces"}`);
+      return 1;
+    }
     if (outcome.violations.length > 0 || from === to) print(outcome, Number(values.trace));
   }
   console.log(`seeds ${from} to ${to}: ${failed} failed; ${events} events`);
