@@ -130,7 +130,7 @@ export class FileData {
     const { core } = this.parts;
     const pos = append ? file.size : off;
     if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
-    file.writer.write(pos, data, file.inode.attr.truncSeq);
+    file.writer.write(pos, data, file.inode.attr.truncSeq, { append });
     if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
   }
 
