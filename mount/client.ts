@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Clock } from "../daemon/common/clock.js";
 import type { Deadlines } from "../daemon/common/deadlines.js";
+import { grpc, type Network } from "../daemon/common/rpc/network.js";
 import { noMeta } from "../daemon/common/rpc/no-meta.js";
 import { FsError } from "../proto/errno.js";
 import { connectMeta, type SessionRecord } from "./clients/meta-client.js";
@@ -41,6 +42,8 @@ export interface ClientOptions {
   };
   /** Called with each session that begins. */
   readonly onSession?: (record: SessionRecord) => void;
+  /** Default: gRPC. */
+  readonly network?: Network;
   /** See VfsOptions. */
   readonly onLocked?: (ino: number, isLocked: boolean) => void;
 }
@@ -58,11 +61,14 @@ export interface Client {
 
 /** StartupError when the metadata daemon cannot be reached, or has another key. */
 export async function openClient(opts: ClientOptions): Promise<Client> {
-  const { key, deadlines, clock, log, registry, readOnly, permissions, shortCircuit = true } = opts;
+  const { key, deadlines, clock, log, registry, readOnly, permissions, shortCircuit = true, network = grpc } = opts;
   const meta = await connect(opts);
   const { volume } = meta.volume;
   const zone = opts.zone === undefined ? {} : { zone: opts.zone };
-  const chunks = new StoreClients({ map: () => meta.map, key, volume, clock, log, deadlines, shortCircuit, ...zone });
+  const chunks = new StoreClients({
+    ...{ key, volume, clock, log, deadlines, shortCircuit, network, ...zone },
+    map: () => meta.map,
+  });
   const sizes = {
     idleInodes: IDLE_INODES,
     cacheBytes: opts.cacheBytes ?? CACHE_BYTES,
@@ -85,11 +91,11 @@ export async function openClient(opts: ClientOptions): Promise<Client> {
 }
 
 async function connect(opts: ClientOptions): Promise<MetaClient> {
-  const { meta: address, key, name, readOnly, deadlines, clock, log, inherits, onSession } = opts;
+  const { meta: address, key, name, readOnly, deadlines, clock, log, inherits, onSession, network = grpc } = opts;
   const resume = inherits && { ...inherits.session, firstId: inherits.generation * REQUESTS_MAX };
   try {
     return await connectMeta({
-      ...{ address, key, name, readOnly, deadlines, clock, log },
+      ...{ address, key, name, readOnly, deadlines, clock, log, network },
       ...(resume === undefined ? {} : { resume }),
       ...(onSession === undefined ? {} : { onSession }),
     });

@@ -1,12 +1,14 @@
-import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Cancel, Clock } from "./clock.js";
+import { systemRandom, type Random } from "./random.js";
 
 export interface TaskParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly registry: Registry;
+  /** For the jitter; default: the machine's. */
+  readonly random?: Random;
 }
 
 export interface TaskOptions {
@@ -110,7 +112,8 @@ export class Task {
 
   #schedule(): void {
     const { periodMs, jitter = 0.1 } = this.opts;
-    const ms = periodMs * (1 + jitter * (randomInt(-1000, 1001) / 1000));
+    const { random = systemRandom } = this.parts;
+    const ms = periodMs * (1 + jitter * (2 * random.fraction() - 1));
     this.#cancelTimer = this.parts.clock.after(ms, () => this.wake());
   }
 }

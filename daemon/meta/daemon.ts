@@ -3,14 +3,17 @@ import { collectForManyRows } from "../common/engine.js";
 import { serveHttp, type HttpServer } from "../common/http.js";
 import { makeFolder } from "../common/data-folder.js";
 import { lockFolder } from "../common/lock-file.js";
-import { processRegistry } from "../common/metrics.js";
+import { processRegistry, type Registry } from "../common/metrics.js";
+import { systemRandom, type Random } from "../common/random.js";
 import { ADMIN, NODE, SESSION } from "../common/rpc/kinds.js";
-import { RpcServer } from "../common/rpc/server.js";
+import { grpc, type Network } from "../common/rpc/network.js";
 import type { Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import { Cluster } from "./cluster/cluster.js";
 import { reachAs } from "./cluster/reach.js";
+import type { CommitterOptions } from "./committer.js";
 import { Executor } from "./executor.js";
+import type { MetaStore } from "./metastore.js";
 import type { MetaOptions } from "./options.js";
 import { Serving } from "./serving.js";
 import { knownSessions } from "./sessions.js";
@@ -23,6 +26,17 @@ const SPACE_MS = 5_000;
 /** Changes that nobody waits for share a commit for so long. */
 const GATHER_MS = 20;
 
+/** What the daemon stands on: a machine, or a simulated one. */
+export interface MetaParts {
+  readonly store: MetaStore;
+  /** Whether there is room for more metadata. */
+  readonly space: Pick<SpaceWatch, "isLow" | "look">;
+  readonly registry: Registry;
+  readonly network: Network;
+  readonly random: Random;
+  readonly defer?: NonNullable<CommitterOptions["defer"]>;
+}
+
 /**
  * Starts the metadata daemon on its data folder. StartupError: the folder is in use or not usable, the store is damaged
  * or newer, or the port is taken; nothing is left running then.
@@ -30,50 +44,68 @@ const GATHER_MS = 20;
  * When a commit fails nothing is acknowledged any more: every stream is closed, and `ended` says why.
  */
 export async function startMeta(opts: MetaOptions): Promise<Running> {
-  const undo = new Undo(opts.log);
+  return undoing(opts, async (undo) => serve(await open(opts, undo), opts, undo));
+}
+
+/** The same on parts that are open already; closes the store at the end. */
+export function serveMeta(parts: MetaParts, opts: Omit<MetaOptions, "data" | "store">): Promise<Running> {
+  return undoing(opts, (undo) => {
+    undo.add(() => parts.store.close());
+    return serve(parts, opts, undo);
+  });
+}
+
+async function undoing({ log }: Pick<MetaOptions, "log">, start: (undo: Undo) => Promise<Running>): Promise<Running> {
+  const undo = new Undo(log);
   try {
-    return await start(opts, undo);
+    return await start(undo);
   } catch (error) {
     await undo.all();
     throw error;
   }
 }
 
-async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
-  const { deadlines, log, clock } = opts;
-  const release = collectForManyRows(clock);
+async function open(opts: MetaOptions, undo: Undo): Promise<MetaParts> {
+  const release = collectForManyRows(opts.clock);
   undo.add(() => Promise.resolve(release()));
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());
   const store = opts.store ?? (await openMetadata(opts.data));
   undo.add(() => store.close());
-  const registry = processRegistry();
-  const space = new SpaceWatch({ log }, opts.data);
+  const space = new SpaceWatch({ log: opts.log }, opts.data);
   await space.look();
+  return { store, space, registry: processRegistry(), network: grpc, random: systemRandom };
+}
+
+async function serve(parts: MetaParts, opts: Omit<MetaOptions, "data">, undo: Undo): Promise<Running> {
+  const { store, space, registry, network, random, defer } = parts;
+  const { deadlines, log, clock } = opts;
   const isLow = (): boolean => space.isLow;
   const executor = new Executor(
     { store, log },
     {
       ...(opts.cacheBytes === undefined ? {} : { cacheBytes: opts.cacheBytes }),
+      ...(defer === undefined ? {} : { defer }),
       admit: onlyDeletionsWhen(isLow),
       later: (start) => void clock.after(GATHER_MS, start),
     },
   );
-  const { volume, isNew } = await openVolume({ executor, clock }, opts.create);
+  const { volume, isNew } = await openVolume({ executor, clock, random }, opts.create);
   const known = await knownSessions(executor);
-  const reach = reachAs({ key: opts.key, volume: volume.uuid, connectMs: deadlines.connectMs, clock });
-  const cluster = new Cluster({ executor, clock, log, deadlines, registry, volume, reach });
+  const reach = reachAs({ key: opts.key, volume: volume.uuid, connectMs: deadlines.connectMs, clock, network });
+  const common = { executor, clock, log, registry, volume, random };
+  const cluster = new Cluster({ ...common, deadlines, reach });
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
-  const serving = new Serving({ executor, store, cluster, clock, log, registry, volume, isLow }, { deadlines, known });
+  const serving = new Serving({ ...common, store, cluster, isLow }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
-  const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
+  const spaceTask = new Task(common, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();
   undo.add(() => spaceTask.stop());
   undo.add(() => serving.stop());
-  const rpc = new RpcServer({
+  const rpc = network.server({
     key: opts.key,
     log,
     clock,

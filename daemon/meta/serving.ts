@@ -3,6 +3,7 @@ import { FsError } from "../../proto/errno.js";
 import type { Clock } from "../common/clock.js";
 import type { Deadlines } from "../common/deadlines.js";
 import { OperationTimes, type Registry } from "../common/metrics.js";
+import type { Random } from "../common/random.js";
 import { Task } from "../common/tasks.js";
 import { Admin } from "./admin.js";
 import type { Cluster } from "./cluster/cluster.js";
@@ -41,6 +42,7 @@ export interface ServingParts {
   readonly store: MetaStore;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
+  readonly random?: Random;
 }
 
 export interface ServingOptions {

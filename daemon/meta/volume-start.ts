@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
 import type { VolumeRow } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../common/clock.js";
+import { systemRandom, type Random } from "../common/random.js";
 import { StartupError } from "../common/running.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
@@ -14,11 +14,11 @@ export type LiveVolume = Readonly<Omit<VolumeRow, keyof VolumeSettings>> & {
 
 /** The volume in the store; makes one when there is none. Durable when it resolves. */
 export async function openVolume(
-  parts: { readonly executor: Executor; readonly clock: Clock },
+  parts: { readonly executor: Executor; readonly clock: Clock; readonly random?: Random },
   create: MetaOptions["create"],
 ): Promise<{ readonly volume: LiveVolume; readonly isNew: boolean }> {
-  const { executor, clock } = parts;
-  const made = { ...create, uuid: randomUUID(), now: clock.now(), uid: process.getuid?.() ?? 0 };
+  const { executor, clock, random = systemRandom } = parts;
+  const made = { ...create, uuid: random.uuid(), now: clock.now(), uid: process.getuid?.() ?? 0 };
   const { value, batch } = await executor.execute(0, (tx) => {
     const volume = tx.get(key.volume);
     if (volume !== undefined) return { volume, isNew: false };

@@ -7,7 +7,6 @@
  * - `synced` in the index (and in the journal) comes after the fsyncs of the file and of its folder.
  * - A file under a final name leaves it by recorded deletion (`remove`) or into quarantine, by nothing else.
  */
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { fail, type Errno, type FsError } from "../../proto/errno.js";
@@ -15,6 +14,7 @@ import * as format from "../common/chunks/chunk-format.js";
 import { ChunkReader } from "../common/chunks/chunk-reader.js";
 import { Layout, fileName } from "../common/chunks/layout.js";
 import type { OpenFile } from "../common/chunks/open-file.js";
+import { systemRandom, type Random } from "../common/random.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
 import { codeOf, diskError, type Disk, type WrittenFile } from "./disk.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
@@ -28,6 +28,8 @@ export interface ChunkStoreParts {
   /** Throws when nothing new may be stored; default: it always may. */
   readonly mustBeGood?: () => void;
   readonly log: Logger;
+  /** For the names of what is moved aside; default: the machine's. */
+  readonly random?: Random;
 }
 
 export interface ChunkStoreOptions {
@@ -329,11 +331,11 @@ export class ChunkStore {
   async #quarantine(id: number, reason: string): Promise<boolean> {
     const entry = this.index.get(id);
     if (entry === undefined) return false;
-    const { disk, layout, log, journal } = this.parts;
+    const { disk, layout, log, journal, random = systemRandom } = this.parts;
     log.error({ chunk: id, reason }, "a chunk goes to quarantine");
     this.#forget(id, entry);
     try {
-      const aside = layout.quarantinePath(fileName(id), randomBytes(4).toString("hex"));
+      const aside = layout.quarantinePath(fileName(id), random.hex(4));
       await disk.rename(layout.pathOf(id), aside);
       this.quarantined++;
       await disk.sync(layout.quarantine);

@@ -3,14 +3,18 @@ import { atMost } from "../common/clock.js";
 import { checkDeadlines } from "../common/deadlines.js";
 import { collectForBigMessages } from "../common/engine.js";
 import { serveHttp } from "../common/http.js";
-import { OperationTimes, processRegistry, type Registry } from "../common/metrics.js";
+import { OperationTimes, processRegistry } from "../common/metrics.js";
+import { systemRandom } from "../common/random.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
-import { RpcServer } from "../common/rpc/server.js";
+import { grpc, type Listener } from "../common/rpc/network.js";
 import type { Running, StartupError } from "../common/running.js";
 import { mustBeReachable } from "./advertise.js";
 import { ChunkServer } from "./chunk-server.js";
+import { nodeDisk } from "./disk.js";
+import { openDataFolder } from "./identity.js";
+import { loadOf } from "./load.js";
 import { StoreNode } from "./node.js";
-import type { StoreOptions } from "./options.js";
+import type { StoreOptions, StoreParts } from "./options.js";
 import { Peers } from "./peers.js";
 import { exportStats } from "./store-metrics.js";
 
@@ -23,7 +27,14 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
   collectForBigMessages();
   checkDeadlines(opts.deadlines);
   mustBeReachable(opts);
-  const daemon = new StoreDaemon(opts);
+  const disk = opts.disk ?? nodeDisk;
+  const machine = { disk, registry: processRegistry(), network: grpc, random: systemRandom, load: loadOf };
+  return serveStore({ openFolder: openDataFolder, ...machine }, opts);
+}
+
+/** The same on other parts. */
+export async function serveStore(parts: StoreParts, opts: StoreOptions): Promise<Running> {
+  const daemon = new StoreDaemon(parts, opts);
   try {
     await daemon.start();
     return daemon;
@@ -35,8 +46,7 @@ export async function startStore(opts: StoreOptions): Promise<Running> {
 
 class StoreDaemon implements Running {
   listen = "";
-  readonly #registry: Registry = processRegistry();
-  readonly #server: RpcServer;
+  readonly #server: Listener;
   readonly #peers: Peers;
   /** Those whose folders could be opened. */
   readonly #nodes: StoreNode[] = [];
@@ -50,11 +60,15 @@ class StoreDaemon implements Running {
     this.#end = resolve;
   });
 
-  constructor(private readonly opts: StoreOptions) {
+  constructor(
+    private readonly parts: StoreParts,
+    private readonly opts: StoreOptions,
+  ) {
     const { key, clock, log, deadlines } = opts;
+    const { network } = parts;
     const volume = (): string => this.#volume;
-    this.#server = new RpcServer({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
-    this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock });
+    this.#server = network.server({ key, log, clock, volume: () => ({ uuid: volume(), incarnation: 0 }) });
+    this.#peers = new Peers({ key, volume, connectMs: deadlines.connectMs, clock, network });
   }
 
   async start(): Promise<void> {
@@ -63,17 +77,17 @@ class StoreDaemon implements Running {
     const folders = typeof opts.data === "string" ? [opts.data] : opts.data;
     await this.#ofSome(folders, async (data) => this.#nodes.push(await this.#open(resolve(data))));
     this.#served = [...this.#nodes];
-    const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
+    const times = new OperationTimes({ clock, log, registry: this.parts.registry }, "store");
     const chunks = new ChunkServer(
       { nodes: () => this.#served, times, clock, log },
       { stuckMs: opts.deadlines.ioDeadlineMs },
     );
     this.#chunks = chunks;
-    exportStats(this.#registry, this.#nodes);
+    exportStats(this.parts.registry, this.#nodes);
     this.#server.handle(CHUNKS, (link) => chunks.serve(link));
     this.listen = await this.#server.listen(opts.listen);
     if (opts.http !== undefined) {
-      const http = await serveHttp({ listen: opts.http, registry: this.#registry, health: () => this.#health() });
+      const http = await serveHttp({ listen: opts.http, registry: this.parts.registry, health: () => this.#health() });
       this.#stopHttp = () => http.stop();
     }
     for (const node of this.#nodes) void node.refused.then((why) => this.#leaveOut(node, why));
@@ -104,7 +118,7 @@ class StoreDaemon implements Running {
     const { opts } = this;
     const address = (): string => this.listen;
     const isOneOfSeveral = typeof opts.data !== "string" && opts.data.length > 1;
-    return StoreNode.open({ peers: this.#peers, registry: this.#registry }, { ...opts, data, address, isOneOfSeveral });
+    return StoreNode.open({ ...this.parts, peers: this.#peers }, { ...opts, data, address, isOneOfSeveral });
   }
 
   /** Rejects, with the first reason, when it succeeds for none of them. */

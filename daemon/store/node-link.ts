@@ -11,9 +11,9 @@ import { FsError, errnoFromWire, errnoOf, type Errno } from "../../proto/errno.j
 import type { Join, JoinOk, NodeFrame, NodeReply } from "../../proto/gen/bigfs/v1/node.js";
 import type { Clock } from "../common/clock.js";
 import type { Deadlines } from "../common/deadlines.js";
-import { dial } from "../common/rpc/client.js";
 import { NODE } from "../common/rpc/kinds.js";
 import type { Link } from "../common/rpc/link.js";
+import { grpc, type Network } from "../common/rpc/network.js";
 import { StartupError } from "../common/running.js";
 import type { DataFolder } from "./identity.js";
 
@@ -24,6 +24,7 @@ export interface NodeLinkParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly folder: DataFolder;
+  readonly network?: Network;
 }
 
 export interface NodeLinkOptions {
@@ -163,8 +164,9 @@ export class NodeLink {
   #dial(): Promise<Link<NodeFrame, NodeReply>> {
     const { meta, key, deadlines } = this.opts;
     const { volume } = this.parts.folder.identity;
-    const common = { key, role: "store", connectMs: deadlines.connectMs, clock: this.parts.clock };
-    return dial(NODE, meta, volume === "" ? common : { ...common, volume });
+    const { clock, network = grpc } = this.parts;
+    const common = { key, role: "store", connectMs: deadlines.connectMs, clock };
+    return network.dial(NODE, meta, volume === "" ? common : { ...common, volume });
   }
 
   /** The life of one stream. Resolves when it is over: whether it had joined; rejects when it was refused. */

@@ -4,7 +4,6 @@
  * touch the others.
  */
 import { hostname } from "node:os";
-import type { Registry } from "prom-client";
 import { fail } from "../../proto/errno.js";
 import type { JoinOk } from "../../proto/gen/bigfs/v1/node.js";
 import { Layout } from "../common/chunks/layout.js";
@@ -14,13 +13,11 @@ import { StartupError } from "../common/running.js";
 import { Task } from "../common/tasks.js";
 import type { ServedNode } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
-import { nodeDisk } from "./disk.js";
 import { DiskHealth } from "./disk-health.js";
-import { openDataFolder, type DataFolder } from "./identity.js";
+import type { DataFolder } from "./identity.js";
 import { sendInventory } from "./inventory.js";
-import { loadOf } from "./load.js";
 import { NodeLink } from "./node-link.js";
-import type { StoreOptions } from "./options.js";
+import type { StoreOptions, StoreParts } from "./options.js";
 import type { Peers } from "./peers.js";
 import { Pushes } from "./pushes.js";
 import { Puts } from "./puts.js";
@@ -30,9 +27,8 @@ import { Scrub } from "./scrub.js";
 /** Bytes of the disk that stay free unless told otherwise. */
 const RESERVE = 64 * 1024 * 1024;
 
-export interface StoreNodeParts {
+export interface StoreNodeParts extends StoreParts {
   readonly peers: Peers;
-  readonly registry: Registry;
 }
 
 export interface StoreNodeOptions extends Omit<StoreOptions, "data"> {
@@ -68,11 +64,12 @@ export class StoreNode implements ServedNode {
   #stopped: Promise<void> | undefined;
 
   private constructor(
-    parts: StoreNodeParts,
+    private readonly parts: StoreNodeParts,
     private readonly opts: StoreNodeOptions,
     private readonly own: Own,
   ) {
     const { clock, log, deadlines } = opts;
+    const { network, random, registry } = parts;
     const { folder, health, store, scrub } = own;
     this.store = store;
     this.health = health;
@@ -80,7 +77,7 @@ export class StoreNode implements ServedNode {
     this.written = new Rate(clock);
     this.read = new Rate(clock);
     const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
-    this.#link = new NodeLink({ clock, log, folder }, opts, {
+    this.#link = new NodeLink({ clock, log, folder, network }, opts, {
       introduce: () => this.#introduce(),
       joined: (about, signal) => void this.#joined(about, signal),
       pushed: (push) => this.#pushes.handle(push),
@@ -91,7 +88,7 @@ export class StoreNode implements ServedNode {
     // Half of a client's own deadline, so that it hears which node failed.
     this.puts = new Puts(shared, { forwardMs: deadlines.chunkMs / 2 });
     this.#sync = new Task(
-      { clock, log, registry: parts.registry },
+      { clock, log, registry, random },
       { name: "store-sync", periodMs: deadlines.syncMs, run: () => this.#syncNew() },
     );
     store.onLost((chunk, errno) => void this.reports.lost(chunk, errno));
@@ -101,14 +98,15 @@ export class StoreNode implements ServedNode {
   /** Opens its folder, which nobody else uses. StartupError when it cannot be used. */
   static async open(parts: StoreNodeParts, opts: StoreNodeOptions): Promise<StoreNode> {
     const { clock, log, deadlines, data, capacity, reserve = RESERVE } = opts;
-    const folder = await openDataFolder(data);
+    const { disk: raw, random, registry } = parts;
+    const folder = await parts.openFolder(data);
     try {
-      const health = new DiskHealth(opts.disk ?? nodeDisk);
+      const health = new DiskHealth(raw);
       const { disk } = health;
       const mustBeGood = (): void => health.mustBeGood();
-      const store = await ChunkStore.open({ disk, log, mustBeGood }, { data, capacity, reserve });
+      const store = await ChunkStore.open({ disk, log, mustBeGood, random }, { data, capacity, reserve });
       const scrub = await Scrub.open(
-        { store, disk, clock, log, registry: parts.registry },
+        { store, disk, clock, log, registry, random },
         { path: new Layout(data).scrub, periodMs: deadlines.scrubMs },
       );
       return new StoreNode(parts, opts, { folder, health, store, scrub });
@@ -226,7 +224,7 @@ export class StoreNode implements ServedNode {
     const { store, scrub, written, read } = this;
     const { capacity, used, chunks, busy } = store.stats;
     const rates = { writtenPerSecond: written.perSecond, readPerSecond: read.perSecond };
-    const load = loadOf({ disk: busy, ...rates });
+    const load = this.parts.load({ disk: busy, ...rates });
     const { failing } = this.health;
     const value = { capacity, used, chunks, load, unscrubbedSec: scrub.oldestSec, failing };
     return this.#link.say({ $case: "heartbeat", value });

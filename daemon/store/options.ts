@@ -1,6 +1,11 @@
 import type { Logger } from "pino";
 import type { Clock } from "../common/clock.js";
+import type { Registry } from "../common/metrics.js";
+import type { Random } from "../common/random.js";
+import type { Network } from "../common/rpc/network.js";
 import type { Disk } from "./disk.js";
+import type { DataFolder } from "./identity.js";
+import type { loadOf } from "./load.js";
 import type { Deadlines } from "../common/deadlines.js";
 
 export interface StoreOptions {
@@ -30,4 +35,15 @@ export interface StoreOptions {
   readonly deadlines: Deadlines;
   readonly log: Logger;
   readonly clock: Clock;
+}
+
+/** What the daemon stands on: a machine, or a simulated one. */
+export interface StoreParts {
+  /** Opens a data folder that nobody else uses; the daemon closes it. */
+  readonly openFolder: (data: string) => Promise<DataFolder>;
+  readonly disk: Disk;
+  readonly registry: Registry;
+  readonly network: Network;
+  readonly random: Random;
+  readonly load: typeof loadOf;
 }

@@ -2,9 +2,9 @@ import { FsError, errnoFromWire } from "../../proto/errno.js";
 import type { ChunkReply, ChunkRequest, Target } from "../../proto/gen/bigfs/v1/store.js";
 import type { ChunkMessage } from "../../proto/chunk-codec.js";
 import type { Cancel, Clock } from "../common/clock.js";
-import { dial } from "../common/rpc/client.js";
 import { CHUNKS } from "../common/rpc/kinds.js";
 import type { Link } from "../common/rpc/link.js";
+import { grpc, type Network } from "../common/rpc/network.js";
 
 export interface PeersOptions {
   readonly key: Buffer;
@@ -14,6 +14,7 @@ export interface PeersOptions {
   readonly clock: Clock;
   /** What to be there; default "store". */
   readonly role?: string;
+  readonly network?: Network;
 }
 
 type Op = NonNullable<ChunkRequest["op"]>;
@@ -52,10 +53,10 @@ export class Peers {
   }
 
   async #connect(address: string, gone: () => void): Promise<Peer> {
-    const { key, volume, connectMs, clock, role = "store" } = this.opts;
+    const { key, volume, connectMs, clock, role = "store", network = grpc } = this.opts;
     const common = { key, role, connectMs, clock };
     try {
-      const link = await dial(CHUNKS, address, volume() === "" ? common : { ...common, volume: volume() });
+      const link = await network.dial(CHUNKS, address, volume() === "" ? common : { ...common, volume: volume() });
       return new Peer(link, clock, gone);
     } catch (error) {
       gone();

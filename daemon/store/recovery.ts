@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { headerBytes, fileBytes, decodeHeader, BLOCK, type ChunkHeader } from "../common/chunks/chunk-format.js";
+import { systemRandom, type Random } from "../common/random.js";
 import { ChunkIndex } from "./chunk-index.js";
 import { codeOf, type Disk } from "./disk.js";
 import { idOfName, type Layout } from "../common/chunks/layout.js";
@@ -15,6 +15,7 @@ export interface RecoveryParts {
   readonly log: Logger;
   readonly layout: Layout;
   readonly journal: SyncJournal;
+  readonly random?: Random;
 }
 
 export interface Recovered {
@@ -103,9 +104,9 @@ class Recovery {
   }
 
   async #quarantine(path: string, name: string, reason: string): Promise<void> {
-    const { disk, layout, log } = this.parts;
+    const { disk, layout, log, random = systemRandom } = this.parts;
     log.warn({ path, reason }, "a file among the chunks goes to quarantine");
-    await disk.rename(path, layout.quarantinePath(name, randomBytes(4).toString("hex")));
+    await disk.rename(path, layout.quarantinePath(name, random.hex(4)));
     await disk.sync(layout.quarantine);
     await disk.sync(dirname(path));
     this.quarantined++;

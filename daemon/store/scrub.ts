@@ -12,6 +12,7 @@ import { FOLDERS, folderNumber } from "../common/chunks/layout.js";
 import type { Clock } from "../common/clock.js";
 import { writeDurably } from "../common/durable.js";
 import type { Registry } from "../common/metrics.js";
+import type { Random } from "../common/random.js";
 import { Task } from "../common/tasks.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { codeOf, type Disk } from "./disk.js";
@@ -23,6 +24,7 @@ export interface ScrubParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly registry: Registry;
+  readonly random?: Random;
 }
 
 export interface ScrubOptions {

@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
 import type { Deadlines } from "../../daemon/common/deadlines.js";
-import { dial } from "../../daemon/common/rpc/client.js";
 import { SESSION } from "../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../daemon/common/rpc/link.js";
+import { grpc, type Network } from "../../daemon/common/rpc/network.js";
 import { FsError } from "../../proto/errno.js";
 import type { Attached, ClientFrame, Cred, Recall, Renew, ServerFrame } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
@@ -30,6 +30,7 @@ export interface MetaClientOptions {
   readonly resume?: SessionRecord & { readonly firstId: number };
   /** Called with each session that begins. */
   readonly onSession?: (record: SessionRecord) => void;
+  readonly network?: Network;
 }
 
 /** What it takes to go on with a session. */
@@ -213,9 +214,13 @@ class SessionClient implements MetaClient {
   // Streams
 
   #dial(): Promise<SessionLink> {
-    const { address, key, clock, deadlines } = this.opts;
+    const { address, key, clock, deadlines, network = grpc } = this.opts;
     const common = { key, role: "mount", connectMs: deadlines.connectMs, clock };
-    return dial(SESSION, address, this.#volume === undefined ? common : { ...common, volume: this.#volume.volume });
+    return network.dial(
+      SESSION,
+      address,
+      this.#volume === undefined ? common : { ...common, volume: this.#volume.volume },
+    );
   }
 
   #reconnect(): void {

@@ -3,6 +3,7 @@ import { crc32 } from "node:zlib";
 import type { Logger } from "pino";
 import type { Clock } from "../../daemon/common/clock.js";
 import type { Deadlines } from "../../daemon/common/deadlines.js";
+import { grpc, type Network } from "../../daemon/common/rpc/network.js";
 import { FsError, errnoOf } from "../../proto/errno.js";
 import type { NodeInfo, NodeMap } from "../../proto/gen/bigfs/v1/node.js";
 import type { ChunkClient } from "../vfs/ports.js";
@@ -23,6 +24,7 @@ export interface StoreClientsParts {
   readonly zone?: string;
   /** Chunk files of nodes on this machine are read here; default false. */
   readonly shortCircuit?: boolean;
+  readonly network?: Network;
 }
 
 /** A node that failed is asked last for so long. */
@@ -128,7 +130,7 @@ export class StoreClients implements ChunkClient {
   }
 
   #link(node: NodeInfo): StoreLink {
-    const { key, volume, clock, deadlines, shortCircuit = false } = this.parts;
+    const { key, volume, clock, deadlines, shortCircuit = false, network = grpc } = this.parts;
     const { address } = node;
     const place = placeOf(node);
     let link = this.#links.get(place);
@@ -142,6 +144,7 @@ export class StoreClients implements ChunkClient {
         connectMs: deadlines.connectMs,
         idleMs: IDLE_MS,
         shortCircuit,
+        network,
       };
       link = new StoreLink(opts);
       this.#links.set(place, link);

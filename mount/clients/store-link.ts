@@ -3,9 +3,9 @@ import { FsError, errnoFromWire, errnoOf } from "../../proto/errno.js";
 import type { ChunkReply, ChunkRequest } from "../../proto/gen/bigfs/v1/store.js";
 import type { KnownChunk } from "../../daemon/common/chunks/chunk-reader.js";
 import type { Cancel, Clock } from "../../daemon/common/clock.js";
-import { dial } from "../../daemon/common/rpc/client.js";
 import { CHUNKS } from "../../daemon/common/rpc/kinds.js";
 import type { Link } from "../../daemon/common/rpc/link.js";
+import type { Network } from "../../daemon/common/rpc/network.js";
 import { LocalChunks } from "./local-chunks.js";
 
 export interface StoreLinkOptions {
@@ -21,6 +21,7 @@ export interface StoreLinkOptions {
   /** Whether a daemon on this machine may be passed over. */
   readonly shortCircuit: boolean;
   readonly clock: Clock;
+  readonly network: Network;
 }
 
 type ChunkOp = NonNullable<ChunkRequest["op"]>;
@@ -128,8 +129,8 @@ export class StoreLink {
   }
 
   async #connect(): Promise<Stream> {
-    const { address, key, volume, connectMs, clock } = this.opts;
-    const stream = await dial(CHUNKS, address, { key, role: "mount", volume, connectMs, clock });
+    const { address, key, volume, connectMs, clock, network } = this.opts;
+    const stream = await network.dial(CHUNKS, address, { key, role: "mount", volume, connectMs, clock });
     stream.open({
       message: (reply) => this.#answered(reply),
       closed: (reason) => {

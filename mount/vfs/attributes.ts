@@ -118,7 +118,7 @@ export class InodeAttributes {
   #resize(who: Caller, file: FileState, change: Change, size: number): Promise<Attributes> {
     const { core } = this;
     return file.gate.run(async () => {
-      if (size > file.storedSize() && file.writer.isDirty) await this.#store(file);
+      if (size > file.storedSize()) await this.#store(file);
       return file.writer.exclusive(() =>
         core.ask("setattr", requestOf(file.ino, change), core.credOf(who), (reply, ticket) => {
           const attr = mustAttr(reply.attr);
@@ -130,11 +130,14 @@ export class InodeAttributes {
     });
   }
 
-  /** EIO when that fails: the file must not grow over what was lost. Who wrote it is told by its own handle too. */
+  /**
+   * EIO when that fails, or has failed and nobody knows yet: the file must not grow over what was lost. Who wrote it is
+   * told by its own handle too.
+   */
   async #store({ writer, inode: { errors } }: FileState): Promise<void> {
     const before = errors.count;
-    await writer.flush();
-    if (errors.count !== before) fail("EIO", "what was written before could not be stored");
+    if (writer.isDirty) await writer.flush();
+    if (errors.count !== before || errors.isUnheard) fail("EIO", "what was written before could not be stored");
   }
 
   #absorb(reply: AttrReply, ticket: Ticket): Attributes {

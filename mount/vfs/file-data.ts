@@ -102,6 +102,8 @@ export class FileData {
     } while (gate.isBusy);
     // What is not cached may have changed since it was asked for: somebody else may have written and closed the file.
     if (append && (file.isShared || !core.inodes.isCached(inode))) return this.#append(open, off, data, sync);
+    // What was written before may have been lost meanwhile: behind it this would leave a hole.
+    inode.errors.tell(open);
     this.#put(open, off, data, append);
     if (file.isShared) await file.writer.flush();
     return this.#settle(open, data.length, sync, budget.room());
@@ -128,7 +130,7 @@ export class FileData {
     const { core } = this.parts;
     const pos = append ? file.size : off;
     if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
-    file.writer.write(pos, data, file.inode.attr.truncSeq);
+    file.writer.write(pos, data, file.inode.attr.truncSeq, { append });
     if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
   }
 

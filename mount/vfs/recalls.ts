@@ -29,6 +29,7 @@ export class Recalls {
     // What was told to be done, others must see done, however long that takes.
     await this.core.early.settled([...recall.inodes.map(({ ino }) => ino), ...told]);
     await uncached;
+    await Promise.all(recall.inodes.map(({ ino, shared }) => (shared === true ? this.#appended(ino) : undefined)));
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
 
@@ -122,6 +123,15 @@ export class Recalls {
     if (file.gate.isBusy) return;
     await this.#dropData(ino);
     await file.writer.flush();
+  }
+
+  /**
+   * What was appended here has its place before others append, however long that takes: otherwise it would be committed
+   * over what they append there.
+   */
+  async #appended(ino: number): Promise<void> {
+    const file = this.core.inodes.get(ino)?.file;
+    if (file?.writer.hasAppends === true && !file.gate.isBusy) await file.writer.flush();
   }
 
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {

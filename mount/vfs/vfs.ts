@@ -193,7 +193,11 @@ export class Vfs implements FileSystem, MetaEvents {
     return this.#core.busy.during([ino], () => this.#core.shown(this.#attributes.get(ino)));
   }
 
-  setattr(who: Caller, ino: number, change: Change): Maybe<Attributes> {
+  setattr(who: Caller, ino: number, change: Change, handle?: number): Maybe<Attributes> {
+    if (change.size !== undefined && handle !== undefined) {
+      const open = this.#files.get(handle);
+      open.file.inode.errors.tell(open);
+    }
     return this.#core.busy.during([ino], () => this.#attributes.set(who, ino, change));
   }
 

@@ -22,6 +22,11 @@ export class WriteErrors {
     return this.#count;
   }
 
+  /** Nobody was told of the latest. */
+  get isUnheard(): boolean {
+    return !this.#wasHeard;
+  }
+
   add(errno: Errno): void {
     this.#count += 1;
     this.#errno = errno;

@@ -10,6 +10,7 @@ import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
 import type { Deadlines } from "../../common/deadlines.js";
+import type { Random } from "../../common/random.js";
 import type { Link } from "../../common/rpc/link.js";
 import { Task } from "../../common/tasks.js";
 import type { Executor } from "../executor.js";
@@ -47,6 +48,7 @@ export interface ClusterParts {
   readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "cleaningOff">>;
   /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
   readonly reach?: Reach;
+  readonly random?: Random;
 }
 
 export interface ClusterStatus {

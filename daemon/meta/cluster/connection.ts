@@ -85,7 +85,7 @@ export class Connection {
         op.value.chunks.map(({ chunk }) => chunk),
       );
     if (op.$case === "synced" || op.$case === "removed" || op.$case === "failed") {
-      inventories.touch(node, op.value.chunks);
+      inventories.touch(node, op.value.chunks, { areGone: op.$case !== "synced" });
     }
     if (op.$case !== "register") return;
     for (const stored of op.value.chunks) {

@@ -31,9 +31,14 @@ export function holds(tx: Tx, node: number, held: Held): Fate {
   return holdsUnregistered(tx, node, held);
 }
 
-/** The same for a word that may be old: nothing is recorded of a chunk that has a row by now. */
+/**
+ * The same for a word that may be old: of a chunk that has a row by now nothing is recorded, unless that is garbage. Then
+ * the node is asked to remove its copy as well, and may say that it has none.
+ */
 export function heldUnregistered(tx: Tx, node: number, held: Held): Fate {
-  return tx.get(key.chunk(held.chunk)) === undefined ? holdsUnregistered(tx, node, held) : "recorded";
+  const row = tx.get(key.chunk(held.chunk));
+  if (row === undefined) return holdsUnregistered(tx, node, held);
+  return row.garbage && isSame(row, held) ? confirmChunk(tx, node, held) : "recorded";
 }
 
 function holdsUnregistered(tx: Tx, node: number, held: Held): Fate {

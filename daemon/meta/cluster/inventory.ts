@@ -2,9 +2,10 @@
  * Compares what a node found on its disk after a join with what metadata lists.
  *
  * Invariants:
- * - The list is old from the moment it is made. What reports say of a chunk while the inventory runs is newer and wins:
- *   such a chunk is `touched`, and the inventory decides nothing about it. When it is missing in the list the node is
- *   asked, since the report may have been another node's that knew of the copy from before it was lost.
+ * - The list is old from the moment it is made. What reports say of a chunk while the inventory runs is newer and wins.
+ *   One that a report called gone (`gone`) is not confirmed by the list. One that any report was about (`touched`) does
+ *   not count as lost when it is missing in the list: the node is asked, since the report may have been another node's
+ *   that knew of the copy from before it was lost.
  * - A copy counts as lost only after the whole list has come, in order and without an error. Losing it changes rows
  *   only; nothing on any disk is removed for it.
  */
@@ -45,9 +46,9 @@ export class Inventories {
     this.#runs.set(member.id, new InventoryRun(this.parts, member));
   }
 
-  /** A report about these copies of that node has come. */
-  touch(node: number, chunks: readonly number[]): void {
-    this.#runs.get(node)?.touch(chunks);
+  /** A report about these copies of that node has come. `areGone`: it has them no more. */
+  touch(node: number, chunks: readonly number[], { areGone = false } = {}): void {
+    this.#runs.get(node)?.touch(chunks, areGone);
   }
 
   /** The next page of the node's list. Returns the batch that records what it said. */
@@ -63,6 +64,7 @@ export class Inventories {
 /** One inventory. */
 class InventoryRun {
   readonly #touched = new Set<number>();
+  readonly #gone = new Set<number>();
   #missing: number[] = [];
   #after = -1;
   #state: "running" | "failed" | "done" = "running";
@@ -72,16 +74,19 @@ class InventoryRun {
     private readonly member: Member,
   ) {}
 
-  touch(chunks: readonly number[]): void {
+  touch(chunks: readonly number[], areGone: boolean): void {
     if (this.#state !== "running") return;
-    for (const chunk of chunks) this.#touched.add(chunk);
+    for (const chunk of chunks) {
+      this.#touched.add(chunk);
+      if (areGone) this.#gone.add(chunk);
+    }
     if (this.#touched.size > TOUCHED_MAX) this.#fail("too much changed meanwhile");
   }
 
   async page({ chunks, last }: Inventory): Promise<number> {
     try {
       this.#mustBeInOrder(chunks);
-      const batch = await this.parts.reports.confirm(this.member, chunks, (chunk) => this.#touched.has(chunk));
+      const batch = await this.parts.reports.confirm(this.member, chunks, (chunk) => this.#gone.has(chunk));
       await this.#compare(chunks, last);
       this.#after = chunks.at(-1)?.chunk ?? this.#after;
       return last ? Math.max(batch, await this.#finish()) : batch;
@@ -145,5 +150,6 @@ class InventoryRun {
   #clear(): void {
     this.#missing = [];
     this.#touched.clear();
+    this.#gone.clear();
   }
 }

@@ -3,8 +3,9 @@ import type { ChunkMessage } from "../../../proto/chunk-codec.js";
 import { NO_PAYLOAD } from "../../../proto/chunk-codec.js";
 import type { Join } from "../../../proto/gen/bigfs/v1/node.js";
 import type { ChunkReply } from "../../../proto/gen/bigfs/v1/store.js";
-import { dial, type DialOptions } from "../../common/rpc/client.js";
+import type { DialOptions } from "../../common/rpc/client.js";
 import { CHUNKS } from "../../common/rpc/kinds.js";
+import { grpc, type Network } from "../../common/rpc/network.js";
 
 /**
  * Rejects EADDRNOTAVAIL when another storage daemon answers at the address that others are to reach this node by, and,
@@ -14,8 +15,13 @@ export type Reach = (node: Pick<Join, "uuid" | "address">, opts: { readonly must
 
 const NO_ANSWER: ReadonlySet<Errno> = new Set(["ECONNREFUSED", "ETIMEDOUT", "EIO"]);
 
+export interface ReachOptions extends Omit<DialOptions, "role"> {
+  readonly volume: string;
+  readonly network?: Network;
+}
+
 /** Calls the node, as mounts and other nodes will. */
-export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: string }): Reach {
+export function reachAs(opts: ReachOptions): Reach {
   return async ({ uuid, address }, { mustAnswer }) => {
     let found: string;
     try {
@@ -33,8 +39,8 @@ export function reachAs(opts: Omit<DialOptions, "role"> & { readonly volume: str
 }
 
 /** That one, when the daemon there has such a folder; otherwise that of another folder, or empty. */
-async function uuidAt(address: string, uuid: string, opts: Omit<DialOptions, "role">): Promise<string> {
-  const link = await dial(CHUNKS, address, { ...opts, role: "meta" });
+async function uuidAt(address: string, uuid: string, { network = grpc, ...opts }: ReachOptions): Promise<string> {
+  const link = await network.dial(CHUNKS, address, { ...opts, role: "meta" });
   let cancel = () => {};
   try {
     const { header } = await new Promise<ChunkMessage<ChunkReply>>((message, closed) => {

@@ -73,6 +73,7 @@ export class FileWriter {
   #abort = new AbortController();
   #mtime: Time | undefined;
   #wasDirty = false;
+  #hasAppends = false;
   #cancelTimer: Cancel | undefined;
 
   constructor(
@@ -86,6 +87,11 @@ export class FileWriter {
   /** Something is not committed. */
   get isDirty(): boolean {
     return this.#runs.count > 0 || this.#jobs.length > 0;
+  }
+
+  /** Something that is not committed was appended: its place holds only as long as nobody else appends. */
+  get hasAppends(): boolean {
+    return this.#hasAppends && this.isDirty;
   }
 
   /** Some of it is on its way. */
@@ -111,8 +117,9 @@ export class FileWriter {
     return this.#mtime;
   }
 
-  /** Copies the data. `seq`: trunc_seq of the file now. */
-  write(pos: number, data: Buffer, seq: number): void {
+  /** Copies the data. `seq`: trunc_seq of the file now. `append`: `pos` is where the file ends. */
+  write(pos: number, data: Buffer, seq: number, { append = false } = {}): void {
+    this.#hasAppends = append || this.hasAppends;
     this.#runs.write(pos, data, seq);
     this.#mtime = this.parts.core.parts.meta.now();
     this.#note();

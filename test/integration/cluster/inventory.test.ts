@@ -90,6 +90,18 @@ test("a copy that was reported lost during the inventory is not brought back by 
   t.ok(await isListed(bench, chunks[1] ?? 0, b));
 });
 
+test("a copy that was reported synced during the inventory is taken from it even so", async (t) => {
+  const { bench, a, chunks } = await returned(t, 1);
+  const chunk = chunks[0] ?? 0;
+  const c = bench.connect("c");
+  await c.join("none");
+  await c.synced([chunk]);
+  t.notOk(await isListed(bench, chunk, c), "nobody knew of it");
+  await c.inventory([stored(chunk, [c.id], { synced: [c.id] })], true);
+  t.ok(await isListed(bench, chunk, c));
+  t.ok(await isListed(bench, chunk, a));
+});
+
 test("known chunks that were not listed are confirmed, synced ones as synced", async (t) => {
   const { bench, a, chunks, b } = await returned(t, 1);
   const c = bench.connect("c");
@@ -131,6 +143,17 @@ test("an unknown chunk of a session that lives is left alone until the session h
   t.match(await bench.row(key.garbage(unknown)), { deleting: false }, "now there is evidence");
   t.same(b.pushed("remove"), []);
   t.same(b.pushed("quarantine"), []);
+});
+
+test("an unknown chunk that several nodes hold is removed from all of them when its session has ended", async (t) => {
+  const { bench, a, b, chunks, held, first } = await returned(t, 1);
+  const unknown = first + 500;
+  await b.inventory(held([...chunks, unknown]), true);
+  await a.confirm([stored(unknown, [a.id])]);
+  await bench.endSession(77);
+  await bench.cluster.tasks.cleaning.runOnce();
+  t.same((await bench.copies(unknown)).sort(), [`${a.id}:A`, `${b.id}:A`]);
+  t.match(await bench.row(key.garbage(unknown)), { deleting: false });
 });
 
 test("an unknown chunk of a session that has ended is garbage by a recorded decision", async (t) => {

@@ -32,6 +32,9 @@ export class MemoryDisk implements Disk {
   /** Files that were made and are not closed. */
   openFiles = 0;
 
+  /** `turn`: real calls never end in the turn that made them; this is how long they take. */
+  constructor(private readonly turn: () => Promise<void> = () => new Promise((resolve) => setImmediate(resolve))) {}
+
   async create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile> {
     await this.write(path, parts);
     const file = this.#file(path);
@@ -194,8 +197,7 @@ export class MemoryDisk implements Disk {
   }
 
   async #call<T>(label: string, path: string, effect: () => T, half?: () => void): Promise<T> {
-    // Real calls never end in the turn that made them.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await this.turn();
     if (this.isDead) throw systemError("DEAD", path);
     const verdict = this.verdict(label, path);
     if (typeof verdict === "object") throw systemError(verdict.code, path);

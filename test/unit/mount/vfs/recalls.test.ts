@@ -119,6 +119,22 @@ void test("a fenced mount gives EIO once where written data is lost, and goes on
   t.equal((await lab.content(a, dirty.ino)).length, 0);
 });
 
+void test("a write that waits while what was written before is lost is refused, and leaves no hole", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.write(a, handle, 0, pattern(1000, 1));
+  const asked = gate();
+  a.meta.before = (op) => (op === "getattr" ? asked.opened : undefined);
+  a.meta.leaseMs = 0;
+  const written = lab.errno(() => a.vfs.write(handle, 1000, pattern(500, 2)));
+  a.vfs.fenced(false);
+  asked.open();
+  t.equal(await written, "EIO");
+  t.equal(await lab.errno(() => a.vfs.flush(handle)), "", "told once");
+  t.equal((await lab.content(a, ino)).length, 0);
+});
+
 void test("changes that were lost with a session are told once to every handle that syncs or writes", async (t) => {
   const lab = new Lab();
   const a = lab.mount();

@@ -70,6 +70,24 @@ test("who opens waits for what is being stored; storage that does not answer is 
   t.equal(await readAll(lab, b, reader), "", "it is not there, and nothing half of it is");
 });
 
+test("who opens waits for what was appended there, however long that takes to store", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const { ino, handle } = await lab.create(a, "f");
+  await lab.lookup(b, "f");
+  await lab.end(a.vfs.write(handle, 0, Buffer.from("first "), { append: true, sync: false }));
+  let answer = (): void => {};
+  const slow = new Promise<void>((resolve) => (answer = resolve));
+  a.meta.before = (op) => (op === "commit" ? slow : undefined);
+  const opened = b.vfs.open(WHO, ino, flags({ append: true }));
+  await lab.clock.advance(9_000);
+  t.ok(await isWaiting(Promise.resolve(opened)), "its place is not known yet");
+  answer();
+  const other = await lab.end(opened);
+  await lab.write(b, other.handle, 0, Buffer.from("second"));
+  t.equal(await readAll(lab, a, handle), "first second");
+});
+
 test("two mounts that truncate a file by opening it do not wait for each other in a circle", async (t) => {
   const lab = new Lab({ seed: 3 });
   const [a, b] = [lab.mount(), lab.mount()];

@@ -70,6 +70,20 @@ void test("a write that waits for memory ends when the data before it is given u
   await lab.close(a, handle);
 });
 
+void test("a file does not grow over bytes that were lost before anybody was told", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, first, second, stored } = await failing(lab, a);
+  await lab.clock.advance(300_000);
+  breakAll(lab, undefined);
+  t.equal(await lab.errno(() => a.vfs.setattr(WHO, ino, { size: 2 * CHUNK })), "EIO", "nobody knows");
+  t.equal(await lab.errno(() => a.vfs.setattr(WHO, ino, { size: 2 * CHUNK }, first)), "EIO", "told");
+  t.equal(await lab.errno(() => a.vfs.setattr(WHO, ino, { size: 2 * CHUNK }, second)), "EIO", "the other handle");
+  t.same(await lab.content(a, ino), stored);
+  t.equal(await lab.errno(() => a.vfs.setattr(WHO, ino, { size: 200 }, first)), "", "told once");
+  t.same(await lab.content(a, ino), Buffer.concat([stored, Buffer.alloc(100)]));
+});
+
 void test("what follows a range that could not be stored is not stored either, so no hole appears", async (t) => {
   const lab = new Lab({ seed: 5 });
   const a = lab.mount();

@@ -1,0 +1,159 @@
+/** What fails, and when: chosen by the seed, until everything is mended. */
+import type { Chance } from "../helpers/chance.js";
+import type { ClientMachine, Machine, MetaMachine, StoreMachine } from "./machines.js";
+import type { SimNetwork } from "./network.js";
+import type { Scheduler } from "./scheduler.js";
+import type { Model } from "./tree-model.js";
+
+export interface Cluster {
+  readonly meta: MetaMachine;
+  readonly stores: readonly StoreMachine[];
+  readonly clients: readonly ClientMachine[];
+}
+
+/** How often each kind is chosen; some seeds have none of some. */
+const KINDS = ["kill", "power", "blackout", "cut", "break", "stall", "clock", "rot", "full", "commit", "slow"] as const;
+type Kind = (typeof KINDS)[number];
+
+/** Milliseconds between faults, and how long one lasts. */
+const PAUSE_MS = 12_000;
+const LASTS_MS = [200, 3_000, 20_000, 90_000];
+
+export class Faults {
+  readonly #kinds: Kind[];
+  readonly #rotting: StoreMachine | undefined;
+  readonly #open = new Set<() => void>();
+  #isOver = false;
+  /** When the latest was mended. */
+  mendedMs = 0;
+
+  constructor(
+    private readonly parts: {
+      readonly scheduler: Scheduler;
+      readonly network: SimNetwork;
+      readonly model: Model;
+      readonly cluster: Cluster;
+      readonly minReplicas: number;
+    },
+    only?: readonly string[],
+  ) {
+    const { chance } = parts.scheduler;
+    this.#kinds = KINDS.filter((kind) => only?.includes(kind) ?? chance.happens(0.55));
+    // The bytes of one disk alone may rot, and only when there are others that are waited for.
+    const { stores } = parts.cluster;
+    if (parts.minReplicas > 1) this.#rotting = stores[chance.below(stores.length)];
+  }
+
+  get areThere(): boolean {
+    return this.#open.size > 0;
+  }
+
+  start(): void {
+    if (this.#kinds.length > 0) this.#next();
+  }
+
+  /** Mends everything. */
+  mend(): void {
+    this.#isOver = true;
+    for (const undo of [...this.#open]) undo();
+  }
+
+  #next(): void {
+    const { scheduler } = this.parts;
+    const { chance } = scheduler;
+    scheduler.after(chance.next() * chance.next() * 3 * PAUSE_MS, "fault", undefined, () => {
+      if (this.#isOver) return;
+      this.#inject(this.#kinds[chance.below(this.#kinds.length)]!);
+      this.#next();
+    });
+  }
+
+  #inject(kind: Kind): void {
+    const { scheduler, network, cluster, model } = this.parts;
+    const { chance } = scheduler;
+    const { meta, stores, clients } = cluster;
+    const machines: readonly Machine[] = [meta, ...stores, ...clients];
+    switch (kind) {
+      case "kill":
+      case "power":
+        return this.#crash(pick(chance, machines), kind === "power");
+      case "blackout": {
+        // Everything but some clients at once.
+        for (const machine of machines) if (!clients.includes(machine as ClientMachine)) this.#crash(machine, true);
+        for (const client of clients) if (chance.happens(0.5)) this.#crash(client, true);
+        return;
+      }
+      case "cut": {
+        const one = pick(chance, machines);
+        const others = machines.filter((machine) => machine !== one && chance.happens(0.6));
+        const abruptly = chance.happens(0.3);
+        for (const { host } of others) network.cut(one.host, host, abruptly);
+        const heal = () => others.forEach(({ host }) => network.heal(one.host, host));
+        return this.#for(`cut ${one.host} from ${others.map(({ host }) => host).join(",")}`, [one, ...others], heal);
+      }
+      case "break":
+        return this.#for(`break ${network.breakOne() ?? "nothing"}`, machines, () => {}, 500);
+      case "stall": {
+        const { life, host } = pick(chance, machines);
+        if (life === undefined) return;
+        const ms = pick(chance, LASTS_MS) * chance.next();
+        life.stalledUntilMs = scheduler.nowMs + ms;
+        return this.#for(`stall ${host} for ${ms.toFixed(0)} ms`, machines, () => (life.stalledUntilMs = 0), ms);
+      }
+      case "clock": {
+        const machine = pick(chance, machines);
+        machine.wallOffsetMs += (chance.next() - 0.5) * pick(chance, [500, 60_000, 7_200_000]);
+        return scheduler.note(`clock of ${machine.host} jumps`);
+      }
+      case "rot": {
+        const path = this.#rotting?.isUp === true ? this.#rotting.rot() : undefined;
+        if (path === undefined || this.#rotting === undefined) return;
+        model.cuts.push({ host: this.#rotting.host, ms: scheduler.nowMs });
+        return scheduler.note(`rot ${this.#rotting.host} ${path}`);
+      }
+      case "full": {
+        const full = chance.happens(0.3) ? stores : [pick(chance, stores)];
+        full.forEach((store) => store.fill(true));
+        const what = `full ${full.map(({ host }) => host).join(",")}`;
+        return this.#for(what, machines, () => full.forEach((store) => store.fill(false)));
+      }
+      case "commit":
+        meta.failsToCommit = true;
+        return this.#for("a commit fails", machines, () => (meta.failsToCommit = false), 5_000);
+      case "slow":
+        network.slowMs = pick(chance, [0.2, 20, 200]);
+        return this.#for(`slow network: ${network.slowMs} ms`, machines, () => (network.slowMs = 2));
+    }
+  }
+
+  /** Down for a while. */
+  #crash(machine: Machine, power: boolean): void {
+    const { scheduler, model, cluster } = this.parts;
+    if (!machine.isUp) return;
+    const { host } = machine;
+    this.#for(`down ${host}`, machine === cluster.meta ? cluster.clients : [machine], () => machine.start());
+    machine.crash(power);
+    if (power && cluster.stores.includes(machine as StoreMachine)) model.cuts.push({ host, ms: scheduler.nowMs });
+  }
+
+  /** Trouble for these until it is undone, by itself after a while. */
+  #for(what: string, affected: readonly Machine[], undo: () => void, ms?: number): void {
+    const { scheduler, model, cluster } = this.parts;
+    scheduler.note(`fault: ${what}`);
+    const clients = cluster.clients.filter((client) => affected.includes(client) || affected.includes(cluster.meta));
+    for (const { host } of clients) model.troubled(host);
+    const mend = (): void => {
+      if (!this.#open.delete(mend)) return;
+      scheduler.note(`mended: ${what}`);
+      undo();
+      this.mendedMs = scheduler.nowMs;
+      if (this.#open.size === 0) for (const { host } of cluster.clients) model.quiet(host);
+    };
+    this.#open.add(mend);
+    scheduler.after(ms ?? scheduler.chance.next() * pick(scheduler.chance, LASTS_MS), "mend", undefined, mend);
+  }
+}
+
+function pick<T>(chance: Chance, of: readonly T[]): T {
+  return of[chance.below(of.length)]!;
+}

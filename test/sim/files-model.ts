@@ -1,0 +1,159 @@
+/** What files may hold. See model.ts for what a change and a moment are. */
+import { CELL, ZERO, readCells, type Cell } from "./cells.js";
+import { endOf, type Change, type Report, type Seer } from "./model.js";
+
+/** A write of cells from..to, or a truncation to `from` cells (`isCut`). */
+export interface DataChange extends Change {
+  readonly from: number;
+  readonly to: number;
+  readonly isCut: boolean;
+  /** The handle that it came by. */
+  readonly handle: number;
+  /** When that was opened. */
+  readonly opened: number;
+  /** A reader on the same client did not see it: then it is lost, and the next flush must say so. */
+  missed?: string;
+}
+
+export interface Reading extends Seer {
+  /** When the file was opened, the reading was asked for and answered. */
+  readonly opened: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export class FileModel {
+  readonly changes: DataChange[] = [];
+  /** Some of its bytes may have been lost and others been written behind them since. */
+  mayHaveHoles = false;
+
+  constructor(
+    readonly ino: number,
+    /** Appended to by everybody; otherwise written by one program alone. */
+    readonly isLog: boolean,
+  ) {}
+
+  add(change: DataChange): DataChange {
+    if (this.changes.some(({ state }) => state === "maybe" || state === "risk")) this.mayHaveHoles = true;
+    this.changes.push(change);
+    return change;
+  }
+
+  /** The handle was flushed, asked for at `start`; what was told by then is where others see it. */
+  flushed(
+    by: Seer & { readonly handle: number },
+    start: number,
+    now: { readonly moment: number; readonly ms: number },
+    report: Report,
+  ) {
+    for (const change of this.changes) {
+      if (change.client !== by.client || change.life !== by.life || change.handle !== by.handle) continue;
+      if ((change.state !== "told" && change.state !== "risk") || change.end > start) continue;
+      change.state = "stored";
+      change.stored = now.moment;
+      change.storedMs = now.ms;
+      if (change.missed !== undefined) report(`file ${this.ino} was flushed, and nobody was told: ${change.missed}`);
+    }
+  }
+
+  /** Everything that was stored when fsync was asked for is on disks, and what was stored with it, at that moment. */
+  synced(start: number, moment: number): void {
+    for (const change of this.changes)
+      if (change.state === "stored" && (change.stored < start || change.stored === moment)) change.isDurable = true;
+  }
+
+  /** The handle was told of an error: what came by it and is not stored may be lost. */
+  failed(by: Seer & { readonly handle: number }): void {
+    for (const change of this.changes) {
+      if (change.client !== by.client || change.life !== by.life || change.handle !== by.handle) continue;
+      if (change.state === "told" || change.state === "risk") change.state = "maybe";
+    }
+  }
+
+  /** Judges the whole content, from its start to its end. */
+  check(bytes: Buffer, reading: Reading, report: Report): void {
+    if (bytes.length % CELL !== 0) report(`file ${this.ino} ends within a cell: ${bytes.length} bytes`);
+    const cells = readCells(bytes);
+    const unknown = cells.indexOf(undefined);
+    if (unknown >= 0) report(`file ${this.ino}: nobody wrote what stands at ${unknown * CELL}`);
+    else if (this.isLog) this.#checkLog(cells as Cell[], reading, report);
+    else this.#checkCells(cells as Cell[], reading, report);
+  }
+
+  #checkCells(cells: readonly Cell[], reading: Reading, report: Report): void {
+    const last = Math.max(cells.length, ...this.changes.map(({ from, to, isCut }) => (isCut ? from : to)));
+    for (let at = 0; at < last; at++) {
+      const cell = cells[at];
+      const covering = this.changes.filter(({ from, to }) => from <= at && at < to);
+      const isGone = cell === undefined || cell.id === ZERO;
+      if (cell?.id === ZERO && !this.mayHaveHoles) {
+        return report(
+          `file ${this.ino}: zeros at cell ${at} of ${cells.length} that are no hole: ${this.#tell(covering)}`,
+        );
+      }
+      if (!isGone && cell.index !== at) return report(`file ${this.ino}: cell ${cell.index} of ${cell.id} is at ${at}`);
+      const seen = isGone
+        ? [-1, ...covering.filter(({ isCut, start }) => isCut && start <= reading.end).map(endOf)]
+        : covering.filter(({ id, isCut, start }) => !isCut && id === cell.id && start <= reading.end).map(endOf);
+      const newer = seen.map((since) => covering.filter((other) => other.start > since && sees(reading, other)));
+      if (newer.some((changes) => changes.length === 0)) continue;
+      const what = cell === undefined ? "the end" : cell.id === ZERO ? "zeros" : `write ${cell.id}`;
+      const detail = `file ${this.ino}: cell ${at} shows ${what}, not what it must: ${this.#tell(covering)}`;
+      const lost = newer.find((changes) => changes.every(({ state }) => state === "told"));
+      if (lost === undefined) return report(detail);
+      for (const change of lost) change.missed ??= detail;
+    }
+  }
+
+  /** Records one behind the other, each at most once; those that were lost in part only ever miss their end. */
+  #checkLog(cells: readonly Cell[], reading: Reading, report: Report): void {
+    const seen: DataChange[] = [];
+    for (let at = 0; at < cells.length;) {
+      const { id } = cells[at]!;
+      const change = this.changes.find((other) => other.id === id);
+      if (change === undefined)
+        return report(`log ${this.ino}: cell ${at} shows write ${id}, which is none of its own`);
+      if (seen.includes(change)) return report(`log ${this.ino}: append ${id} is there twice`);
+      const length = change.to - change.from;
+      let have = 0;
+      while (have < length && cells[at + have]?.id === id && cells[at + have]?.index === have) have++;
+      const mayBeShort = !sees(reading, change);
+      if (have < length && !mayBeShort)
+        return report(`log ${this.ino}: append ${id} is there in part: ${this.#tell([change])}`);
+      seen.push(change);
+      at += Math.max(1, have);
+    }
+    for (const change of this.changes) {
+      if (seen.includes(change) || !sees(reading, change)) continue;
+      const detail = `log ${this.ino}: an append is missing: ${this.#tell([change])}`;
+      if (change.state !== "told") return report(detail);
+      change.missed ??= detail;
+    }
+    seen.forEach((change, i) => {
+      const early = seen.slice(i + 1).find((other) => isBefore(other, change));
+      if (early !== undefined) report(`log ${this.ino}: appends are out of order: ${this.#tell([change, early])}`);
+    });
+  }
+
+  #tell(changes: readonly DataChange[]): string {
+    const told = changes.map(({ id, client, isCut, from, to, start, end, stored, state, isDurable }) => {
+      const what = `${isCut ? "cut" : "write"} ${id} of ${client} ${from}-${to}`;
+      return `${what} moments ${start}-${end} stored ${stored} ${state}${isDurable ? " durable" : ""}`;
+    });
+    return told.slice(-4).join("; ");
+  }
+}
+
+/** Whether the reader must see that it has happened, or that it was lost before it was stored. */
+function sees(reading: Reading, change: Change): boolean {
+  const isOwn = change.client === reading.client && change.life === reading.life;
+  if (isOwn && change.state === "told") return change.end < reading.start;
+  if (change.state !== "stored") return false;
+  return isOwn ? change.end < reading.start : change.stored < reading.opened;
+}
+
+/** Whether `one` was certainly appended before the other. */
+function isBefore(one: DataChange, other: DataChange): boolean {
+  const isOwn = one.client === other.client && one.life === other.life;
+  return isOwn ? endOf(one) < other.start : one.state === "stored" && one.stored < other.opened;
+}

@@ -1,0 +1,197 @@
+/** One seed: a cluster, programs that use it, what fails meanwhile, and the verdict when everything is whole again. */
+import { pino, type Logger } from "pino";
+import { DEADLINES } from "../../daemon/common/deadlines.js";
+import { LIMITS } from "../../proto/limits.js";
+import { nameOf } from "../../proto/name.js";
+import { Faults, type Cluster } from "./faults.js";
+import { ClientMachine, MetaMachine, StoreMachine, type Lab } from "./machines.js";
+import { SimNetwork } from "./network.js";
+import { Program, type Folders } from "./program.js";
+import { Scheduler } from "./scheduler.js";
+import { Model } from "./tree-model.js";
+import { unrest } from "./verdict.js";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Things that programs do, together. */
+  readonly steps: number;
+  /** Kinds of faults; default: by the seed. */
+  readonly faults?: readonly string[];
+  /** Lines of the trace to keep; default 100. */
+  readonly lines?: number;
+  /** What the daemons log goes into the trace. */
+  readonly logs?: boolean;
+}
+
+export interface Outcome {
+  readonly seed: number;
+  /** Of everything that has happened. */
+  readonly hash: string;
+  readonly events: number;
+  readonly simulatedMs: number;
+  readonly violations: readonly string[];
+  /** The latest of what has happened. */
+  readonly trace: readonly string[];
+}
+
+/** Two programs on each client. */
+const PROGRAMS = 2;
+/** No simulation has more events than so many for each step, and these. */
+const EVENTS_PER_STEP = 4_000;
+const EVENTS_MAX = 600_000;
+/** After so long without a fault nothing fails any more: whoever waited has an answer. */
+const CALM_MS = 150_000;
+/** So long everything may take to come to rest. */
+const REST_MS = 1_800_000;
+
+export async function simulate(opts: SimulationOptions): Promise<Outcome> {
+  const simulation = new Simulation(opts);
+  await simulation.run();
+  return simulation.outcome();
+}
+
+class Simulation {
+  readonly #scheduler: Scheduler;
+  readonly #cluster: Cluster;
+  readonly #model: Model;
+  readonly #faults: Faults;
+  readonly #lab: Lab;
+  readonly #violations: string[] = [];
+  #steps = 0;
+  #lastUnrest: string[] = [];
+
+  constructor(private readonly opts: SimulationOptions) {
+    const scheduler = (this.#scheduler = new Scheduler(opts.seed, opts.lines ?? 100));
+    const { chance } = scheduler;
+    const network = new SimNetwork(scheduler);
+    const minReplicas = chance.happens(0.25) ? 1 : 2;
+    const volume = { chunkSize: LIMITS.chunkSizeMin, replicas: chance.happens(0.2) ? 3 : 2, minReplicas };
+    const lab = (this.#lab = {
+      ...{ scheduler, network, volume },
+      deadlines: { ...DEADLINES, cleanMs: 10_000, heartbeatMs: 5_000, nodeDownMs: 15_000 },
+      log: logsInto(opts.logs === true ? scheduler : undefined),
+      violation: (what: string) => this.#violation(what),
+    });
+    const named = <T>(count: number, letter: string, make: (host: string) => T): T[] =>
+      Array.from({ length: count }, (_, i) => make(`${letter}${i + 1}`));
+    const cluster = (this.#cluster = {
+      meta: new MetaMachine(lab, "m"),
+      stores: named(volume.replicas + 1 + chance.below(2), "s", (host) => new StoreMachine(lab, host)),
+      clients: named(1 + chance.below(3), "c", (host) => new ClientMachine(lab, host)),
+    });
+    const model = (this.#model = new Model(() => scheduler.nowMs, lab.violation, minReplicas));
+    for (const client of cluster.clients) {
+      client.onLoss = (isCrash) => (isCrash ? model.crashed(client.host) : model.fenced(client.host));
+    }
+    this.#faults = new Faults({ scheduler, network, model, cluster, minReplicas }, opts.faults);
+  }
+
+  outcome(): Outcome {
+    const { hash, events, nowMs, trace } = this.#scheduler;
+    return { seed: this.opts.seed, hash, events, simulatedMs: nowMs, violations: this.#violations, trace };
+  }
+
+  async run(): Promise<void> {
+    let isOver = false;
+    const main = this.#main().then(
+      () => (isOver = true),
+      (error: unknown) => {
+        this.#violation(`the simulation breaks: ${error instanceof Error ? (error.stack ?? "") : String(error)}`);
+        isOver = true;
+      },
+    );
+    const eventsMax = EVENTS_MAX + EVENTS_PER_STEP * this.opts.steps;
+    try {
+      await this.#scheduler.runUntil(() => isOver || this.#violations.length > 0, eventsMax);
+      if (isOver) await main;
+    } catch (error) {
+      this.#violation(`${(error as Error).message}; at rest but for: ${this.#lastUnrest.join(", ")}`);
+    }
+  }
+
+  async #main(): Promise<void> {
+    const { meta, stores, clients } = this.#cluster;
+    for (const machine of [meta, ...stores, ...clients]) machine.start();
+    const programs = await this.#settleIn();
+    this.#faults.start();
+    await Promise.all(programs.map((program) => this.#drive(program)));
+    this.#faults.mend();
+    this.#scheduler.note("everything is mended");
+    for (const machine of [meta, ...stores, ...clients]) machine.start();
+    await Promise.all(programs.map((program) => program.finish()));
+    await this.#scheduler.pause(CALM_MS);
+    for (const program of programs) await program.audit();
+    for (const client of clients) await client.client?.stop();
+    await this.#rest();
+  }
+
+  /** The folders, and who works in them. */
+  async #settleIn(): Promise<Program[]> {
+    const { scheduler } = { scheduler: this.#scheduler };
+    const { clients, stores } = this.#cluster;
+    while (clients.some(({ fs }) => fs === undefined) || stores.some(({ running }) => running === undefined))
+      await scheduler.pause(100);
+    await scheduler.pause(1_000);
+    const who = { uid: 0, gid: 0, pid: 1 };
+    const { fs } = clients[0]!;
+    const made = async (name: string): Promise<number> => {
+      const found = await fs!.mkdir(who, fs!.root, nameOf(Buffer.from(name)), 0o755, 0);
+      return found.attr?.ino ?? 0;
+    };
+    const names = clients.flatMap(({ host }) => Array.from({ length: PROGRAMS }, (_, i) => `${host}p${i + 1}`));
+    const all: number[] = [];
+    for (const name of names) all.push(await made(name));
+    const shared = await made("shared");
+    const { handle } = await fs!.opendir(who, fs!.root);
+    await fs!.fsyncdir(handle);
+    return names.map((name, i) => {
+      const machine = clients[Math.floor(i / PROGRAMS)]!;
+      const folders: Folders = { own: all[i]!, shared, all };
+      const note = (what: string): void => scheduler.note(what);
+      return new Program(
+        name,
+        { machine, model: this.#model, chance: scheduler.chance, note, isCalm: () => this.#isCalm },
+        folders,
+      );
+    });
+  }
+
+  get #isCalm(): boolean {
+    return !this.#faults.areThere && this.#scheduler.nowMs - this.#faults.mendedMs > 1.9 * CALM_MS;
+  }
+
+  async #drive(program: Program): Promise<void> {
+    const { chance } = this.#scheduler;
+    while (this.#steps < this.opts.steps) {
+      if (await program.step()) this.#steps++;
+      await this.#scheduler.pause(chance.next() * (chance.happens(0.05) ? 15_000 : 300));
+    }
+  }
+
+  async #rest(): Promise<void> {
+    const { volume } = this.#lab;
+    const until = this.#scheduler.nowMs + REST_MS;
+    for (;;) {
+      this.#lastUnrest = await unrest(this.#cluster, { ...volume, mayLackAll: this.#model.hasLost });
+      if (this.#lastUnrest.length === 0) return;
+      if (this.#scheduler.nowMs > until) return this.#violation(`no rest: ${this.#lastUnrest.slice(0, 6).join("; ")}`);
+      await this.#scheduler.pause(10_000);
+    }
+  }
+
+  #violation(what: string): void {
+    this.#scheduler.note(`VIOLATION ${what}`);
+    this.#violations.push(what);
+  }
+}
+
+function logsInto(scheduler: Scheduler | undefined): (host: string) => Logger {
+  if (scheduler === undefined) {
+    const silent = pino({ level: "silent" });
+    return () => silent;
+  }
+  return (host) => {
+    const stream = { write: (line: string) => scheduler.note(`${host} logs ${line.trim()}`) };
+    return pino({ level: "debug", base: {}, timestamp: false }, stream);
+  };
+}

@@ -1,0 +1,135 @@
+/** What names there may be, and which files they lead to. */
+import { FileModel } from "./files-model.js";
+import { Moments, Register, fail, type Change, type Report, type Seer } from "./model.js";
+
+/** No such name. */
+export const ABSENT = 0;
+
+/** After so long without trouble the metadata daemon has on disk what a client told it. */
+const QUIET_MS = 5_000;
+
+interface Cut {
+  readonly host: string;
+  readonly ms: number;
+}
+
+export class Model {
+  readonly moments: Moments;
+  readonly files = new Map<number, FileModel>();
+  /** By folder and name. */
+  readonly #names = new Map<string, Register>();
+  /** By client: all its changes that may still be lost with it. */
+  readonly #fleeting = new Map<string, Set<Change>>();
+  /** By client: since when nothing was in its way; Infinity while something is. */
+  readonly #quietSinceMs = new Map<string, number>();
+  /** Copies that were lost: of what was not synced, or by rot. */
+  readonly cuts: Cut[] = [];
+
+  constructor(
+    private readonly nowMs: () => number,
+    readonly report: Report,
+    private readonly minReplicas: number,
+  ) {
+    this.moments = new Moments(nowMs);
+  }
+
+  name(dir: number, name: string): Register {
+    const key = `${dir} ${name}`;
+    let register = this.#names.get(key);
+    if (register === undefined) this.#names.set(key, (register = new Register(ABSENT)));
+    return register;
+  }
+
+  /** Names of that folder that were ever asked for. */
+  namesIn(dir: number): string[] {
+    const prefix = `${dir} `;
+    return [...this.#names.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+  }
+
+  begin(who: Seer): Change {
+    const change = this.moments.begin(who);
+    let fleeting = this.#fleeting.get(who.client);
+    if (fleeting === undefined) this.#fleeting.set(who.client, (fleeting = new Set()));
+    fleeting.add(change);
+    return change;
+  }
+
+  /** `data` (of a file) still has to be stored. */
+  done(change: Change, { data = false } = {}): void {
+    if (change.state !== "open") return;
+    change.end = this.moments.next();
+    change.state = data ? "told" : "stored";
+    if (!data) {
+      change.stored = change.end;
+      change.storedMs = this.nowMs();
+    }
+  }
+
+  made(ino: number, isLog: boolean): FileModel {
+    const known = this.files.get(ino);
+    if (known !== undefined) this.report(`inode ${ino} was given twice`);
+    const file = new FileModel(ino, isLog);
+    this.files.set(ino, file);
+    return file;
+  }
+
+  seesName(dir: number, name: string, ino: number, asked: { readonly start: number; readonly end: number }): void {
+    const register = this.name(dir, name);
+    if (!register.allows(ino, asked)) {
+      const what = ino === ABSENT ? "is not there" : `leads to ${ino}`;
+      this.report(`name ${name} in ${dir} ${what} at ${asked.start}-${asked.end}: ${String(register)}`);
+    }
+  }
+
+  // What is lost, and what is not any more
+
+  /** Something is in the way of this client from now on, or of the daemon. */
+  troubled(client: string): void {
+    this.#confirm(client);
+    this.#quietSinceMs.set(client, Infinity);
+  }
+
+  quiet(client: string): void {
+    this.#quietSinceMs.set(client, this.nowMs());
+  }
+
+  /** The client's process is gone: with it what it had not stored, and perhaps what the daemon had not on disk. */
+  crashed(client: string): void {
+    this.#confirm(client);
+    for (const change of this.#fleeting.get(client) ?? []) fail(change);
+    this.#fleeting.delete(client);
+  }
+
+  /** The client's session was given up, with the same effect; but it tells so at the next flush. */
+  fenced(client: string): void {
+    this.#confirm(client);
+    for (const change of this.#fleeting.get(client) ?? []) {
+      if (change.state === "told") change.state = "risk";
+      else if (change.state !== "risk") fail(change);
+    }
+  }
+
+  /** Everything that the client was told is on disk. */
+  #confirm(client: string): void {
+    const quietSince = this.#quietSinceMs.get(client) ?? 0;
+    const fleeting = this.#fleeting.get(client);
+    for (const change of fleeting ?? []) {
+      const isOver = change.state === "maybe" || change.isDurable;
+      const isSafe = change.state === "stored" && Math.max(change.storedMs, quietSince) + QUIET_MS <= this.nowMs();
+      if (isOver || isSafe) fleeting?.delete(change);
+    }
+  }
+
+  /** Enough copies were lost for chunks to have none left. */
+  get hasLost(): boolean {
+    return new Set(this.cuts.map(({ host }) => host)).size >= this.minReplicas;
+  }
+
+  /** Whether enough copies were lost since something that is not durable was written there. */
+  mayBeLost(file: FileModel): boolean {
+    return file.changes.some(({ isDurable, startMs }) => {
+      const hosts = new Set(this.cuts.filter(({ ms }) => ms >= startMs).map(({ host }) => host));
+      return !isDurable && hosts.size >= this.minReplicas;
+    });
+  }
+}

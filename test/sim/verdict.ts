@@ -1,0 +1,55 @@
+/** Whether a cluster that is whole again has come to rest: every chunk where it should be, and nothing else anywhere. */
+import { ChunkRow, NodeRow } from "../../proto/gen/bigfs/v1/rows.js";
+import { ReplicaState } from "../../proto/gen/bigfs/v1/rows.js";
+import { decodeFile } from "../../daemon/common/chunks/chunk-format.js";
+import type { Cluster } from "./faults.js";
+
+/** What is still to be done; none: nothing. */
+export async function unrest(
+  cluster: Cluster,
+  wanted: { readonly replicas: number; readonly mayLackAll: boolean },
+): Promise<string[]> {
+  const rows = await cluster.meta.store.scan({ from: "", to: "~", limit: 1e9 });
+  const of = (kind: string) => rows.filter(({ key }) => key.startsWith(kind));
+  const nodes = new Map(
+    of("N")
+      .map(({ value }) => NodeRow.decode(value))
+      .map(({ id, name }) => [id, name]),
+  );
+  const found: string[] = [];
+  const expected = new Map(cluster.stores.map(({ host }) => [host, new Set<number>()]));
+  for (const row of of("K").map(({ value }) => ChunkRow.decode(value))) {
+    const shape = `chunk ${row.id} of ${row.refs} slices`;
+    if (row.refs === 0) found.push(`${shape} is named by nothing`);
+    const live = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE);
+    // Whether a reader may be told of a loss is judged where it reads.
+    if (wanted.mayLackAll && row.replicas.length === 0) continue;
+    if (live.length < wanted.replicas || live.length !== row.replicas.length)
+      found.push(`${shape} has ${live.length} copies and ${row.replicas.length - live.length} others`);
+    for (const { node } of live) expected.get(nodes.get(node) ?? "")?.add(row.id);
+  }
+  for (const store of cluster.stores) {
+    const files = store.chunkFiles();
+    const listed = expected.get(store.host) ?? new Set();
+    for (const id of listed) if (!files.has(id)) found.push(`${store.host} does not have its copy of chunk ${id}`);
+    for (const id of files.keys()) if (!listed.has(id)) found.push(`${store.host} has chunk ${id}, which is nobody's`);
+  }
+  for (const kind of ["G", "O", "W"]) {
+    if (of(kind).length > 0) found.push(`${of(kind).length} rows of kind ${kind} are left: ${of(kind)[0]?.key ?? ""}`);
+  }
+  return found;
+}
+
+/** Bad copies that nobody has found. */
+export function badCopies(cluster: Cluster): string[] {
+  return cluster.stores.flatMap((store) =>
+    [...store.chunkFiles()].flatMap(([id, path]) => {
+      try {
+        decodeFile(id, store.disk.peek(path));
+        return [];
+      } catch (error) {
+        return [`${store.host} has a bad copy of chunk ${id}: ${String(error)}`];
+      }
+    }),
+  );
+}
