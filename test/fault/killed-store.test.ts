@@ -69,6 +69,9 @@ test("a store that is killed at any step costs nobody an error or a byte, and co
   t.same(await manifest.checkAll(second), []);
   t.ok(manifest.size >= 10);
   const { quarantine } = new Layout(data);
-  t.same((await readdir(quarantine)).filter((name) => !name.includes(".chunk.")), []);
+  t.same(
+    (await readdir(quarantine)).filter((name) => !name.includes(".chunk.")),
+    [],
+  );
   t.same(await readdir(join(data, "tmp")), [], "what was half-written is gone, and was never acknowledged");
 });
