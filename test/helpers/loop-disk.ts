@@ -42,10 +42,12 @@ export class LoopDisk {
     await this.#mount();
   }
 
-  /** Puts a file there that leaves so many MiB. */
+  /** Puts a file there that leaves so many MiB; 0: not a byte. */
   async fill(leaveMiB: number): Promise<void> {
+    const other = `${this.folder}/other`;
+    if (leaveMiB === 0) return void (await run("dd", ["if=/dev/zero", `of=${other}`, "bs=4k"]));
     const line = `free=$(df -BK --output=avail ${this.folder} | tail -n 1 | tr -dc 0-9)
-      fallocate -l $((free - ${leaveMiB} * 1024))K ${this.folder}/other`;
+      fallocate -l $((free - ${leaveMiB} * 1024))K ${other}`;
     await sh(line);
   }
 
