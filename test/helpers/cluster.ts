@@ -59,11 +59,16 @@ export class TestCluster {
     private readonly args: readonly string[],
   ) {}
 
-  /** Starts `bigfsd up` with these further arguments. */
-  static async start(t: Test, args: readonly string[] = []): Promise<TestCluster> {
+  /** Starts `bigfsd up` with these further arguments, when its folder is prepared. */
+  static async start(
+    t: Test,
+    args: readonly string[] = [],
+    prepare: (cluster: TestCluster) => Promise<void> = () => Promise.resolve(),
+  ): Promise<TestCluster> {
     const dir = await mkdtemp(join(tmpdir(), "bigfs-test-"));
     const cluster = new TestCluster(dir, args);
     t.teardown(() => cluster.destroy());
+    await prepare(cluster);
     await cluster.up();
     return cluster;
   }

@@ -1,6 +1,9 @@
+import { fork, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { open, readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Bytes that belong to this name and size alone. */
 export function contentOf(name: string, size: number): Buffer {
@@ -24,7 +27,8 @@ export class Manifest {
 
   /** Makes a file in that folder, fsyncs it, and only then takes note of it; returns its name. Rejects as they do. */
   async write(folder: string, size: number): Promise<string> {
-    const name = `f${this.#next++}`;
+    // Several processes write into one folder.
+    const name = `f${process.pid}-${this.#next++}`;
     const data = contentOf(name, size);
     const file = await open(join(folder, name), "wx");
     try {
@@ -76,4 +80,77 @@ export class Manifest {
 
 function sumOf(data: Buffer): string {
   return createHash("sha256").update(data).digest("hex");
+}
+
+export interface Orders {
+  /** Where files are written, and where they are read: two mounts of one cluster, or twice the same. */
+  readonly write: string;
+  readonly read: string;
+  /** Sizes of the files, in turn. */
+  readonly sizes: readonly number[];
+  /** The newest so many files stay. */
+  readonly keep: number;
+}
+
+export interface Found {
+  /** Files that were promised at the end. */
+  readonly files: number;
+  /** Files that were written, in all. */
+  readonly written: number;
+  readonly problems: readonly string[];
+}
+
+/**
+ * A process that writes and reads files by a manifest until it is told to stop. Not in the test's own: whoever starts a
+ * daemon must have no file of a mount open, or its child would have to close that first, which may wait for the daemon.
+ */
+export class Diligent {
+  readonly #child: ChildProcess;
+  /** Rejects when something goes wrong before it is told to stop. */
+  readonly failed: Promise<never>;
+  readonly #found: Promise<Found>;
+
+  constructor(t: { teardown(fn: () => void): void }, orders: Orders) {
+    const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(orders)]);
+    this.#child = child;
+    t.teardown(() => void child.kill("SIGKILL"));
+    this.#found = once(child, "message").then(([found]) => found as Found);
+    this.failed = this.#found.then(({ problems }) => {
+      if (problems.length > 0) throw new Error(problems.join("; "));
+      return new Promise<never>(() => {});
+    });
+    this.failed.catch(() => {});
+  }
+
+  /** Ends it, after it has read everything once more. */
+  stop(): Promise<Found> {
+    if (this.#child.connected) this.#child.send("stop");
+    return this.#found;
+  }
+}
+
+async function obey({ write, read, sizes, keep }: Orders): Promise<Found> {
+  const manifest = new Manifest();
+  let isOver = false;
+  process.on("message", () => (isOver = true));
+  const problems: string[] = [];
+  let written = 0;
+  try {
+    for (; !isOver && problems.length === 0; written++) {
+      await manifest.write(write, sizes[written % sizes.length] ?? 0);
+      const problem = await manifest.check(read, written * 7);
+      if (problem !== undefined) problems.push(problem);
+      await manifest.shrink(write, keep);
+    }
+  } catch (error) {
+    problems.push(`writing: ${String(error)}`);
+  }
+  problems.push(...(await manifest.checkAll(read)));
+  return { files: manifest.size, written, problems };
+}
+
+const [, script, orders] = process.argv;
+if (script === fileURLToPath(import.meta.url) && orders !== undefined) {
+  const found = await obey(JSON.parse(orders) as Orders);
+  process.send?.(found, () => process.disconnect());
 }
