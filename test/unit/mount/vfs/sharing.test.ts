@@ -82,6 +82,7 @@ test("who opens waits for what was appended there, however long that takes to st
   // Where it ends is not known any more: the next one is placed by its commit, behind this one.
   a.meta.leaseMs = 0;
   const next = lab.end(a.vfs.write(handle, 0, Buffer.from("next "), { append: true, sync: false }));
+  await lab.clock.advance(1_000);
   const opened = b.vfs.open(WHO, ino, flags({ append: true }));
   await lab.clock.advance(9_000);
   t.ok(await isWaiting(Promise.resolve(opened)), "its place is not known yet");
