@@ -29,7 +29,8 @@ export class Recalls {
     // What was told to be done, others must see done, however long that takes.
     await this.core.early.settled([...recall.inodes.map(({ ino }) => ino), ...told]);
     await uncached;
-    await Promise.all(recall.inodes.map(({ ino, shared }) => (shared === true ? this.#appended(ino) : undefined)));
+    const shared = recall.inodes.filter((inode) => inode.shared === true);
+    await Promise.all(shared.map(({ ino }) => this.#appended(ino)));
     return this.files.declared(new Set(recall.inodes.map(({ ino }) => ino)));
   }
 
