@@ -114,10 +114,15 @@ export class FileData {
     const { core } = this.parts;
     const { file } = open;
     await file.gate.run(async () => {
-      await file.writer.flush();
-      file.inode.errors.tell(open);
-      const pos = await file.writer.append(data);
-      if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+      file.isAppending = true;
+      try {
+        await file.writer.flush();
+        file.inode.errors.tell(open);
+        const pos = await file.writer.append(data);
+        if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+      } finally {
+        file.isAppending = false;
+      }
     });
     return this.#settle(open, data.length, sync, undefined);
   }

@@ -132,7 +132,7 @@ export class Recalls {
    */
   async #appended(ino: number): Promise<void> {
     const file = this.core.inodes.get(ino)?.file;
-    if (file?.writer.hasAppends === true && !file.gate.isBusy) await file.writer.flush();
+    if (file?.writer.hasAppends === true && (file.isAppending || !file.gate.isBusy)) await file.writer.flush();
   }
 
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {

@@ -15,13 +15,14 @@ export interface Cluster {
 const KINDS = ["kill", "power", "blackout", "cut", "break", "stall", "clock", "rot", "full", "commit", "slow"] as const;
 type Kind = (typeof KINDS)[number];
 
-/** Milliseconds between faults, and how long one lasts. */
-const PAUSE_MS = 12_000;
+/** Milliseconds between faults, one for each seed, and how long one lasts. */
+const PAUSES_MS = [1_500, 4_000, 12_000];
 const LASTS_MS = [200, 3_000, 20_000, 90_000];
 
 export class Faults {
   readonly #kinds: Kind[];
   readonly #rotting: StoreMachine | undefined;
+  readonly #pauseMs: number;
   readonly #open = new Set<() => void>();
   #isOver = false;
   /** When the latest was mended. */
@@ -39,6 +40,7 @@ export class Faults {
   ) {
     const { chance } = parts.scheduler;
     this.#kinds = KINDS.filter((kind) => only?.includes(kind) ?? chance.happens(0.55));
+    this.#pauseMs = pick(chance, PAUSES_MS);
     // The bytes of one disk alone may rot, and only when there are others that are waited for.
     const { stores } = parts.cluster;
     if (parts.minReplicas > 1) this.#rotting = stores[chance.below(stores.length)];
@@ -61,7 +63,7 @@ export class Faults {
   #next(): void {
     const { scheduler } = this.parts;
     const { chance } = scheduler;
-    scheduler.after(chance.next() * chance.next() * 3 * PAUSE_MS, "fault", undefined, () => {
+    scheduler.after(chance.next() * chance.next() * 3 * this.#pauseMs, "fault", undefined, () => {
       if (this.#isOver) return;
       this.#inject(this.#kinds[chance.below(this.#kinds.length)]!);
       this.#next();

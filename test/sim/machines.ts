@@ -121,6 +121,7 @@ export class StoreMachine extends Machine {
   /** Power cuts that its disk has seen, by simulated time. */
   readonly powerCuts: number[] = [];
   isFull = false;
+  hasRotted = false;
   readonly disk = new MemoryDisk(() => {
     const { chance } = this.lab.scheduler;
     return this.life!.takes(0.05 + chance.next() * (chance.happens(0.02) ? 100 : 3), "disk");
@@ -158,6 +159,7 @@ export class StoreMachine extends Machine {
     const at = chance.below(bytes.length);
     if (bytes.length > 0) bytes[at] = bytes[at]! ^ (1 << chance.below(8));
     this.disk.poke(path, bytes);
+    this.hasRotted = true;
     return path;
   }
 

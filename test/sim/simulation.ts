@@ -9,7 +9,7 @@ import { SimNetwork } from "./network.js";
 import { Program, type Folders } from "./program.js";
 import { Scheduler } from "./scheduler.js";
 import { Model } from "./tree-model.js";
-import { unrest } from "./verdict.js";
+import { badCopies, unrest } from "./verdict.js";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -173,9 +173,19 @@ class Simulation {
     const until = this.#scheduler.nowMs + REST_MS;
     for (;;) {
       this.#lastUnrest = await unrest(this.#cluster, { ...volume, mayLackAll: this.#model.hasLost });
-      if (this.#lastUnrest.length === 0) return;
+      if (this.#lastUnrest.length === 0) return this.#judgeDisks();
       if (this.#scheduler.nowMs > until) return this.#violation(`no rest: ${this.#lastUnrest.slice(0, 6).join("; ")}`);
       await this.#scheduler.pause(10_000);
+    }
+  }
+
+  /** Copies that rot after everything was read are found by nobody yet. */
+  #judgeDisks(): void {
+    for (const store of this.#cluster.stores) {
+      const [bad] = store.hasRotted ? [] : badCopies(store);
+      if (bad !== undefined) this.#violation(bad);
+      const [aside] = store.hasRotted || store.powerCuts.length > 0 ? [] : store.quarantined();
+      if (aside !== undefined) this.#violation(`${store.host} has ${aside} in quarantine without a reason`);
     }
   }
 

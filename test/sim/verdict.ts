@@ -1,8 +1,8 @@
 /** Whether a cluster that is whole again has come to rest: every chunk where it should be, and nothing else anywhere. */
-import { ChunkRow, NodeRow } from "../../proto/gen/bigfs/v1/rows.js";
-import { ReplicaState } from "../../proto/gen/bigfs/v1/rows.js";
+import { ChunkRow, NodeRow, ReplicaState } from "../../proto/gen/bigfs/v1/rows.js";
 import { decodeFile } from "../../daemon/common/chunks/chunk-format.js";
 import type { Cluster } from "./faults.js";
+import type { StoreMachine } from "./machines.js";
 
 /** What is still to be done; none: nothing. */
 export async function unrest(
@@ -18,9 +18,12 @@ export async function unrest(
   );
   const found: string[] = [];
   const expected = new Map(cluster.stores.map(({ host }) => [host, new Set<number>()]));
-  for (const row of of("K").map(({ value }) => ChunkRow.decode(value))) {
+  const chunks = of("K").map(({ value }) => ChunkRow.decode(value));
+  // What a lost chunk has replaced is kept for good: nothing takes its place on a disk.
+  const isKept = wanted.mayLackAll && chunks.some(({ refs, replicas }) => refs > 0 && replicas.length === 0);
+  for (const row of chunks) {
     const shape = `chunk ${row.id} of ${row.refs} slices`;
-    if (row.refs === 0) found.push(`${shape} is named by nothing`);
+    if (row.refs === 0 && !isKept) found.push(`${shape} is named by nothing`);
     const live = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE);
     // Whether a reader may be told of a loss is judged where it reads.
     if (wanted.mayLackAll && row.replicas.length === 0) continue;
@@ -34,22 +37,20 @@ export async function unrest(
     for (const id of listed) if (!files.has(id)) found.push(`${store.host} does not have its copy of chunk ${id}`);
     for (const id of files.keys()) if (!listed.has(id)) found.push(`${store.host} has chunk ${id}, which is nobody's`);
   }
-  for (const kind of ["G", "O", "W"]) {
+  for (const kind of isKept ? ["O", "W"] : ["G", "O", "W"]) {
     if (of(kind).length > 0) found.push(`${of(kind).length} rows of kind ${kind} are left: ${of(kind)[0]?.key ?? ""}`);
   }
   return found;
 }
 
-/** Bad copies that nobody has found. */
-export function badCopies(cluster: Cluster): string[] {
-  return cluster.stores.flatMap((store) =>
-    [...store.chunkFiles()].flatMap(([id, path]) => {
-      try {
-        decodeFile(id, store.disk.peek(path));
-        return [];
-      } catch (error) {
-        return [`${store.host} has a bad copy of chunk ${id}: ${String(error)}`];
-      }
-    }),
-  );
+/** Bad copies on a disk, under their own names. */
+export function badCopies(store: StoreMachine): string[] {
+  return [...store.chunkFiles()].flatMap(([id, path]) => {
+    try {
+      decodeFile(id, store.disk.peek(path));
+      return [];
+    } catch (error) {
+      return [`${store.host} has a bad copy of chunk ${id}: ${String(error)}`];
+    }
+  });
 }
