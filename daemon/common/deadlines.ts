@@ -42,6 +42,10 @@ export interface Deadlines {
   orphanGraceMs: number;
   /** A heartbeat that counts as recent when a node says "not found" on a removal. */
   recentHeartbeatMs: number;
+  /** A snapshot of the metadata goes to storage nodes. */
+  backupMs: number;
+  /** What was committed since goes after it. */
+  shipMs: number;
 }
 
 export const DEADLINES: Deadlines = {
@@ -65,6 +69,8 @@ export const DEADLINES: Deadlines = {
   deleteDelayMs: 30_000,
   orphanGraceMs: 60_000,
   recentHeartbeatMs: 300_000,
+  backupMs: 3_600_000,
+  shipMs: 2_000,
 };
 
 /** Throws when the intervals contradict each other. */

@@ -4,6 +4,8 @@ import type { AdminReply, AdminRequest, DumpPart, SetVolume, StatusReply } from 
 import type { Clock } from "../common/clock.js";
 import type { Link } from "../common/rpc/link.js";
 import { headerOf, writeDump } from "./backup/dump.js";
+import { seqOf } from "./backup/logged-store.js";
+import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
@@ -29,6 +31,7 @@ export interface AdminParts {
   readonly service: Pick<Service, "copiesChanged">;
   readonly volume: LiveVolume;
   readonly store: Pick<MetaStore, "snapshot">;
+  readonly shipper: Pick<Shipper, "status"> | undefined;
   /** Who takes nothing of a long answer for so long is hung up on. */
   readonly stuckMs: number;
 }
@@ -59,6 +62,7 @@ export class Admin {
       replicas: volume.replicas,
       minReplicas: volume.minReplicas,
       cleaning: !volume.cleaningOff,
+      backup: this.parts.shipper?.status,
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
@@ -113,7 +117,7 @@ export class Admin {
     const rows = await store.snapshot();
     try {
       const part = (value: DumpPart) => link.send({ id, errno: "", detail: "", op: { $case: "dump", value } });
-      const header = await headerOf(rows, { created: clock.now(), seq: 0, life: "" });
+      const header = await headerOf(rows, { created: clock.now(), seq: await seqOf(rows), life: "" });
       for await (const data of writeDump(rows, header)) {
         part({ data, last: false });
         // While it is open, SQLite's log grows.

@@ -8,6 +8,9 @@ import { ADMIN, NODE, SESSION } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
 import type { Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
+import { CommitLog } from "./backup/commit-log.js";
+import { logged } from "./backup/logged-store.js";
+import { Shipper } from "./backup/shipper.js";
 import { Cluster } from "./cluster/cluster.js";
 import { reachAs } from "./cluster/reach.js";
 import { Executor } from "./executor.js";
@@ -22,6 +25,8 @@ import { openVolume } from "./volume-start.js";
 const SPACE_MS = 5_000;
 /** Changes that nobody waits for share a commit for so long. */
 const GATHER_MS = 20;
+/** Rows of commits that storage nodes do not have yet; with more, a snapshot follows. */
+const LOG_BYTES = 32 * 1024 * 1024;
 
 /**
  * Starts the metadata daemon on its data folder. StartupError: the folder is in use or not usable, the store is damaged
@@ -46,8 +51,10 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());
-  const store = opts.store ?? (await openMetadata(opts.data));
-  undo.add(() => store.close());
+  const commits = new CommitLog(clock, { bytesMax: LOG_BYTES });
+  const rows = opts.store ?? (await openMetadata(opts.data));
+  undo.add(() => rows.close());
+  const store = isBackedUp(opts) ? await logged(rows, commits) : rows;
   const registry = processRegistry();
   const space = new SpaceWatch({ log }, opts.data);
   await space.look();
@@ -67,7 +74,17 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
-  const serving = new Serving({ executor, store, cluster, clock, log, registry, volume, isLow }, { deadlines, known });
+  const shipper = isBackedUp(opts)
+    ? new Shipper(
+        { log, clock, registry, commits, store, volume, nodes: () => cluster.status().nodes, key: opts.key },
+        { deadlines, keep: opts.backupKeep ?? 0 },
+      )
+    : undefined;
+  undo.add(() => shipper?.stop() ?? Promise.resolve());
+  const serving = new Serving(
+    { executor, store, shipper, cluster, clock, log, registry, volume, isLow },
+    { deadlines, known },
+  );
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task({ clock, log, registry }, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();
@@ -91,8 +108,13 @@ async function start(opts: MetaOptions, undo: Undo): Promise<Running> {
   undo.add(() => stopHttp(http));
   const listen = await rpc.listen(opts.listen);
   serving.start();
+  shipper?.start();
   log.info({ listen, http: http?.listen, volume: volume.uuid, isNew, sessions: known.rows.length }, "serving metadata");
   return running(listen, executor, serving, undo, log);
+}
+
+function isBackedUp({ backupKeep = 0 }: MetaOptions): boolean {
+  return backupKeep > 0;
 }
 
 function running(listen: string, executor: Executor, serving: Serving, undo: Undo, log: Logger): Running {

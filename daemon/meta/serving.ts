@@ -5,6 +5,7 @@ import type { Deadlines } from "../common/deadlines.js";
 import { OperationTimes, type Registry } from "../common/metrics.js";
 import { Task } from "../common/tasks.js";
 import { Admin } from "./admin.js";
+import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { CommitService } from "./commit-service.js";
 import type { AnswerOp } from "./connection.js";
@@ -38,6 +39,7 @@ export interface ServingParts {
   readonly registry: Registry;
   readonly volume: LiveVolume;
   readonly store: MetaStore;
+  readonly shipper: Pick<Shipper, "status"> | undefined;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
 }
@@ -124,7 +126,13 @@ export class Serving {
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
-    this.admin = new Admin({ ...all, service: this.service, store: parts.store, stuckMs: deadlines.ioDeadlineMs });
+    this.admin = new Admin({
+      ...all,
+      service: this.service,
+      store: parts.store,
+      shipper: parts.shipper,
+      stuckMs: deadlines.ioDeadlineMs,
+    });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),

@@ -9,6 +9,7 @@ import { thisProcess } from "../common/process.js";
 import { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
+import type { Backups } from "./backups.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
 import { TooFewCopies, type Puts } from "./puts.js";
@@ -20,6 +21,7 @@ export interface ChunkServerParts {
   readonly store: ChunkStore;
   readonly puts: Puts;
   readonly reports: Reports;
+  readonly backups: Backups;
   readonly times: OperationTimes;
   readonly clock: Clock;
   readonly log: Logger;
@@ -34,6 +36,9 @@ export interface ChunkServerOptions {
   /** A client that takes nothing for so long is hung up on. */
   readonly stuckMs: number;
 }
+
+type Op = NonNullable<ChunkRequest["op"]>;
+type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" }>;
 
 /** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
 const INTAKE_BYTES = 24 * 1024 * 1024;
@@ -119,6 +124,7 @@ export class ChunkServer {
         if (op.$case === "get") await this.#get(link, id, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await this.parts.store.verify(op.value.chunk));
         else if (op.$case === "locate") this.#answer(link, id, this.#whereabouts());
+        else if (op.$case !== "put") await this.#backup(link, id, op, request.payload);
         else this.#answer(link, id, { nodes: await this.#put(op.value, request.payload, lend) });
       });
     } catch (error) {
@@ -126,6 +132,26 @@ export class ChunkServer {
     } finally {
       if (!isLent) release();
       bounds.requests.gave(1);
+    }
+  }
+
+  async #backup(link: ChunkLink, id: number, op: BackupOp, payload: Buffer): Promise<void> {
+    const { backups } = this.parts;
+    // Everybody else has nothing to do with them.
+    if (link.peer.role !== "meta") fail("EACCES", "backups are the metadata daemon's");
+    switch (op.$case) {
+      case "putBackup":
+        await backups.put(op.value, payload);
+        return this.#answer(link, id, {});
+      case "listBackups":
+        return this.#answer(link, id, { backups: { files: await backups.list() } });
+      case "getBackup": {
+        const data = await backups.get(op.value);
+        return this.#answer(link, id, { len: data.length }, data);
+      }
+      case "removeBackups":
+        await backups.remove(op.value.names);
+        return this.#answer(link, id, {});
     }
   }
 

@@ -11,7 +11,9 @@ import { CHUNKS } from "../common/rpc/kinds.js";
 import { RpcServer } from "../common/rpc/server.js";
 import { StartupError, type Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
+import { Layout } from "../common/chunks/layout.js";
 import { mustBeReachable } from "./advertise.js";
+import { Backups } from "./backups.js";
 import { ChunkServer } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
 import { nodeDisk } from "./disk.js";
@@ -105,7 +107,7 @@ class StoreDaemon implements Running {
     const times = new OperationTimes({ clock, log, registry: this.#registry }, "store");
     const chunkSize = (): number | undefined => this.#link.about?.chunkSize;
     this.#chunks = new ChunkServer(
-      { ...parts, puts, times },
+      { ...parts, puts, times, backups: new Backups({ disk: nodeDisk, layout: new Layout(opts.data) }) },
       { folder: resolve(opts.data), uuid: folder.identity.uuid, chunkSize, stuckMs: deadlines.ioDeadlineMs },
     );
     this.#sync = new Task(

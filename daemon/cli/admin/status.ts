@@ -84,9 +84,17 @@ function rowsOf(found: StatusReply): string[][] {
       "to be cleaned",
       `${found.garbage}${found.cleaning ? "" : ", but cleaning is off: 'bigfsd config set cleaning on'"}`,
     ],
+    ["metadata backup", backupOf(found)],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];
+}
+
+function backupOf({ backup }: StatusReply): string {
+  if (backup === undefined) return "off: --backup-keep of 'bigfsd meta'";
+  const { copies, ageSec, lagSec, problem } = backup;
+  const what = copies === 0 ? "none yet" : `on ${copies} nodes, snapshot of ${ageSec} s ago, ${lagSec} s behind`;
+  return problem === "" ? what : `${what}: ${problem}`;
 }
 
 function age(count: number, seconds: number): string {

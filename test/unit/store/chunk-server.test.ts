@@ -3,6 +3,8 @@ import { Registry } from "prom-client";
 import { test, type Test } from "tap";
 import { OperationTimes } from "../../../daemon/common/metrics.js";
 import type { LinkEvents } from "../../../daemon/common/rpc/link.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
+import { Backups } from "../../../daemon/store/backups.js";
 import { ChunkServer } from "../../../daemon/store/chunk-server.js";
 import { Puts } from "../../../daemon/store/puts.js";
 import type { Reply } from "../../../daemon/store/peers.js";
@@ -100,7 +102,8 @@ async function lab(t: Test) {
   const puts = new Puts({ ...parts, peers: { ask } }, { forwardMs: 1000 });
   const times = new OperationTimes({ clock, log: silent, registry: new Registry() }, "store");
   const opts = { folder: "/data", uuid: "u", chunkSize: () => MiB, stuckMs: 5000 };
-  const server = new ChunkServer({ ...parts, puts, reports, times }, opts);
+  const backups = new Backups({ disk, layout: new Layout("/data") });
+  const server = new ChunkServer({ ...parts, puts, reports, times, backups }, opts);
   const connect = (role = "mount"): FakeLink => {
     const link = new FakeLink(role);
     server.serve(link);

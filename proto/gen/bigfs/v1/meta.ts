@@ -762,6 +762,17 @@ export interface SessionInfo {
   silentMs: number;
 }
 
+/** The metadata on storage nodes. */
+export interface BackupStatus {
+  /** Nodes that have the latest snapshot of this life of the daemon; 0: there is none yet. */
+  copies: number;
+  /** Age of that snapshot, and of the oldest commit that only this daemon has; 0: there is none. */
+  ageSec: number;
+  lagSec: number;
+  /** Why the latest try failed, for people; empty: it did not. */
+  problem: string;
+}
+
 export interface StatusReply {
   volume: string;
   /** "reconnect", "replay", "serve", "stopping". */
@@ -787,6 +798,8 @@ export interface StatusReply {
   requestsPerSecond: number;
   /** Chunks that nothing names are removed. */
   cleaning: boolean;
+  /** Absent: nothing is stored on nodes. */
+  backup?: BackupStatus | undefined;
 }
 
 export interface AdminReply {
@@ -8604,6 +8617,97 @@ export const SessionInfo: MessageFns<SessionInfo> = {
   },
 };
 
+function createBaseBackupStatus(): BackupStatus {
+  return { copies: 0, ageSec: 0, lagSec: 0, problem: "" };
+}
+
+export const BackupStatus: MessageFns<BackupStatus> = {
+  encode(message: BackupStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.copies !== 0) {
+      writer.uint32(8).uint32(message.copies);
+    }
+    if (message.ageSec !== 0) {
+      writer.uint32(16).uint64(message.ageSec);
+    }
+    if (message.lagSec !== 0) {
+      writer.uint32(24).uint64(message.lagSec);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.copies = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ageSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lagSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupStatus>, I>>(base?: I): BackupStatus {
+    return BackupStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupStatus>, I>>(object: I): BackupStatus {
+    const message = createBaseBackupStatus();
+    message.copies = object.copies ?? 0;
+    message.ageSec = object.ageSec ?? 0;
+    message.lagSec = object.lagSec ?? 0;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
 function createBaseStatusReply(): StatusReply {
   return {
     volume: "",
@@ -8625,6 +8729,7 @@ function createBaseStatusReply(): StatusReply {
     oldestUnsyncedSec: 0,
     requestsPerSecond: 0,
     cleaning: false,
+    backup: undefined,
   };
 }
 
@@ -8686,6 +8791,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.cleaning !== false) {
       writer.uint32(320).bool(message.cleaning);
+    }
+    if (message.backup !== undefined) {
+      BackupStatus.encode(message.backup, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -8855,6 +8963,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.cleaning = reader.bool();
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.backup = BackupStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8891,6 +9007,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
     message.cleaning = object.cleaning ?? false;
+    message.backup = (object.backup !== undefined && object.backup !== null)
+      ? BackupStatus.fromPartial(object.backup)
+      : undefined;
     return message;
   },
 };
