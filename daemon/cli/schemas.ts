@@ -148,6 +148,19 @@ const restored = z.strictObject({
   moment: time.describe("when the last of it was written"),
   problems: z.array(z.string()).describe("what could not be read"),
 });
+const checked = z.strictObject({
+  inodes: count,
+  chunks: count,
+  findings: z.array(
+    z.strictObject({
+      check: z.string().describe("a fixed word"),
+      what: z.string(),
+      inos: z.array(id).describe("inodes that it is about, some if they are many"),
+      paths: z.array(z.string()).describe("where they are, escaped"),
+      chunk: id.optional(),
+    }),
+  ),
+});
 const finding = z.strictObject({
   level: z.enum(LEVELS),
   check: z.string().describe("what was looked at, a fixed word"),
@@ -208,6 +221,7 @@ export const SCHEMAS = {
   "config get": settings,
   "config set": settings,
   "volume create": volume,
+  fsck: checked,
   "meta dump": backup,
   "meta load": loadedVolume,
   "meta restore": restored,
