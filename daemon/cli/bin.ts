@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   config: async () => (await import("./admin/config.js")).config,
   volume: async () => (await import("./admin/volume.js")).volume,
   key: async () => (await import("./admin/key.js")).key,
+  fsck: async () => (await import("./admin/fsck.js")).fsck,
   doctor: async () => (await import("./commands/doctor.js")).doctor,
   debug: async () => (await import("./commands/debug.js")).debug,
   schema: async () => (await import("./admin/schema.js")).schema,

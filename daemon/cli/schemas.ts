@@ -65,6 +65,15 @@ const status = z.strictObject({
   oldestUnsyncedSec: count,
   requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
   cleaning: z.boolean().describe("chunks that nothing names are removed"),
+  backup: z
+    .strictObject({
+      copies: count.describe("storage nodes that have the latest snapshot of this life of the daemon; 0: none yet"),
+      ageSec: count.describe("of that snapshot"),
+      lagSec: count.describe("age of the oldest commit that only this daemon has"),
+      problem: z.string().describe("why the latest try failed; empty: it did not"),
+    })
+    .optional()
+    .describe("the metadata on storage nodes"),
 });
 
 const file = z.strictObject({
@@ -134,6 +143,27 @@ const loadedVolume = z.strictObject({
   rows: count,
   created: time.describe("of what was loaded, seconds since 1970"),
 });
+const restored = z.strictObject({
+  volume: z.uuid(),
+  incarnation: count,
+  snapshot: z.string(),
+  commits: count.describe("of the log after the snapshot"),
+  moment: time.describe("when the last of it was written"),
+  problems: z.array(z.string()).describe("what could not be read"),
+});
+const checked = z.strictObject({
+  inodes: count,
+  chunks: count,
+  findings: z.array(
+    z.strictObject({
+      check: z.string().describe("a fixed word"),
+      what: z.string(),
+      inos: z.array(id).describe("inodes that it is about, some if they are many"),
+      paths: z.array(z.string()).describe("where they are, escaped"),
+      chunk: id.optional(),
+    }),
+  ),
+});
 const finding = z.strictObject({
   level: z.enum(LEVELS),
   check: z.string().describe("what was looked at, a fixed word"),
@@ -197,8 +227,10 @@ export const SCHEMAS = {
   "config get": settings,
   "config set": settings,
   "volume create": volume,
+  fsck: checked,
   "meta dump": backup,
   "meta load": loadedVolume,
+  "meta restore": restored,
   key: z.strictObject({ file: z.string() }),
   doctor: z.strictObject({ findings: z.array(finding) }),
   debug: bundle,

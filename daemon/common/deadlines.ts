@@ -44,6 +44,10 @@ export interface Deadlines {
   scrubMs: number;
   /** A heartbeat that counts as recent when a node says "not found" on a removal. */
   recentHeartbeatMs: number;
+  /** A snapshot of the metadata goes to storage nodes. */
+  backupMs: number;
+  /** What was committed since goes after it. */
+  shipMs: number;
 }
 
 export const DEADLINES: Deadlines = {
@@ -68,6 +72,8 @@ export const DEADLINES: Deadlines = {
   orphanGraceMs: 60_000,
   scrubMs: 604_800_000,
   recentHeartbeatMs: 300_000,
+  backupMs: 3_600_000,
+  shipMs: 2_000,
 };
 
 /** Throws when the intervals contradict each other. */

@@ -1,13 +1,14 @@
 import type { Logger } from "pino";
 import { FsError, errnoOf, fail } from "../../proto/errno.js";
-import type { AdminReply, AdminRequest, DumpPart, SetVolume, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import type { AdminReply, AdminRequest, SetVolume, StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Clock } from "../common/clock.js";
 import type { Link } from "../common/rpc/link.js";
-import { headerOf, writeDump } from "./backup/dump.js";
+import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { MetaStore } from "./metastore.js";
+import { isLong, longAnswer, type LongOp } from "./long-answers.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
 import type { Requests } from "./requests.js";
@@ -29,6 +30,7 @@ export interface AdminParts {
   readonly service: Pick<Service, "copiesChanged">;
   readonly volume: LiveVolume;
   readonly store: Pick<MetaStore, "snapshot">;
+  readonly shipper: Pick<Shipper, "status"> | undefined;
   /** Who takes nothing of a long answer for so long is hung up on. */
   readonly stuckMs: number;
 }
@@ -59,6 +61,7 @@ export class Admin {
       replicas: volume.replicas,
       minReplicas: volume.minReplicas,
       cleaning: !volume.cleaningOff,
+      backup: this.parts.shipper?.status,
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
@@ -76,7 +79,7 @@ export class Admin {
     };
   }
 
-  async #do(op: Exclude<Op, { $case: "dump" }>): Promise<NonNullable<AdminReply["op"]>> {
+  async #do(op: Exclude<Op, LongOp>): Promise<NonNullable<AdminReply["op"]>> {
     const { cluster, executor, sessions } = this.parts;
     switch (op.$case) {
       case "status":
@@ -110,31 +113,26 @@ export class Admin {
     service.copiesChanged(value);
   }
 
-  /** All rows as they are on disk now, as fast as the other side takes them. */
-  async #dump(link: Link<AdminReply, AdminRequest>, id: number, signal: AbortSignal): Promise<void> {
-    const { clock, executor, store, stuckMs } = this.parts;
-    await executor.drained();
-    const rows = await store.snapshot();
-    try {
-      const part = (value: DumpPart) => link.send({ id, errno: "", detail: "", op: { $case: "dump", value } });
-      const header = await headerOf(rows, { created: clock.now(), seq: 0, life: "" });
-      for await (const data of writeDump(rows, header)) {
-        part({ data, last: false });
-        // While it is open, SQLite's log grows.
-        const cancel = clock.after(stuckMs, () => link.close(new FsError("ETIMEDOUT", "nobody takes the dump")));
-        await link.drained().finally(cancel);
-        if (signal.aborted) return;
-      }
-      part({ data: Buffer.alloc(0), last: true });
-    } finally {
-      await rows.close();
+  /** As fast as the other side takes it. */
+  async #answerInParts(
+    link: Link<AdminReply, AdminRequest>,
+    id: number,
+    op: LongOp,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, stuckMs } = this.parts;
+    for await (const part of longAnswer(op, this.parts)) {
+      link.send({ id, errno: "", detail: "", op: part });
+      const cancel = clock.after(stuckMs, () => link.close(new FsError("ETIMEDOUT", "nobody takes the answer")));
+      await link.drained().finally(cancel);
+      if (signal.aborted) return;
     }
   }
 
   async #answer(link: Link<AdminReply, AdminRequest>, { id, op }: AdminRequest, signal: AbortSignal): Promise<void> {
     try {
       if (op === undefined) throw new FsError("ENOSYS", "this daemon does not know that request; it may be older");
-      if (op.$case === "dump") return await this.#dump(link, id, signal);
+      if (isLong(op)) return await this.#answerInParts(link, id, op, signal);
       link.send({ id, errno: "", detail: "", op: await this.#do(op) });
     } catch (error) {
       const detail = error instanceof FsError ? error.detail : "internal error";

@@ -9,6 +9,9 @@ import { ADMIN, NODE, SESSION } from "../common/rpc/kinds.js";
 import { grpc, type Network } from "../common/rpc/network.js";
 import type { Running } from "../common/running.js";
 import { Task } from "../common/tasks.js";
+import { CommitLog } from "./backup/commit-log.js";
+import { logged } from "./backup/logged-store.js";
+import { Shipper } from "./backup/shipper.js";
 import { Cluster } from "./cluster/cluster.js";
 import { reachAs } from "./cluster/reach.js";
 import type { CommitterOptions } from "./committer.js";
@@ -25,10 +28,14 @@ import { openVolume } from "./volume-start.js";
 const SPACE_MS = 5_000;
 /** Changes that nobody waits for share a commit for so long. */
 const GATHER_MS = 20;
+/** Rows of commits that storage nodes do not have yet; with more, a snapshot follows. */
+const LOG_BYTES = 32 * 1024 * 1024;
 
 /** What the daemon stands on: a machine, or a simulated one. */
 export interface MetaParts {
   readonly store: MetaStore;
+  /** What was committed there and is not on storage nodes; undefined: it is not kept there. */
+  readonly commits?: CommitLog | undefined;
   /** Whether there is room for more metadata. */
   readonly space: Pick<SpaceWatch, "isLow" | "look">;
   readonly registry: Registry;
@@ -71,15 +78,18 @@ async function open(opts: MetaOptions, undo: Undo): Promise<MetaParts> {
   await makeFolder(opts.data);
   const lock = await lockFolder(opts.data);
   undo.add(() => lock.release());
-  const store = opts.store ?? (await openMetadata(opts.data));
-  undo.add(() => store.close());
-  const space = new SpaceWatch({ log: opts.log }, opts.data);
+  const { log, clock } = opts;
+  const rows = opts.store ?? (await openMetadata(opts.data));
+  undo.add(() => rows.close());
+  const commits = isBackedUp(opts) ? new CommitLog(clock, { bytesMax: LOG_BYTES }) : undefined;
+  const store = commits === undefined ? rows : await logged(rows, commits);
+  const space = new SpaceWatch({ log }, opts.data);
   await space.look();
-  return { store, space, registry: processRegistry(), network: grpc, random: systemRandom };
+  return { store, commits, space, registry: processRegistry(), network: grpc, random: systemRandom };
 }
 
 async function serve(parts: MetaParts, opts: Omit<MetaOptions, "data">, undo: Undo): Promise<Running> {
-  const { store, space, registry, network, random, defer } = parts;
+  const { store, commits, space, registry, network, random, defer } = parts;
   const { deadlines, log, clock } = opts;
   const isLow = (): boolean => space.isLow;
   const executor = new Executor(
@@ -99,7 +109,15 @@ async function serve(parts: MetaParts, opts: Omit<MetaOptions, "data">, undo: Un
   await cluster.load();
   undo.add(() => drained(executor));
   undo.add(() => cluster.stop());
-  const serving = new Serving({ ...common, store, cluster, isLow }, { deadlines, known });
+  const shipper =
+    commits === undefined
+      ? undefined
+      : new Shipper(
+          { ...common, commits, store, network, nodes: () => cluster.status().nodes, key: opts.key },
+          { deadlines, keep: opts.backupKeep ?? 0 },
+        );
+  undo.add(() => shipper?.stop() ?? Promise.resolve());
+  const serving = new Serving({ ...common, store, shipper, cluster, isLow }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task(common, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();
@@ -123,8 +141,13 @@ async function serve(parts: MetaParts, opts: Omit<MetaOptions, "data">, undo: Un
   undo.add(() => stopHttp(http));
   const listen = await rpc.listen(opts.listen);
   serving.start();
+  shipper?.start();
   log.info({ listen, http: http?.listen, volume: volume.uuid, isNew, sessions: known.rows.length }, "serving metadata");
   return running(listen, executor, serving, undo, log);
+}
+
+function isBackedUp({ backupKeep = 0 }: MetaOptions): boolean {
+  return backupKeep > 0;
 }
 
 function running(listen: string, executor: Executor, serving: Serving, undo: Undo, log: Logger): Running {

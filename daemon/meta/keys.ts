@@ -1,5 +1,6 @@
 import type {
   ChunkRow,
+  CommitRow,
   CookieRow,
   EntryRow,
   GarbageRow,
@@ -36,6 +37,7 @@ export interface Rows {
   Q: ReplyRow;
   O: OrphanRow;
   W: SweepRow;
+  Z: CommitRow;
 }
 
 export type RowKind = keyof Rows;
@@ -79,6 +81,7 @@ export const key = {
   session: (id: number) => `P${hex(id)}` as Key<"P">,
   reply: (session: number, id: number) => `Q${hex(session)}${hex(id)}` as Key<"Q">,
   orphan: (ino: number) => `O${hex(ino)}` as Key<"O">,
+  commit: "Z" as Key<"Z">,
   sweep: (ino: number) => `W${hex(ino)}` as Key<"W">,
 };
 

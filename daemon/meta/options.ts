@@ -19,6 +19,8 @@ export interface MetaOptions {
   readonly clock: Clock;
   /** Instead of SQLite in `data`; for tests. */
   readonly store?: MetaStore;
+  /** Snapshots of the metadata that storage nodes keep; 0, and undefined: none. */
+  readonly backupKeep?: number;
   /** Memory for rows that are not in use; default 48 MiB (a small file's take about 3 KiB). */
   readonly cacheBytes?: number;
 }

@@ -6,6 +6,7 @@ import { OperationTimes, type Registry } from "../common/metrics.js";
 import type { Random } from "../common/random.js";
 import { Task } from "../common/tasks.js";
 import { Admin } from "./admin.js";
+import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { CommitService } from "./commit-service.js";
 import { Compaction } from "./compaction.js";
@@ -40,6 +41,7 @@ export interface ServingParts {
   readonly registry: Registry;
   readonly volume: LiveVolume;
   readonly store: MetaStore;
+  readonly shipper: Pick<Shipper, "status"> | undefined;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
   readonly random?: Random;
@@ -145,7 +147,13 @@ export class Serving {
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
-    this.admin = new Admin({ ...all, service: this.service, store: parts.store, stuckMs: deadlines.ioDeadlineMs });
+    this.admin = new Admin({
+      ...all,
+      service: this.service,
+      store: parts.store,
+      shipper: parts.shipper,
+      stuckMs: deadlines.ioDeadlineMs,
+    });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { ChunkMessage } from "../../proto/chunk-codec.js";
 import { FsError, errnoOf, fail, type Errno } from "../../proto/errno.js";
-import type { ChunkReply, ChunkRequest, GetChunk, PutChunk } from "../../proto/gen/bigfs/v1/store.js";
+import type { ChunkReply, ChunkRequest, GetBackup, GetChunk, PutChunk } from "../../proto/gen/bigfs/v1/store.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { Clock } from "../common/clock.js";
 import type { OperationTimes } from "../common/metrics.js";
@@ -9,6 +9,7 @@ import { thisProcess } from "../common/process.js";
 import type { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
+import type { Backups } from "./backups.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
 import { TooFewCopies, type Puts } from "./puts.js";
@@ -31,6 +32,7 @@ export interface ServedNode {
   /** Bytes of chunks. */
   readonly written: Rate;
   readonly read: Rate;
+  readonly backups: Backups;
 }
 
 export interface ChunkServerParts {
@@ -45,6 +47,9 @@ export interface ChunkServerOptions {
   /** A client that takes nothing for so long is hung up on. */
   readonly stuckMs: number;
 }
+
+type Op = NonNullable<ChunkRequest["op"]>;
+type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" }>;
 
 /** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
 const INTAKE_BYTES = 24 * 1024 * 1024;
@@ -125,6 +130,7 @@ export class ChunkServer {
         if (op.$case === "get") await this.#get(link, id, node, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await node.store.verify(op.value.chunk));
         else if (op.$case === "locate") this.#answer(link, id, whereabouts(node));
+        else if (op.$case !== "put") await this.#backup(link, request.header, op, request.payload);
         else this.#answer(link, id, { nodes: await this.#put(node, op.value, request.payload, lend) });
       });
     } catch (error) {
@@ -141,9 +147,34 @@ export class ChunkServer {
     if (id !== undefined) return nodes.find((node) => node.id === id) ?? fail("EIO", `node ${id} is not here`);
     const can = (node: ServedNode): boolean => {
       if (op.$case === "locate") return node.uuid === op.value.uuid;
-      return op.$case !== "put" && node.store.entry(op.value.chunk) !== undefined;
+      return (op.$case === "get" || op.$case === "verify") && node.store.entry(op.value.chunk) !== undefined;
     };
     return nodes.find(can) ?? nodes[0] ?? fail("EIO", "no data folder is served");
+  }
+
+  async #backup(link: ChunkLink, { id, node }: ChunkRequest, op: BackupOp, payload: Buffer): Promise<void> {
+    // Everybody else has nothing to do with them.
+    if (link.peer.role !== "meta") fail("EACCES", "backups are the metadata daemon's");
+    // Whoever looks for a lost volume knows of no nodes, only of their daemons.
+    const all = node === undefined ? this.parts.nodes() : [this.#nodeFor(node, op)];
+    const [first] = all;
+    if (first === undefined) fail("EIO", "no data folder is served");
+    switch (op.$case) {
+      case "putBackup":
+        await first.backups.put(op.value, payload);
+        return this.#answer(link, id, {});
+      case "listBackups": {
+        const lists = await Promise.all(all.map(({ backups }) => backups.list()));
+        return this.#answer(link, id, { backups: { files: lists.flat() } });
+      }
+      case "getBackup": {
+        const data = await getBackup(all, op.value);
+        return this.#answer(link, id, { len: data.length }, data);
+      }
+      case "removeBackups":
+        await first.backups.remove(op.value.names);
+        return this.#answer(link, id, {});
+    }
   }
 
   /** The nodes that hold it now. Who is lent the payload calls what it got when it is needed no more. */
@@ -210,4 +241,12 @@ function whereabouts({ data: folder, uuid }: ServedNode): Partial<ChunkReply> {
 
 function nameOf(op: NonNullable<ChunkRequest["op"]>): string {
   return op.$case === "put" && op.value.copy ? "copy" : op.$case;
+}
+
+/** From the first of these nodes that has the file. */
+async function getBackup(nodes: readonly ServedNode[], file: GetBackup): Promise<Buffer> {
+  for (const { backups } of nodes) {
+    if ((await backups.list()).some(({ name }) => name === file.name)) return backups.get(file);
+  }
+  return fail("ENOENT", file.name);
 }

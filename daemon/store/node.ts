@@ -11,6 +11,7 @@ import { atMost, type Cancel } from "../common/clock.js";
 import { Rate } from "../common/rate.js";
 import { StartupError } from "../common/running.js";
 import { Task } from "../common/tasks.js";
+import { Backups } from "./backups.js";
 import type { ServedNode } from "./chunk-server.js";
 import { ChunkStore } from "./chunk-store.js";
 import { DiskHealth } from "./disk-health.js";
@@ -55,6 +56,7 @@ export class StoreNode implements ServedNode {
   readonly reports: Reports;
   readonly written: Rate;
   readonly read: Rate;
+  readonly backups: Backups;
   readonly #link: NodeLink;
   readonly #pushes: Pushes;
   readonly #sync: Task;
@@ -76,6 +78,7 @@ export class StoreNode implements ServedNode {
     this.scrub = scrub;
     this.written = new Rate(clock);
     this.read = new Rate(clock);
+    this.backups = new Backups({ disk: health.disk, layout: new Layout(opts.data) });
     const self = (): number => this.#link.about?.node ?? fail("EIO", "this node has not joined its volume yet");
     this.#link = new NodeLink({ clock, log, folder, network }, opts, {
       introduce: () => this.#introduce(),

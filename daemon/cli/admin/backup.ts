@@ -2,11 +2,14 @@ import { createReadStream } from "node:fs";
 import { open, rm, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { FsError } from "../../../proto/errno.js";
+import type { BackupNode } from "../../meta/backup/backup-node.js";
+import { systemClock } from "../../common/clock.js";
+import { DEADLINES } from "../../common/deadlines.js";
 import { renameDurably } from "../../common/durable.js";
 import { StartupError } from "../../common/running.js";
 import { defineCommand } from "../command.js";
-import { EXIT, OptionError, UsageError } from "../exit.js";
-import { type ClusterAddress, clusterAddress } from "../shared-options.js";
+import { EXIT, OptionError, UsageError, explain } from "../exit.js";
+import { type ClusterAddress, addressOption, clusterAddress, clusterKey } from "../shared-options.js";
 import { askForParts } from "./ask.js";
 import { printJson, withJson } from "./json.js";
 
@@ -65,6 +68,66 @@ export const load = defineCommand({
     return EXIT.done;
   },
 });
+
+export const restore = defineCommand({
+  command: "restore",
+  describe: "rebuild the metadata in a new data folder from what the storage nodes keep",
+  builder: (yargs) =>
+    yargs
+      .option("from", {
+        type: "string",
+        array: true,
+        demandOption: true,
+        describe:
+          "addresses of storage daemons, HOST:PORT, which need no metadata daemon for that; the more the better",
+      })
+      .option("data", { type: "string", demandOption: true, describe: "folder of the metadata, new or empty" })
+      .option("key", { type: "string", describe: "file with the cluster key [env BIGFS_KEY]" })
+      .option("json", { type: "boolean", default: false, describe: "for programs" })
+      .example(
+        "$0 meta restore --from 10.0.0.2:50051,10.0.0.3:50051 --data /srv/bigfs/meta2 --key cluster.key",
+        "then start 'bigfsd meta' on that folder",
+      )
+      .epilogue("No chunk is removed afterwards until 'bigfsd config set cleaning on'."),
+  run: async (args) => {
+    const addresses = args.from.flatMap((list) => list.split(",")).filter(Boolean);
+    for (const address of addresses) addressOption("from", address);
+    const sources = await sourcesAt(addresses, await clusterKey(args.key, undefined));
+    try {
+      const { restoreFrom } = await import("../../meta/backup/restore.js");
+      const { volume, ...found } = await restoreFrom(sources, resolve(args.data));
+      for (const problem of found.problems) process.stderr.write(`bigfsd: ${problem}\n`);
+      if (args.json) printJson({ volume: volume.uuid, incarnation: volume.incarnation, ...found });
+      else {
+        const moment = new Date(found.moment * 1000).toISOString();
+        process.stdout.write(`as of ${moment}: a snapshot and ${found.commits} commits after it; cleaning is off\n`);
+      }
+      return EXIT.done;
+    } finally {
+      for (const source of sources) source.close();
+    }
+  },
+});
+
+/** Those that answer. StartupError when none does, or they are not of one volume. */
+async function sourcesAt(addresses: readonly string[], key: Buffer): Promise<BackupNode[]> {
+  const { BackupNode } = await import("../../meta/backup/backup-node.js");
+  const { connectMs, chunkMs } = DEADLINES;
+  const sources: BackupNode[] = [];
+  for (const address of addresses) {
+    try {
+      sources.push(await BackupNode.connect(address, { key, connectMs, answerMs: chunkMs, clock: systemClock }));
+    } catch (error) {
+      process.stderr.write(`bigfsd: ${explain(error)}\n`);
+    }
+  }
+  const volumes = new Set(sources.map(({ volume }) => volume));
+  if (volumes.size === 1) return sources;
+  for (const source of sources) source.close();
+  const what =
+    volumes.size === 0 ? "no storage daemon answers" : `these are of different volumes: ${[...volumes].join(", ")}`;
+  throw new StartupError(what, { hint: "name storage daemons of one volume that run, with --from HOST:PORT,..." });
+}
 
 async function* dumped(address: ClusterAddress): AsyncGenerator<Buffer> {
   for await (const part of askForParts(address, { $case: "dump", value: {} })) {

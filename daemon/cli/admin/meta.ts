@@ -1,6 +1,6 @@
 import * as daemon from "../commands/meta.js";
 import { commandOf, type Command } from "../command.js";
-import { dump, load } from "./backup.js";
+import { dump, load, restore } from "./backup.js";
 
 const run = commandOf({ ...daemon, command: "$0", describe: "run the daemon" });
 
@@ -8,7 +8,7 @@ const run = commandOf({ ...daemon, command: "$0", describe: "run the daemon" });
 export const meta: Command = {
   addTo: (yargs, end) =>
     yargs.command(daemon.command, daemon.describe, (own) => {
-      for (const command of [run, dump, load]) command.addTo(own, end);
+      for (const command of [run, dump, load, restore]) command.addTo(own, end);
       return own;
     }),
 };

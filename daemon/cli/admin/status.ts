@@ -88,6 +88,7 @@ function rowsOf(found: StatusReply): string[][] {
       "to be cleaned",
       `${found.garbage}${found.cleaning ? "" : ", but cleaning is off: 'bigfsd config set cleaning on'"}`,
     ],
+    ["metadata backup", backupOf(found)],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],
   ];
@@ -102,6 +103,13 @@ function longestUnscrubbed(nodes: StatusReply["nodes"]): string {
 
 function draining({ name, copies = 0 }: StatusReply["nodes"][number]): string[] {
   return ["draining", copies > 0 ? `${name}: ${copies} copies left` : `${name} is empty: 'bigfsd node rm ${name}'`];
+}
+
+function backupOf({ backup }: StatusReply): string {
+  if (backup === undefined) return "off: --backup-keep of 'bigfsd meta'";
+  const { copies, ageSec, lagSec, problem } = backup;
+  const what = copies === 0 ? "none yet" : `on ${copies} nodes, snapshot of ${ageSec} s ago, ${lagSec} s behind`;
+  return problem === "" ? what : `${what}: ${problem}`;
 }
 
 function age(count: number, seconds: number): string {

@@ -12,6 +12,8 @@ import { addressOption, clusterKey, deadlinesWith, required, sizeOption, withDae
 export const command = "meta";
 export const describe = "run the metadata daemon";
 
+const KEEP_MAX = 1000;
+
 /** Options of what may make a volume. */
 export function withShape<T>(yargs: Argv<T>) {
   return yargs
@@ -37,6 +39,11 @@ export function builder(yargs: Argv) {
       default: "48MiB",
       describe: "memory for metadata that was used; a small file takes about 3 KiB of it",
     })
+    .option("backup-keep", {
+      type: "number",
+      default: 2,
+      describe: "snapshots of the metadata that storage nodes keep, with the log of commits behind each; 0: none",
+    })
     .example("$0 meta --data /srv/bigfs/meta --key cluster.key", "serve on 127.0.0.1:50052")
     .example("$0 meta --config /etc/bigfs/meta.yaml --print-config", "check a configuration file");
   return withConfig(options);
@@ -52,6 +59,7 @@ function optionsOf(args: Args) {
     cacheBytes: sizeOption("cache", args.cache),
     create: volumeShape(args),
     deadlines: deadlinesWith(args.deadline),
+    backupKeep: keepOption(args.backupKeep),
   };
 }
 
@@ -69,6 +77,11 @@ export async function handler(args: Args): Promise<number> {
       clock: systemClock,
     });
   });
+}
+
+function keepOption(keep: number): number {
+  if (Number.isInteger(keep) && keep >= 0 && keep <= KEEP_MAX) return keep;
+  throw new OptionError("backup-keep", keep, `give a whole number from 0 to ${KEEP_MAX}`);
 }
 
 /** The shape of a new volume, checked. */

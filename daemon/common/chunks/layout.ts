@@ -11,6 +11,7 @@ import { join } from "node:path";
  *     chunks/HH/      chunk files in 256 folders; chunks with neighbouring ids share one, so that one fsync of a folder
  *                     serves many of them
  *     quarantine/     chunk files that were found bad or that nobody can explain; never emptied by the daemon
+ *     backup/         files of the metadata daemon (snapshots and its commit log)
  */
 export class Layout {
   readonly identity: string;
@@ -19,6 +20,7 @@ export class Layout {
   readonly temp: string;
   readonly chunks: string;
   readonly quarantine: string;
+  readonly backup: string;
 
   constructor(readonly root: string) {
     this.identity = join(root, "identity.json");
@@ -27,6 +29,7 @@ export class Layout {
     this.temp = join(root, "tmp");
     this.chunks = join(root, "chunks");
     this.quarantine = join(root, "quarantine");
+    this.backup = join(root, "backup");
   }
 
   /** The folders of chunk files. */

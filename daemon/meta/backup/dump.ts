@@ -1,8 +1,7 @@
 /** All rows of one moment as a file of frames: a header, rows in the order of their keys, an end with their number. */
 import { fail } from "../../../proto/errno.js";
 import { BackupEnd, BackupHeader, BackupRows } from "../../../proto/gen/bigfs/v1/backup.js";
-import type { VolumeRow} from "../../../proto/gen/bigfs/v1/rows.js";
-import { type Time } from "../../../proto/gen/bigfs/v1/rows.js";
+import type { Time, VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { StartupError } from "../../common/running.js";
 import { key } from "../keys.js";
 import type { StoredRow, StoreSnapshot } from "../metastore.js";

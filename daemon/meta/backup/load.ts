@@ -1,11 +1,10 @@
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { FsError } from "../../../proto/errno.js";
 import { StartupError } from "../../common/running.js";
-import { key } from "../keys.js";
-import type { MetaStore, StoredRow } from "../metastore.js";
-import { openBackup, rowsOf } from "./dump.js";
-import { loadedRow, nextVolume } from "./loaded.js";
+import type { MetaStore } from "../metastore.js";
+import { openBackup, rowsOf, type Backup } from "./dump.js";
 import { inNewFolder } from "./new-volume.js";
+import { renew } from "./renew.js";
 
 export interface Loaded {
   readonly volume: VolumeRow;
@@ -25,10 +24,8 @@ export function loadDump(
   return inNewFolder(folder, async (store) => {
     try {
       const backup = await openBackup(dump.bytes);
-      const volume = nextVolume(backup.header.volume, dump.incarnation);
-      let rows = 0;
-      for await (const block of rowsOf(backup)) rows += await putRows(store, block, volume);
-      if ((await store.load([key.volume]))[0] === undefined) throw new FsError("EBADMSG", "it has no volume");
+      const rows = await putRows(store, backup);
+      const volume = await renew(store, dump.incarnation);
       return { volume, rows, created: backup.header.created?.sec ?? 0 };
     } catch (error) {
       throw refusalOf(dump.name, error);
@@ -36,15 +33,14 @@ export function loadDump(
   });
 }
 
-/** Stores rows of a backup as the new volume has them; how many. */
-export async function putRows(store: MetaStore, rows: readonly StoredRow[], volume: VolumeRow): Promise<number> {
-  const puts = new Map<string, Uint8Array>();
-  for (const row of rows) {
-    const loaded = loadedRow(row, volume);
-    if (loaded !== undefined) puts.set(loaded.key, loaded.value);
+/** Stores the rows of a dump as they are; how many. Throws EBADMSG, at last, unless it was whole. */
+export async function putRows(store: MetaStore, backup: Backup): Promise<number> {
+  let count = 0;
+  for await (const rows of rowsOf(backup)) {
+    await store.commit({ puts: new Map(rows.map(({ key, value }) => [key, value])), dels: new Set() });
+    count += rows.length;
   }
-  await store.commit({ puts, dels: new Set() });
-  return puts.size;
+  return count;
 }
 
 function refusalOf(name: string, error: unknown): unknown {

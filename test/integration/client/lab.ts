@@ -45,14 +45,18 @@ export class Lab {
     private readonly t: Test,
     readonly dir: string,
     deadlines: Partial<Deadlines>,
+    private readonly backupKeep: number,
   ) {
     this.deadlines = { ...DEADLINES, ioDeadlineMs: 20_000, syncMs: 100, heartbeatMs: 200, ...deadlines };
   }
 
-  static async start(t: Test, opts: { stores?: number; deadlines?: Partial<Deadlines> } = {}): Promise<Lab> {
+  static async start(
+    t: Test,
+    opts: { stores?: number; deadlines?: Partial<Deadlines>; backupKeep?: number } = {},
+  ): Promise<Lab> {
     const dir = await mkdtemp(join(tmpdir(), "bigfs-client-"));
     t.teardown(() => rm(dir, { recursive: true, force: true }));
-    const lab = new Lab(t, dir, opts.deadlines ?? {});
+    const lab = new Lab(t, dir, opts.deadlines ?? {}, opts.backupKeep ?? 0);
     await lab.startMeta("127.0.0.1:0");
     for (let i = 0; i < (opts.stores ?? 3); i++) lab.stores.push(await lab.startStore(i, "127.0.0.1:0"));
     return lab;
@@ -62,7 +66,13 @@ export class Lab {
     const { deadlines } = this;
     const create = { chunkSize: CHUNK_SIZE, replicas: 2, minReplicas: 2 };
     const common = { key: KEY, deadlines, log: this.#log, clock: systemClock };
-    this.meta = await startMeta({ ...common, data: join(this.dir, folder), listen, create });
+    this.meta = await startMeta({
+      ...common,
+      data: join(this.dir, folder),
+      listen,
+      create,
+      backupKeep: this.backupKeep,
+    });
     const { meta } = this;
     this.t.teardown(() => meta.stop());
   }

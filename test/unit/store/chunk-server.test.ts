@@ -4,6 +4,8 @@ import { test, type Test } from "tap";
 import { Rate } from "../../../daemon/common/rate.js";
 import { OperationTimes } from "../../../daemon/common/metrics.js";
 import type { LinkEvents } from "../../../daemon/common/rpc/link.js";
+import { Layout } from "../../../daemon/common/chunks/layout.js";
+import { Backups } from "../../../daemon/store/backups.js";
 import { ChunkServer } from "../../../daemon/store/chunk-server.js";
 import { Puts } from "../../../daemon/store/puts.js";
 import type { Reply } from "../../../daemon/store/peers.js";
@@ -101,7 +103,8 @@ async function lab(t: Test) {
   const puts = new Puts({ ...parts, peers: { ask } }, { forwardMs: 1000 });
   const times = new OperationTimes({ clock, log: silent, registry: new Registry() }, "store");
   const [written, read] = [new Rate(clock), new Rate(clock)];
-  const node = { id: 1, data: "/data", uuid: "u", store, puts, reports, chunkSize: MiB, written, read };
+  const backups = new Backups({ disk, layout: new Layout("/data") });
+  const node = { id: 1, data: "/data", uuid: "u", store, puts, reports, chunkSize: MiB, written, read, backups };
   const server = new ChunkServer({ nodes: () => [node], times, clock, log: silent }, { stuckMs: 5000 });
   const connect = (role = "mount"): FakeLink => {
     const link = new FakeLink(role);

@@ -721,7 +721,31 @@ export interface AdminRequest {
     | { $case: "scrubNode"; value: ScrubNode }
     | { $case: "removeNode"; value: RemoveNode }
     | { $case: "dump"; value: Dump }
+    | { $case: "fsck"; value: Fsck }
     | undefined;
+}
+
+/** Checks the metadata against itself, as it is at one moment: answered by FsckParts with the id of the request. */
+export interface Fsck {
+}
+
+export interface FsckPart {
+  findings: FsckFinding[];
+  last: boolean;
+  /** With the last one: how many were looked at. */
+  inodes: number;
+  chunks: number;
+}
+
+export interface FsckFinding {
+  /** A fixed word. */
+  check: string;
+  what: string;
+  /** Inodes that it is about, some if they are many, and a path of each (any bytes; empty: it has none). */
+  inos: number[];
+  paths: Buffer[];
+  /** 0: it is about no chunk. */
+  chunk: number;
 }
 
 /** All metadata of one moment: answered by many DumpPart with the id of the request. */
@@ -818,6 +842,17 @@ export interface SessionInfo {
   silentMs: number;
 }
 
+/** The metadata on storage nodes. */
+export interface BackupStatus {
+  /** Nodes that have the latest snapshot of this life of the daemon; 0: there is none yet. */
+  copies: number;
+  /** Age of that snapshot, and of the oldest commit that only this daemon has; 0: there is none. */
+  ageSec: number;
+  lagSec: number;
+  /** Why the latest try failed, for people; empty: it did not. */
+  problem: string;
+}
+
 export interface StatusReply {
   volume: string;
   /** "reconnect", "replay", "serve", "stopping". */
@@ -843,6 +878,8 @@ export interface StatusReply {
   requestsPerSecond: number;
   /** Chunks that nothing names are removed. */
   cleaning: boolean;
+  /** Absent: nothing is stored on nodes. */
+  backup?: BackupStatus | undefined;
 }
 
 export interface AdminReply {
@@ -858,6 +895,7 @@ export interface AdminReply {
     | { $case: "scrubNode"; value: NodeInfo }
     | { $case: "removeNode"; value: NodeRemoved }
     | { $case: "dump"; value: DumpPart }
+    | { $case: "fsck"; value: FsckPart }
     | undefined;
 }
 
@@ -8172,6 +8210,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "dump":
         Dump.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
+      case "fsck":
+        Fsck.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8261,6 +8302,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "dump", value: Dump.decode(reader, reader.uint32()) };
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.op = { $case: "fsck", value: Fsck.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8328,7 +8377,264 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "fsck": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "fsck", value: Fsck.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseFsck(): Fsck {
+  return {};
+}
+
+export const Fsck: MessageFns<Fsck> = {
+  encode(_: Fsck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Fsck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFsck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Fsck>, I>>(base?: I): Fsck {
+    return Fsck.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Fsck>, I>>(_: I): Fsck {
+    const message = createBaseFsck();
+    return message;
+  },
+};
+
+function createBaseFsckPart(): FsckPart {
+  return { findings: [], last: false, inodes: 0, chunks: 0 };
+}
+
+export const FsckPart: MessageFns<FsckPart> = {
+  encode(message: FsckPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.findings) {
+      FsckFinding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    if (message.inodes !== 0) {
+      writer.uint32(24).uint64(message.inodes);
+    }
+    if (message.chunks !== 0) {
+      writer.uint32(32).uint64(message.chunks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FsckPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFsckPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.findings.push(FsckFinding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.inodes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.chunks = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FsckPart>, I>>(base?: I): FsckPart {
+    return FsckPart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FsckPart>, I>>(object: I): FsckPart {
+    const message = createBaseFsckPart();
+    message.findings = object.findings?.map((e) => FsckFinding.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    message.inodes = object.inodes ?? 0;
+    message.chunks = object.chunks ?? 0;
+    return message;
+  },
+};
+
+function createBaseFsckFinding(): FsckFinding {
+  return { check: "", what: "", inos: [], paths: [], chunk: 0 };
+}
+
+export const FsckFinding: MessageFns<FsckFinding> = {
+  encode(message: FsckFinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.check !== "") {
+      writer.uint32(10).string(message.check);
+    }
+    if (message.what !== "") {
+      writer.uint32(18).string(message.what);
+    }
+    if (message.inos.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.inos) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.paths) {
+      writer.uint32(34).bytes(v!);
+    }
+    if (message.chunk !== 0) {
+      writer.uint32(40).uint64(message.chunk);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FsckFinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFsckFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.check = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.inos.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.inos.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.paths.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.chunk = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FsckFinding>, I>>(base?: I): FsckFinding {
+    return FsckFinding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FsckFinding>, I>>(object: I): FsckFinding {
+    const message = createBaseFsckFinding();
+    message.check = object.check ?? "";
+    message.what = object.what ?? "";
+    message.inos = object.inos?.map((e) => e) || [];
+    message.paths = object.paths?.map((e) => e) || [];
+    message.chunk = object.chunk ?? 0;
     return message;
   },
 };
@@ -9197,6 +9503,97 @@ export const SessionInfo: MessageFns<SessionInfo> = {
   },
 };
 
+function createBaseBackupStatus(): BackupStatus {
+  return { copies: 0, ageSec: 0, lagSec: 0, problem: "" };
+}
+
+export const BackupStatus: MessageFns<BackupStatus> = {
+  encode(message: BackupStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.copies !== 0) {
+      writer.uint32(8).uint32(message.copies);
+    }
+    if (message.ageSec !== 0) {
+      writer.uint32(16).uint64(message.ageSec);
+    }
+    if (message.lagSec !== 0) {
+      writer.uint32(24).uint64(message.lagSec);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.copies = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ageSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lagSec = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupStatus>, I>>(base?: I): BackupStatus {
+    return BackupStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupStatus>, I>>(object: I): BackupStatus {
+    const message = createBaseBackupStatus();
+    message.copies = object.copies ?? 0;
+    message.ageSec = object.ageSec ?? 0;
+    message.lagSec = object.lagSec ?? 0;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
 function createBaseStatusReply(): StatusReply {
   return {
     volume: "",
@@ -9218,6 +9615,7 @@ function createBaseStatusReply(): StatusReply {
     oldestUnsyncedSec: 0,
     requestsPerSecond: 0,
     cleaning: false,
+    backup: undefined,
   };
 }
 
@@ -9279,6 +9677,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.cleaning !== false) {
       writer.uint32(320).bool(message.cleaning);
+    }
+    if (message.backup !== undefined) {
+      BackupStatus.encode(message.backup, writer.uint32(330).fork()).join();
     }
     return writer;
   },
@@ -9448,6 +9849,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.cleaning = reader.bool();
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.backup = BackupStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9484,6 +9893,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
     message.cleaning = object.cleaning ?? false;
+    message.backup = (object.backup !== undefined && object.backup !== null)
+      ? BackupStatus.fromPartial(object.backup)
+      : undefined;
     return message;
   },
 };
@@ -9527,6 +9939,9 @@ export const AdminReply: MessageFns<AdminReply> = {
         break;
       case "dump":
         DumpPart.encode(message.op.value, writer.uint32(322).fork()).join();
+        break;
+      case "fsck":
+        FsckPart.encode(message.op.value, writer.uint32(330).fork()).join();
         break;
     }
     return writer;
@@ -9633,6 +10048,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "dump", value: DumpPart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.op = { $case: "fsck", value: FsckPart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9699,6 +10122,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "dump": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "dump", value: DumpPart.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "fsck": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "fsck", value: FsckPart.fromPartial(object.op.value) };
         }
         break;
       }

@@ -55,6 +55,11 @@ export interface VolumeRow {
   cleaningOff: boolean;
 }
 
+/** One row, written with every commit and by nothing else: its number. */
+export interface CommitRow {
+  seq: number;
+}
+
 /** One row; its dirtiness holds nobody's reply (see executor). */
 export interface UsageRow {
   inodes: number;
@@ -601,6 +606,61 @@ export const VolumeRow: MessageFns<VolumeRow> = {
       ? Time.fromPartial(object.created)
       : undefined;
     message.cleaningOff = object.cleaningOff ?? false;
+    return message;
+  },
+};
+
+function createBaseCommitRow(): CommitRow {
+  return { seq: 0 };
+}
+
+export const CommitRow: MessageFns<CommitRow> = {
+  encode(message: CommitRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seq !== 0) {
+      writer.uint32(8).uint64(message.seq);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CommitRow>, I>>(base?: I): CommitRow {
+    return CommitRow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CommitRow>, I>>(object: I): CommitRow {
+    const message = createBaseCommitRow();
+    message.seq = object.seq ?? 0;
     return message;
   },
 };

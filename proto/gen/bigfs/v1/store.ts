@@ -14,9 +14,48 @@ export interface ChunkRequest {
     | { $case: "get"; value: GetChunk }
     | { $case: "verify"; value: VerifyChunk }
     | { $case: "locate"; value: Locate }
+    | { $case: "putBackup"; value: PutBackup }
+    | { $case: "listBackups"; value: ListBackups }
+    | { $case: "getBackup"; value: GetBackup }
+    | { $case: "removeBackups"; value: RemoveBackups }
     | undefined;
   /** The node that is meant: a daemon may be several. Absent: any that can answer. */
   node?: number | undefined;
+}
+
+/**
+ * A piece of a file of the metadata daemon, which only it understands. Payload: the bytes from `off` on, which is where
+ * the piece before ended. With the last one the file is fsynced, and is there; `crc` is of all its bytes then.
+ */
+export interface PutBackup {
+  name: string;
+  off: number;
+  last: boolean;
+  crc: number;
+}
+
+export interface ListBackups {
+}
+
+/** Answered with the payload bytes off..off+len (less at the end of the file). */
+export interface GetBackup {
+  name: string;
+  off: number;
+  len: number;
+}
+
+/** Those that are not there count as removed. */
+export interface RemoveBackups {
+  names: string[];
+}
+
+export interface BackupList {
+  files: BackupFile[];
+}
+
+export interface BackupFile {
+  name: string;
+  size: number;
 }
 
 /** A process of one machine, for good: whoever finds it under that pid with that start is on the same machine. */
@@ -80,6 +119,8 @@ export interface ChunkReply {
   folder: string;
   /** Locate: uuid of the data folder. */
   uuid: string;
+  /** ListBackups: whole files alone. */
+  backups?: BackupList | undefined;
 }
 
 function createBaseChunkRequest(): ChunkRequest {
@@ -103,6 +144,18 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         break;
       case "locate":
         Locate.encode(message.op.value, writer.uint32(42).fork()).join();
+        break;
+      case "putBackup":
+        PutBackup.encode(message.op.value, writer.uint32(322).fork()).join();
+        break;
+      case "listBackups":
+        ListBackups.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
+      case "getBackup":
+        GetBackup.encode(message.op.value, writer.uint32(338).fork()).join();
+        break;
+      case "removeBackups":
+        RemoveBackups.encode(message.op.value, writer.uint32(346).fork()).join();
         break;
     }
     if (message.node !== undefined) {
@@ -164,6 +217,38 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
             message.op = { $case: "locate", value: Locate.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.op = { $case: "putBackup", value: PutBackup.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.op = { $case: "listBackups", value: ListBackups.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.op = { $case: "getBackup", value: GetBackup.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 43: {
+            if (tag !== 346) {
+              break;
+            }
+
+            message.op = { $case: "removeBackups", value: RemoveBackups.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 60: {
             if (tag !== 480) {
               break;
@@ -215,8 +300,422 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         }
         break;
       }
+      case "putBackup": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "putBackup", value: PutBackup.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "listBackups": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "listBackups", value: ListBackups.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "getBackup": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "getBackup", value: GetBackup.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "removeBackups": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "removeBackups", value: RemoveBackups.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
     message.node = object.node ?? undefined;
+    return message;
+  },
+};
+
+function createBasePutBackup(): PutBackup {
+  return { name: "", off: 0, last: false, crc: 0 };
+}
+
+export const PutBackup: MessageFns<PutBackup> = {
+  encode(message: PutBackup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.off !== 0) {
+      writer.uint32(16).uint64(message.off);
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    if (message.crc !== 0) {
+      writer.uint32(32).uint32(message.crc);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutBackup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutBackup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.off = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.crc = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PutBackup>, I>>(base?: I): PutBackup {
+    return PutBackup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PutBackup>, I>>(object: I): PutBackup {
+    const message = createBasePutBackup();
+    message.name = object.name ?? "";
+    message.off = object.off ?? 0;
+    message.last = object.last ?? false;
+    message.crc = object.crc ?? 0;
+    return message;
+  },
+};
+
+function createBaseListBackups(): ListBackups {
+  return {};
+}
+
+export const ListBackups: MessageFns<ListBackups> = {
+  encode(_: ListBackups, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBackups {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBackups();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListBackups>, I>>(base?: I): ListBackups {
+    return ListBackups.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListBackups>, I>>(_: I): ListBackups {
+    const message = createBaseListBackups();
+    return message;
+  },
+};
+
+function createBaseGetBackup(): GetBackup {
+  return { name: "", off: 0, len: 0 };
+}
+
+export const GetBackup: MessageFns<GetBackup> = {
+  encode(message: GetBackup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.off !== 0) {
+      writer.uint32(16).uint64(message.off);
+    }
+    if (message.len !== 0) {
+      writer.uint32(24).uint32(message.len);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetBackup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetBackup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.off = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.len = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetBackup>, I>>(base?: I): GetBackup {
+    return GetBackup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetBackup>, I>>(object: I): GetBackup {
+    const message = createBaseGetBackup();
+    message.name = object.name ?? "";
+    message.off = object.off ?? 0;
+    message.len = object.len ?? 0;
+    return message;
+  },
+};
+
+function createBaseRemoveBackups(): RemoveBackups {
+  return { names: [] };
+}
+
+export const RemoveBackups: MessageFns<RemoveBackups> = {
+  encode(message: RemoveBackups, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.names) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveBackups {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveBackups();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveBackups>, I>>(base?: I): RemoveBackups {
+    return RemoveBackups.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveBackups>, I>>(object: I): RemoveBackups {
+    const message = createBaseRemoveBackups();
+    message.names = object.names?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBackupList(): BackupList {
+  return { files: [] };
+}
+
+export const BackupList: MessageFns<BackupList> = {
+  encode(message: BackupList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.files) {
+      BackupFile.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(BackupFile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupList>, I>>(base?: I): BackupList {
+    return BackupList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupList>, I>>(object: I): BackupList {
+    const message = createBaseBackupList();
+    message.files = object.files?.map((e) => BackupFile.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBackupFile(): BackupFile {
+  return { name: "", size: 0 };
+}
+
+export const BackupFile: MessageFns<BackupFile> = {
+  encode(message: BackupFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.size !== 0) {
+      writer.uint32(16).uint64(message.size);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupFile>, I>>(base?: I): BackupFile {
+    return BackupFile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupFile>, I>>(object: I): BackupFile {
+    const message = createBaseBackupFile();
+    message.name = object.name ?? "";
+    message.size = object.size ?? 0;
     return message;
   },
 };
@@ -660,7 +1159,18 @@ export const VerifyChunk: MessageFns<VerifyChunk> = {
 };
 
 function createBaseChunkReply(): ChunkReply {
-  return { id: 0, errno: "", detail: "", nodes: [], len: 0, crc: 0, process: undefined, folder: "", uuid: "" };
+  return {
+    id: 0,
+    errno: "",
+    detail: "",
+    nodes: [],
+    len: 0,
+    crc: 0,
+    process: undefined,
+    folder: "",
+    uuid: "",
+    backups: undefined,
+  };
 }
 
 export const ChunkReply: MessageFns<ChunkReply> = {
@@ -695,6 +1205,9 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     }
     if (message.uuid !== "") {
       writer.uint32(74).string(message.uuid);
+    }
+    if (message.backups !== undefined) {
+      BackupList.encode(message.backups, writer.uint32(322).fork()).join();
     }
     return writer;
   },
@@ -794,6 +1307,14 @@ export const ChunkReply: MessageFns<ChunkReply> = {
             message.uuid = reader.string();
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.backups = BackupList.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -822,6 +1343,9 @@ export const ChunkReply: MessageFns<ChunkReply> = {
       : undefined;
     message.folder = object.folder ?? "";
     message.uuid = object.uuid ?? "";
+    message.backups = (object.backups !== undefined && object.backups !== null)
+      ? BackupList.fromPartial(object.backups)
+      : undefined;
     return message;
   },
 };

@@ -1,0 +1,156 @@
+import { crc32 } from "node:zlib";
+import type { InodeRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { nameOf } from "../../../proto/name.js";
+import { idIn, key, nameIn } from "../keys.js";
+import type { StoreSnapshot } from "../metastore.js";
+import { S_IFMT, isDir } from "../rules/modes.js";
+import { ROOT_INO } from "../rules/volume.js";
+import { ofInode, type Finding } from "./finding.js";
+import { rowsIn } from "./rows-in.js";
+
+/** What is counted of one inode. */
+interface Counted {
+  readonly inode: InodeRow;
+  /** Entries that name it. */
+  names: number;
+  /** Of a folder: its entries, those of them that are folders, and its rows in listing order. */
+  entries: number;
+  folders: number;
+  cookies: number;
+  /** Sums over the contents of entries, and of rows in listing order: they say the same. */
+  entrySum: number;
+  cookieSum: number;
+  /** Bytes that its slots cover. */
+  stored: number;
+  isOrphan: boolean;
+  isSwept: boolean;
+}
+
+export interface InodeTotals {
+  inodes: number;
+  /** Sum of the sizes of files. */
+  bytes: number;
+}
+
+/** Inodes whose counters are in memory at a time; each takes about 300 bytes. All entries are read once for each part. */
+const PART = 200_000;
+
+/** Inodes against entries, listings, slots, orphans and sweeps; adds to `totals`. */
+export async function* checkInodes(rows: StoreSnapshot, totals: InodeTotals, part = PART): AsyncGenerator<Finding> {
+  for (let first = 0; ;) {
+    const counted = new Map<number, Counted>();
+    let end = Infinity;
+    for await (const { row } of rowsIn<"I">(rows, { from: key.inode(first), to: "J" })) {
+      if (counted.size === part) {
+        end = row.ino;
+        break;
+      }
+      counted.set(row.ino, newCounted(row));
+    }
+    yield* count(rows, counted, { first, end });
+    for (const one of counted.values()) {
+      totals.inodes += 1;
+      if ((one.inode.mode & S_IFMT) === 0o100000) totals.bytes += one.inode.size;
+      yield* judge(one);
+    }
+    if (end === Infinity) return;
+    first = end;
+  }
+}
+
+function newCounted(inode: InodeRow): Counted {
+  const sums = { names: 0, entries: 0, folders: 0, cookies: 0, entrySum: 0, cookieSum: 0, stored: 0 };
+  return { inode, ...sums, isOrphan: false, isSwept: false };
+}
+
+/** Counts what names these inodes and what belongs to them: those from `first` to before `end`. */
+async function* count(
+  rows: StoreSnapshot,
+  counted: ReadonlyMap<number, Counted>,
+  { first, end }: { readonly first: number; readonly end: number },
+): AsyncGenerator<Finding> {
+  const isHere = (ino: number): boolean => ino >= first && ino < end;
+  const range = (kind: string) => ({
+    from: `${kind}${key.inode(first).slice(1)}`,
+    to: end === Infinity ? String.fromCharCode(kind.charCodeAt(0) + 1) : `${kind}${key.inode(end).slice(1)}`,
+  });
+  for await (const { key: at, row } of rowsIn<"E">(rows, { from: "E", to: "F" })) {
+    const [dir, name] = [idIn(at), nameIn(at)];
+    const folder = counted.get(dir);
+    if (folder !== undefined) {
+      folder.entries += 1;
+      folder.folders += row.type === 0o040000 ? 1 : 0;
+      folder.entrySum += sumOf(name, row);
+    } else if (isHere(dir)) yield ofInode("folder", dir, `it has entries, and there is no such folder`);
+    const child = counted.get(row.ino);
+    if (child === undefined) {
+      if (isHere(row.ino)) yield ofInode("entry", row.ino, `an entry of folder ${dir} names it, and it does not exist`);
+      continue;
+    }
+    child.names += 1;
+    if ((child.inode.mode & S_IFMT) !== row.type)
+      yield ofInode("type", row.ino, `its entry in folder ${dir} says another type`);
+    if (isDir(child.inode) && child.inode.parent !== dir)
+      yield ofInode("parent", row.ino, `it stands in folder ${dir}, and says that it is in ${child.inode.parent}`);
+  }
+  for await (const { key: at, row } of rowsIn<"C">(rows, range("C"))) {
+    const folder = counted.get(idIn(at));
+    if (folder === undefined) {
+      yield ofInode("folder", idIn(at), "it has a listing, and there is no such folder");
+      continue;
+    }
+    folder.cookies += 1;
+    folder.cookieSum += sumOf(nameOf(row.name), { ...row, cookie: idIn(at, 1) });
+    if (idIn(at, 1) >= folder.inode.nextCookie)
+      yield ofInode("cookies", idIn(at), `cookie ${idIn(at, 1)} will be given again`);
+  }
+  for await (const { key: at, row } of rowsIn<"S">(rows, range("S"))) {
+    const file = counted.get(idIn(at));
+    if (file !== undefined) file.stored += row.slices.reduce((sum, { len }) => sum + len, 0);
+  }
+  for await (const { row } of rowsIn<"O">(rows, range("O"))) {
+    const file = counted.get(row.ino);
+    if (file === undefined)
+      yield ofInode("orphan", row.ino, "it is listed as a file without a name, and does not exist");
+    else file.isOrphan = true;
+  }
+  for await (const { row } of rowsIn<"W">(rows, range("W"))) {
+    const file = counted.get(row.ino);
+    if (file === undefined ? !row.remove : row.remove)
+      yield ofInode(
+        "sweep",
+        row.ino,
+        file === undefined ? "work on it is noted, and it does not exist" : "it is removed, and exists",
+      );
+    if (file !== undefined) file.isSwept = true;
+  }
+}
+
+function sumOf(name: string, { ino, type, cookie }: { ino: number; type: number; cookie: number }): number {
+  return crc32(Buffer.from(`${name}/${ino}/${type}/${cookie}`, "latin1"));
+}
+
+function* judge(one: Counted): Generator<Finding> {
+  const { inode, names, entries, cookies } = one;
+  const { ino, nlink } = inode;
+  if (isDir(inode)) {
+    if (inode.children !== entries)
+      yield ofInode("children", ino, `it has ${entries} entries, and counts ${inode.children}`);
+    if (cookies !== entries || one.entrySum !== one.cookieSum)
+      yield ofInode("listing", ino, `its listing (${cookies} names) is not that of its entries (${entries})`);
+    if (nlink > 0 && nlink !== 2 + one.folders)
+      yield ofInode("links", ino, `it has ${one.folders} folders, and ${nlink} links instead of ${2 + one.folders}`);
+    const wanted = nlink === 0 || ino === ROOT_INO ? 0 : 1;
+    if (names !== wanted) yield ofInode("names", ino, `${names} entries name this folder, not ${wanted}`);
+  } else if (names !== nlink) yield ofInode("names", ino, `${names} entries name it, and it counts ${nlink}`);
+  if ((nlink === 0) !== one.isOrphan)
+    yield ofInode("orphan", ino, nlink === 0 ? "it has no name, and will never go" : "it has a name, and is to go");
+  if (inode.stored !== one.stored)
+    yield ofInode("stored", ino, `its slots cover ${one.stored} bytes, and it counts ${inode.stored}`);
+  if (inode.sweeping !== one.isSwept)
+    yield ofInode(
+      "sweep",
+      ino,
+      inode.sweeping ? "work on it is not noted" : "work on it is noted, and it does not say so",
+    );
+}

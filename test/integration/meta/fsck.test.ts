@@ -1,0 +1,65 @@
+import { chmod, writeFile as write } from "node:fs/promises";
+import { join } from "node:path";
+import sqlite3 from "sqlite3";
+import { test } from "tap";
+import { askForParts } from "../../../daemon/cli/admin/ask.js";
+import type { FsckFinding } from "../../../proto/gen/bigfs/v1/meta.js";
+import { bigfsd } from "../../helpers/cluster.js";
+import { KEY, Lab, RW, WHO, name, writeFile, type Client } from "../client/lab.js";
+
+async function check(lab: Lab): Promise<FsckFinding[]> {
+  const found: FsckFinding[] = [];
+  for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: {} })) {
+    if (part.$case === "fsck") found.push(...part.value.findings);
+    if (part.$case === "fsck" && part.value.last) break;
+  }
+  return found;
+}
+
+/** Does everything that changes rows, until it is told to end. */
+async function busy({ fs }: Client, prefix: string, end: AbortSignal): Promise<void> {
+  for (let n = 0; !end.aborted; n++) {
+    const [file, other, folder] = [name(`${prefix}${n}`), name(`${prefix}${n}-2`), name(`${prefix}d${n}`)];
+    const made = await fs.create(WHO, fs.root, file, 0o644, 0, { ...RW, exclusive: true });
+    await fs.write(made.handle, 0, Buffer.alloc(n % 3 === 0 ? 300_000 : 100, n));
+    await fs.flush(made.handle);
+    await fs.link(WHO, made.attr?.ino ?? 0, fs.root, other);
+    await fs.setattr(WHO, made.attr?.ino ?? 0, { size: 50 });
+    const { attr } = await fs.mkdir(WHO, fs.root, folder, 0o755, 0);
+    const move = { fromDir: fs.root, fromName: other, intoDir: attr?.ino ?? 0, intoName: file };
+    await fs.rename(WHO, { ...move, noReplace: false, exchange: false });
+    if (n % 2 === 0) await fs.unlink(WHO, attr?.ino ?? 0, file);
+    await fs.unlink(WHO, fs.root, file);
+    await fs.release(made.handle);
+  }
+}
+
+test("while clients make, move, cut and remove files, nothing is found; chunks and rows that are lost are", async (t) => {
+  const lab = await Lab.start(t, { deadlines: { cleanMs: 100, leaseMs: 1000, renewMs: 200, deleteDelayMs: 2000 } });
+  const [one, two] = [await lab.client(), await lab.client()];
+  const end = new AbortController();
+  const working = [busy(one, "a", end.signal), busy(two, "b", end.signal)];
+  for (let round = 0; round < 15; round++) t.same(await check(lab), [], `round ${round}`);
+  end.abort();
+  await Promise.all(working);
+  await writeFile(one, "kept", Buffer.alloc(300_000, 1));
+  await Promise.all([one.stop(), two.stop()]);
+  await lab.meta.stop();
+  await new Promise<void>((resolve, reject) => {
+    const db = new sqlite3.Database(join(lab.dir, "meta", "meta.db"));
+    const sql =
+      "DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE substr(key,1,1)=x'4b' ORDER BY key DESC LIMIT 1)";
+    db.exec(sql, (error) => db.close(() => (error === null ? resolve() : reject(error))));
+  });
+  await lab.startMeta("127.0.0.1:0");
+  const key = join(lab.dir, "key");
+  await write(key, `${KEY.toString("hex")}\n`);
+  await chmod(key, 0o600);
+  const outcome = await bigfsd(["fsck", "--meta", lab.meta.listen, "--key", key]);
+  t.match(outcome, {
+    code: 1,
+    stdout: /^missing: chunk \d+: inode \d+ needs it.*\n {2}\/kept\n\d+ inodes and \d+ chunks: 1 wrong/,
+  });
+  const json = JSON.parse((await bigfsd(["fsck", "--json", "--meta", lab.meta.listen, "--key", key])).stdout) as object;
+  t.match(json, { findings: [{ check: "missing", paths: ["/kept"] }] });
+});
