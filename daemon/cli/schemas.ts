@@ -61,6 +61,8 @@ const status = z.strictObject({
   oldestPendingSec: count,
   unsynced: count.describe("chunks with a copy that is not on disk"),
   oldestUnsyncedSec: count,
+  surplus: count.describe("chunks with more copies than wanted"),
+  recounting: count.describe("files and folders of which another number of copies is wanted, still to be looked at"),
   requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
 });
 
@@ -131,6 +133,14 @@ const finding = z.strictObject({
 });
 const bundle = z.strictObject({ file: z.string(), contents: z.array(z.string()).describe("names of the files in it") });
 
+const replicaCount = z.strictObject({
+  path: z.string(),
+  replicas: count.describe("copies that there shall be"),
+  own: count.nullable().describe("the same; null: it goes by the volume's count"),
+  minReplicas: count.describe("copies that must stand before a write is acknowledged"),
+  changing: count.describe("files and folders, of the whole cluster, of which this was changed and not worked off"),
+});
+
 const milliseconds = z.number().min(0).describe("milliseconds of one call");
 const bench = z.strictObject({
   folder: z.string(),
@@ -180,6 +190,8 @@ export const SCHEMAS = {
   "node set": node,
   "node drain": node,
   "node rm": z.strictObject({ node, lostChunks: count.describe("chunks in use that had their only copy there") }),
+  "replicas set": replicaCount,
+  "replicas show": replicaCount,
   "session ls": z.array(session),
   "session end": session,
   "config get": settings,

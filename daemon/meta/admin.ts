@@ -8,6 +8,7 @@ import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
+import type { Recount } from "./recount.js";
 import type { Requests } from "./requests.js";
 import { explain } from "./rules/explain.js";
 import { setCopies } from "./rules/volume.js";
@@ -21,6 +22,9 @@ export interface AdminParts {
   readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "copiesChanged">;
   readonly log: Logger;
   readonly opens: Opens;
+  readonly recount: Pick<Recount, "set" | "left">;
+  /** Goes on with what `recount` has to do. */
+  readonly recountSoon: () => void;
   readonly phases: Phases;
   readonly requests: Pick<Requests, "rate">;
   readonly sessions: Sessions;
@@ -53,6 +57,7 @@ export class Admin {
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
+      recounting: await this.parts.recount.left(),
       requestsPerSecond: requests.rate.perSecond,
       nodes: [...nodes],
       sessions: [...sessions.all()].map((session) => ({
@@ -87,6 +92,10 @@ export class Admin {
       case "setVolume":
         await this.#setVolume(op.value);
         return { $case: "setVolume", value: {} };
+      case "setReplicas":
+        await this.parts.recount.set(op.value.ino, op.value.replicas);
+        this.parts.recountSoon();
+        return { $case: "setReplicas", value: {} };
     }
   }
 

@@ -7,6 +7,7 @@ import type { FilesService } from "./files-service.js";
 import { key } from "./keys.js";
 import type { OperationsService } from "./operations-service.js";
 import type { Call, Outcome } from "./requests.js";
+import { wantCopies } from "./rules/replica-change.js";
 import { UNSYNCED_MAX, pruneUnsynced } from "./rules/unsynced.js";
 
 export interface CommitServiceParts {
@@ -75,6 +76,7 @@ export class CommitService {
     const chunks = new Set(
       commit.slices.flatMap(({ slice }) => (slice === undefined || !slice.chunk ? [] : slice.chunk)),
     );
+    await executor.execute(0, (tx) => wantCopies(tx, commit.ino, [...chunks]));
     await cluster.chunkAvailable([...chunks]);
     const { value: unsynced } = await executor.execute(0, (tx) => tx.get(key.unsynced(commit.ino))?.chunks ?? []);
     if (unsynced.length + chunks.size <= UNSYNCED_MAX) return;

@@ -7,6 +7,7 @@ import type {
   NodeRow,
   OrphanRow,
   RangeRow,
+  ReplicaChangeRow,
   ReplyRow,
   SessionRow,
   SlotRow,
@@ -36,6 +37,7 @@ export interface Rows {
   Q: ReplyRow;
   O: OrphanRow;
   W: SweepRow;
+  B: ReplicaChangeRow;
 }
 
 export type RowKind = keyof Rows;
@@ -80,6 +82,7 @@ export const key = {
   reply: (session: number, id: number) => `Q${hex(session)}${hex(id)}` as Key<"Q">,
   orphan: (ino: number) => `O${hex(ino)}` as Key<"O">,
   sweep: (ino: number) => `W${hex(ino)}` as Key<"W">,
+  replicaChange: (ino: number) => `B${hex(ino)}` as Key<"B">,
 };
 
 /** The kind of a key. */

@@ -27,6 +27,7 @@ const CODECS: { readonly [K in RowKind]: Codec<Rows[K]> } = {
   Q: rows.ReplyRow,
   O: rows.OrphanRow,
   W: rows.SweepRow,
+  B: rows.ReplicaChangeRow,
 };
 
 /** The stored bytes of a row. Throws when a field is out of its type's range. */

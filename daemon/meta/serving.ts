@@ -21,6 +21,7 @@ import { OperationsService } from "./operations-service.js";
 import { Phases } from "./phases.js";
 import { Reaper } from "./reaper.js";
 import { Recalls } from "./recalls.js";
+import { Recount } from "./recount.js";
 import { Requests, plain, type Handler, type RequestCase } from "./requests.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
@@ -59,7 +60,7 @@ export class Serving {
   readonly service: Service;
   readonly admin: Admin;
   readonly leases: Leases;
-  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task };
+  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task; readonly recount: Task };
   readonly #reaper: Reaper;
   readonly #ids: InodeIds;
   readonly #parts: ServingParts;
@@ -122,12 +123,14 @@ export class Serving {
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
-    this.admin = new Admin({ ...all, service: this.service });
+    const recount = new Recount(shared);
+    this.admin = new Admin({ ...all, recount, recountSoon: () => this.tasks.recount.wake(), service: this.service });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);
     this.tasks = {
       expire: new Task(parts, { name: "expire-sessions", periodMs: expireMs, run: () => sessions.expire() }),
       reap: new Task(parts, { name: "reap-orphans", periodMs: REAP_MS, run: (signal) => reaper.pass(signal) }),
       sweep: new Task(parts, { name: "sweep-files", periodMs: SWEEP_MS, run: (signal) => sweeper.pass(signal) }),
+      recount: new Task(parts, { name: "replica-counts", periodMs: SWEEP_MS, run: (signal) => recount.pass(signal) }),
     };
     this.#show({ opens, recalls, requests });
   }
@@ -157,8 +160,10 @@ export class Serving {
     if (this.phases.isStopping) return;
     this.tasks.reap.start();
     this.tasks.sweep.start();
+    this.tasks.recount.start();
     this.tasks.reap.wake();
     this.tasks.sweep.wake();
+    this.tasks.recount.wake();
   }
 
   #unopened(inos: readonly number[]): void {

@@ -25,6 +25,8 @@ export interface Standing {
   /** The others have fsynced it. */
   readonly areSynced: boolean;
   readonly pending: readonly number[];
+  /** How many copies there shall be; undefined: as many as the volume wants. */
+  readonly wanted: number | undefined;
 }
 
 /** What this node tells the metadata daemon of its chunks, in batches; each kind in the order in which it is told. */
@@ -117,12 +119,13 @@ export class Reports {
     return [{ chunk, len, crc, nodes: [self], synced: synced ? [self] : [], pending: [] }];
   }
 
-  #standing({ chunk, others, areSynced, pending }: Standing): StoredChunk[] {
+  #standing({ chunk, others, areSynced, pending, wanted }: Standing): StoredChunk[] {
     return this.held(chunk).map((own) => ({
       ...own,
       nodes: [...own.nodes, ...others],
       synced: areSynced ? [...own.synced, ...others] : own.synced,
       pending: [...pending],
+      wanted,
     }));
   }
 

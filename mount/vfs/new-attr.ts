@@ -1,7 +1,7 @@
 import type { Attr, Make } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Caller } from "./filesystem.js";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID } from "./modes.js";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from "./modes.js";
 
 /** Size that new folders show. */
 const FOLDER_SIZE = 4096;
@@ -33,7 +33,12 @@ export function newAttr(
     version: 1,
     truncSeq: 0,
     hasXattrs: false,
+    ...inheritedCount(type, folder),
   };
+}
+
+function inheritedCount(type: number, { replicas }: Attr): Pick<Attr, "replicas"> {
+  return replicas !== undefined && (type === S_IFDIR || type === S_IFREG) ? { replicas } : {};
 }
 
 function permissions({ mode, umask }: Make, type: number, inherits: boolean): number {

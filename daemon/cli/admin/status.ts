@@ -81,6 +81,8 @@ function rowsOf(found: StatusReply): string[][] {
     ["copies pending", `${found.pending}${age(found.pending, found.oldestPendingSec)}`],
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
     ["under-replicated", `${found.underReplicated}`],
+    ["too many copies", `${found.surplus ?? 0}`],
+    ...(found.recounting ? [["counts to change", `${found.recounting} files and folders`]] : []),
     ["to be cleaned", `${found.garbage}`],
     ["rates", `${found.requestsPerSecond.toFixed(1)} requests/s, nodes: ${written}/s written, ${read}/s read`],
     ["sessions", sessions.map((s) => `${s.name}${s.connected ? "" : " (away)"}`).join(", ") || "none"],

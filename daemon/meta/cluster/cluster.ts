@@ -12,7 +12,7 @@ import type { Deadlines } from "../../common/deadlines.js";
 import type { Link } from "../../common/rpc/link.js";
 import { Task } from "../../common/tasks.js";
 import type { Executor } from "../executor.js";
-import { availableOn, isSynced } from "../rules/replicas.js";
+import { availableOn, isSynced, neededOf } from "../rules/replicas.js";
 import { Census } from "./census.js";
 import { ChunkChanges, type ChunkChange } from "./changes.js";
 import { ChunkWaits } from "./chunk-waits.js";
@@ -61,6 +61,7 @@ export interface ClusterStatus {
   readonly oldestUnsyncedSec: number;
   /** Chunks with fewer live copies than the volume wants. */
   readonly underReplicated: number;
+  readonly surplus: number;
   readonly garbage: number;
 }
 
@@ -69,6 +70,7 @@ const CENSUS_PERIODS = 10;
 
 export class Cluster {
   readonly #membership: Membership;
+  readonly #changes: ChunkChanges;
   readonly #reports: Reports;
   readonly #inventories: Inventories;
   readonly #pending: PendingCopies;
@@ -95,7 +97,7 @@ export class Cluster {
     const log = (this.#log = parts.log);
     const metrics = new ClusterMetrics(registry);
     const membership = (this.#membership = new Membership(parts));
-    const changes = new ChunkChanges(executor);
+    const changes = (this.#changes = new ChunkChanges(executor));
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
     const nodes = viewOf(membership);
     const shortage = (this.#shortage = new Shortage({ nodes, volume }));
@@ -244,6 +246,11 @@ export class Cluster {
     return { node: this.#infoOf(member), lostChunks };
   }
 
+  /** Of these chunks another number of copies is wanted. */
+  async chunksChanged(chunks: readonly number[]): Promise<void> {
+    await this.#changes.run(chunks, { chunkOf: (chunk) => chunk }, () => undefined);
+  }
+
   /** There shall be another number of copies of each chunk. */
   copiesChanged(): void {
     this.tasks.census.wake();
@@ -259,6 +266,7 @@ export class Cluster {
       unsynced: this.#unsynced.size,
       oldestUnsyncedSec: Math.round(this.#unsynced.oldestMs / 1000),
       underReplicated: this.#shortage.size,
+      surplus: this.#surplus.size,
       garbage: this.#cleaning.garbage,
     };
   }
@@ -282,7 +290,7 @@ export class Cluster {
   #availableWaits(): ChunkWaits {
     const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => this.#shortage.count(row).live >= volume.minReplicas,
+      isMet: (row) => row !== undefined && this.#shortage.count(row).live >= neededOf(row, volume),
       // Nobody looks for chunks to repair before start(), and a chunk that somebody waits for shall not wait for that.
       onUnmet: (chunk, row) => {
         this.#shortage.follow(chunk, row);
@@ -297,10 +305,10 @@ export class Cluster {
   #syncedWaits(): ChunkWaits {
     const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => row === undefined || row.garbage || isSynced(row, volume.minReplicas),
+      isMet: (row) => row === undefined || row.garbage || isSynced(row, volume),
       onUnmet: (chunk, row) => {
         this.#syncs.ask(row);
-        if (row !== undefined && availableOn(row).length < volume.minReplicas) this.#shortage.follow(chunk, row);
+        if (row !== undefined && availableOn(row).length < neededOf(row, volume)) this.#shortage.follow(chunk, row);
       },
       onForgotten: (chunk) => this.#syncs.forget(chunk),
       deadlineMs: this.parts.deadlines.ioDeadlineMs,

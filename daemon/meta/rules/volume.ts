@@ -5,6 +5,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { newInode } from "./inodes.js";
+import type { Copies } from "./replicas.js";
 import { S_IFDIR } from "./modes.js";
 
 export const ROOT_INO = 1;
@@ -51,12 +52,6 @@ export function createVolume(tx: Tx, made: NewVolume): VolumeRow {
   tx.put(key.inode(ROOT_INO), { ...root, parent: ROOT_INO });
   tx.put(key.usage, { inodes: 1, bytes: 0 });
   return volume;
-}
-
-/** Copies of each chunk, and how many must stand before a write is acknowledged. */
-export interface Copies {
-  readonly replicas: number;
-  readonly minReplicas: number;
 }
 
 /** Changes them; what is not given stays. EINVAL for what does not go together. */

@@ -100,7 +100,7 @@ class Fleet {
       const row = await this.bench.mustRow(key.chunk(chunk));
       const nodes = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE).map(({ node }) => node);
       const real = this.disks.filter((disk) => disk.disk.has(chunk) && !gone.includes(disk)).map((disk) => disk.id);
-      if (nodes.length !== this.replicas || `${nodes.sort()}` !== `${real.sort()}`)
+      if (nodes.length !== this.replicas || nodes.sort().join() !== real.sort().join())
         bad.push(`${chunk}: listed ${nodes.join()}, stored ${real.join()}`);
     }
     t.same(bad, []);

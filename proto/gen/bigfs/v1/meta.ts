@@ -235,7 +235,11 @@ export interface Attr {
   version: number;
   truncSeq: number;
   /** False: there are none. Absent: not known. */
-  hasXattrs?: boolean | undefined;
+  hasXattrs?:
+    | boolean
+    | undefined;
+  /** Copies of each chunk of this file, or of what is made in this folder; absent or 0: as many as the volume wants. */
+  replicas?: number | undefined;
 }
 
 /** `cached`: this session holds a lease and may keep the answer until it is recalled or the lease ends. */
@@ -691,6 +695,7 @@ export interface AdminRequest {
     | { $case: "endSession"; value: EndSession }
     | { $case: "setVolume"; value: SetVolume }
     | { $case: "removeNode"; value: RemoveNode }
+    | { $case: "setReplicas"; value: SetReplicas }
     | undefined;
 }
 
@@ -761,6 +766,15 @@ export interface SetVolume {
   minReplicas?: number | undefined;
 }
 
+/**
+ * How many copies there shall be of each chunk of this file, or of everything in this folder (0: as many as the volume
+ * wants); what is there already is changed in the background. EINVAL: out of range, or neither file nor folder.
+ */
+export interface SetReplicas {
+  ino: number;
+  replicas: number;
+}
+
 export interface SessionInfo {
   id: number;
   name: string;
@@ -796,6 +810,12 @@ export interface StatusReply {
   oldestUnsyncedSec: number;
   /** Requests per second, over the last ten. */
   requestsPerSecond: number;
+  /** Chunks with copies that are too many and not gone yet. */
+  surplus?:
+    | number
+    | undefined;
+  /** Folders and files of which another number of copies is wanted and that were not looked at yet; at most 1000. */
+  recounting?: number | undefined;
 }
 
 export interface AdminReply {
@@ -809,6 +829,7 @@ export interface AdminReply {
     | { $case: "endSession"; value: Done }
     | { $case: "setVolume"; value: Done }
     | { $case: "removeNode"; value: NodeRemoved }
+    | { $case: "setReplicas"; value: Done }
     | undefined;
 }
 
@@ -3104,6 +3125,7 @@ function createBaseAttr(): Attr {
     version: 0,
     truncSeq: 0,
     hasXattrs: undefined,
+    replicas: undefined,
   };
 }
 
@@ -3153,6 +3175,9 @@ export const Attr: MessageFns<Attr> = {
     }
     if (message.hasXattrs !== undefined) {
       writer.uint32(120).bool(message.hasXattrs);
+    }
+    if (message.replicas !== undefined) {
+      writer.uint32(128).uint32(message.replicas);
     }
     return writer;
   },
@@ -3290,6 +3315,14 @@ export const Attr: MessageFns<Attr> = {
             message.hasXattrs = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3322,6 +3355,7 @@ export const Attr: MessageFns<Attr> = {
     message.version = object.version ?? 0;
     message.truncSeq = object.truncSeq ?? 0;
     message.hasXattrs = object.hasXattrs ?? undefined;
+    message.replicas = object.replicas ?? undefined;
     return message;
   },
 };
@@ -7829,6 +7863,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "removeNode":
         RemoveNode.encode(message.op.value, writer.uint32(58).fork()).join();
         break;
+      case "setReplicas":
+        SetReplicas.encode(message.op.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -7902,6 +7939,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "removeNode", value: RemoveNode.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.op = { $case: "setReplicas", value: SetReplicas.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7954,6 +7999,12 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "removeNode": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "removeNode", value: RemoveNode.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setReplicas": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setReplicas", value: SetReplicas.fromPartial(object.op.value) };
         }
         break;
       }
@@ -8522,6 +8573,73 @@ export const SetVolume: MessageFns<SetVolume> = {
   },
 };
 
+function createBaseSetReplicas(): SetReplicas {
+  return { ino: 0, replicas: 0 };
+}
+
+export const SetReplicas: MessageFns<SetReplicas> = {
+  encode(message: SetReplicas, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(16).uint32(message.replicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetReplicas {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetReplicas();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetReplicas>, I>>(base?: I): SetReplicas {
+    return SetReplicas.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetReplicas>, I>>(object: I): SetReplicas {
+    const message = createBaseSetReplicas();
+    message.ino = object.ino ?? 0;
+    message.replicas = object.replicas ?? 0;
+    return message;
+  },
+};
+
 function createBaseSessionInfo(): SessionInfo {
   return { id: 0, name: "", connected: false, openFiles: 0, address: "", readOnly: false, silentMs: 0 };
 }
@@ -8669,6 +8787,8 @@ function createBaseStatusReply(): StatusReply {
     unsynced: 0,
     oldestUnsyncedSec: 0,
     requestsPerSecond: 0,
+    surplus: undefined,
+    recounting: undefined,
   };
 }
 
@@ -8727,6 +8847,12 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.requestsPerSecond !== 0) {
       writer.uint32(145).double(message.requestsPerSecond);
+    }
+    if (message.surplus !== undefined) {
+      writer.uint32(152).uint64(message.surplus);
+    }
+    if (message.recounting !== undefined) {
+      writer.uint32(160).uint32(message.recounting);
     }
     return writer;
   },
@@ -8888,6 +9014,22 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.requestsPerSecond = reader.double();
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.surplus = longToNumber(reader.uint64());
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.recounting = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8923,6 +9065,8 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.unsynced = object.unsynced ?? 0;
     message.oldestUnsyncedSec = object.oldestUnsyncedSec ?? 0;
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
+    message.surplus = object.surplus ?? undefined;
+    message.recounting = object.recounting ?? undefined;
     return message;
   },
 };
@@ -8960,6 +9104,9 @@ export const AdminReply: MessageFns<AdminReply> = {
         break;
       case "removeNode":
         NodeRemoved.encode(message.op.value, writer.uint32(74).fork()).join();
+        break;
+      case "setReplicas":
+        Done.encode(message.op.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -9050,6 +9197,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "removeNode", value: NodeRemoved.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.op = { $case: "setReplicas", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9104,6 +9259,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "removeNode": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "removeNode", value: NodeRemoved.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setReplicas": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setReplicas", value: Done.fromPartial(object.op.value) };
         }
         break;
       }
