@@ -62,6 +62,7 @@ const status = z.strictObject({
   unsynced: count.describe("chunks with a copy that is not on disk"),
   oldestUnsyncedSec: count,
   surplus: count.describe("chunks with more copies than wanted"),
+  rebalance: z.boolean().describe("copies move to nodes that have less than their share"),
   recounting: count.describe("files and folders of which another number of copies is wanted, still to be looked at"),
   requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
 });
@@ -123,6 +124,7 @@ const settings = z.strictObject({
   "chunk-size": bytes.optional(),
   replicas: count.optional(),
   "min-replicas": count.optional(),
+  rebalance: z.enum(["on", "off"]).optional().describe("whether copies move to nodes that have less than their share"),
 });
 const volume = z.strictObject({ volume: z.uuid(), chunkSize: bytes, replicas: count, minReplicas: count });
 const finding = z.strictObject({

@@ -11,7 +11,7 @@ import type { Phases } from "./phases.js";
 import type { Recount } from "./recount.js";
 import type { Requests } from "./requests.js";
 import { explain } from "./rules/explain.js";
-import { setCopies } from "./rules/volume.js";
+import { setVolume } from "./rules/volume.js";
 import type { Service } from "./service.js";
 import type { Sessions } from "./sessions.js";
 import type { LiveVolume } from "./volume-start.js";
@@ -57,6 +57,7 @@ export class Admin {
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
+      rebalance: volume.noRebalance !== true,
       recounting: await this.parts.recount.left(),
       requestsPerSecond: requests.rate.perSecond,
       nodes: [...nodes],
@@ -101,7 +102,7 @@ export class Admin {
 
   async #setVolume(change: SetVolume): Promise<void> {
     const { cluster, executor, service, volume } = this.parts;
-    const { value, batch } = await executor.execute(0, (tx) => setCopies(tx, change));
+    const { value, batch } = await executor.execute(0, (tx) => setVolume(tx, change));
     await executor.whenDurable(batch);
     Object.assign(volume, value);
     cluster.copiesChanged();

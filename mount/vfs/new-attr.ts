@@ -33,12 +33,8 @@ export function newAttr(
     version: 1,
     truncSeq: 0,
     hasXattrs: false,
-    ...inheritedCount(type, folder),
+    replicas: type === S_IFDIR || type === S_IFREG ? folder.replicas : undefined,
   };
-}
-
-function inheritedCount(type: number, { replicas }: Attr): Pick<Attr, "replicas"> {
-  return replicas !== undefined && (type === S_IFDIR || type === S_IFREG) ? { replicas } : {};
 }
 
 function permissions({ mode, umask }: Make, type: number, inherits: boolean): number {

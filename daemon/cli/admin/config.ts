@@ -1,4 +1,4 @@
-import type { StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
+import type { SetVolume, StatusReply } from "../../../proto/gen/bigfs/v1/meta.js";
 import { LIMITS } from "../../../proto/limits.js";
 import { defineCommand, groupOf } from "../command.js";
 import { judgeCopies } from "../doctor/cluster.js";
@@ -12,13 +12,20 @@ import { printJson, withJson } from "./json.js";
 const SETTINGS = {
   volume: { of: (found: StatusReply) => found.volume },
   "chunk-size": { of: (found: StatusReply) => found.chunkSize },
-  replicas: { of: (found: StatusReply) => found.replicas, set: (replicas: number) => ({ replicas }) },
-  "min-replicas": { of: (found: StatusReply) => found.minReplicas, set: (minReplicas: number) => ({ minReplicas }) },
+  replicas: { of: (found: StatusReply) => found.replicas, set: (text: string) => ({ replicas: countOf(text) }) },
+  "min-replicas": {
+    of: (found: StatusReply) => found.minReplicas,
+    set: (text: string) => ({ minReplicas: countOf(text) }),
+  },
+  rebalance: {
+    of: (found: StatusReply) => (found.rebalance === false ? "off" : "on"),
+    set: (text: string) => ({ rebalance: isOn(text) }),
+  },
 } as const;
 
 type Name = keyof typeof SETTINGS;
 const NAMES = Object.keys(SETTINGS) as Name[];
-const CHANGEABLE = ["replicas", "min-replicas"] as const;
+const CHANGEABLE = ["replicas", "min-replicas", "rebalance"] as const;
 
 const get = defineCommand({
   command: "get [name]",
@@ -46,19 +53,36 @@ const set = defineCommand({
     withJson(yargs)
       .positional("name", { choices: CHANGEABLE, demandOption: true, describe: "which" })
       .positional("value", { type: "string", demandOption: true, describe: "what from now on" })
-      .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background"),
+      .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background")
+      .example("$0 config set rebalance off --data ./cluster", "copies stay where they are when a node is added"),
   run: async (args) => {
-    const value = Number(args.value);
-    if (!/^\d+$/.test(args.value) || value < 1 || value > LIMITS.replicasMax) {
-      throw new UsageError(`${args.name} ${args.value}: give a whole number from 1 to ${LIMITS.replicasMax}`);
-    }
+    const change = valueOf(args.name, args.value);
     const address = await clusterAddress(args);
-    await ask(address, { $case: "setVolume", value: SETTINGS[args.name].set(value) });
-    if (args.json) printJson({ [args.name]: value });
+    await ask(address, { $case: "setVolume", value: change });
+    if (args.json) printJson({ [args.name]: SETTINGS[args.name].of(await fetchStatus(address)) });
     await warn(address);
     return EXIT.done;
   },
 });
+
+function valueOf(name: (typeof CHANGEABLE)[number], text: string): SetVolume {
+  try {
+    return SETTINGS[name].set(text);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`${name} ${text}: ${error.message}`) : error;
+  }
+}
+
+function countOf(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 1 && count <= LIMITS.replicasMax) return count;
+  throw new RangeError(`give a whole number from 1 to ${LIMITS.replicasMax}`);
+}
+
+function isOn(text: string): boolean {
+  if (text !== "on" && text !== "off") throw new RangeError("give on or off");
+  return text === "on";
+}
 
 /** What was set may be more than the nodes of today allow. */
 async function warn(address: ClusterAddress): Promise<void> {

@@ -25,6 +25,7 @@ import { Membership } from "./membership.js";
 import { PendingCopies } from "./pending-copies.js";
 import { mustBeDrainable } from "./drain-plan.js";
 import type { Reach } from "./reach.js";
+import { Rebalance } from "./rebalance.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
@@ -43,7 +44,7 @@ export interface ClusterParts {
   readonly log: Logger;
   readonly deadlines: Deadlines;
   readonly registry: Registry;
-  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas">>;
+  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "noRebalance">>;
   /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
   readonly reach?: Reach;
 }
@@ -80,6 +81,7 @@ export class Cluster {
   readonly #repair: Repair;
   readonly #removals: Removals;
   readonly #surplus: SurplusCopies;
+  readonly #rebalance: Rebalance;
   readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
@@ -88,7 +90,7 @@ export class Cluster {
   readonly #synced: ChunkWaits;
   readonly #log: Logger;
   /** The background work, by name; for tests too. */
-  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "cleaning" | "served", Task>>;
+  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "rebalance" | "cleaning" | "served", Task>>;
   #loaded: Promise<void> | undefined;
 
   constructor(private readonly parts: ClusterParts) {
@@ -107,7 +109,9 @@ export class Cluster {
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
     const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
-    this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs });
+    const repair = (this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs }));
+    const rebalanceOpts = { moveMs: confirmMs * 10, restMs: cleanMs * CENSUS_PERIODS };
+    const rebalance = (this.#rebalance = new Rebalance({ ...shared, repair, shortage }, rebalanceOpts));
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
@@ -115,7 +119,18 @@ export class Cluster {
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
     const mustBeDrainable = (member: Member) => this.#mustBeDrainable(member);
     const retirement = (this.#retirement = new Retirement({ ...shared, mustBeDrainable }));
-    const censusParts = { executor, pending, shortage, surplus, retirement, syncs, served, unsynced, volume };
+    const censusParts = {
+      executor,
+      pending,
+      shortage,
+      surplus,
+      rebalance,
+      retirement,
+      syncs,
+      served,
+      unsynced,
+      volume,
+    };
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
@@ -135,6 +150,7 @@ export class Cluster {
         await surplus.pass(signal);
         if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
       }),
+      rebalance: this.#task("rebalance", confirmMs / 15, (signal) => rebalance.pass(signal)),
       cleaning: this.#task("cleaning", cleanMs, (signal) => this.#cleaning.pass(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
@@ -339,6 +355,7 @@ export class Cluster {
     }
     if (kind !== "UP" || isSameStream || !this.#shortage.isEmpty) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
+    this.#rebalance.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }
 

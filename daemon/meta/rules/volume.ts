@@ -54,15 +54,19 @@ export function createVolume(tx: Tx, made: NewVolume): VolumeRow {
   return volume;
 }
 
-/** Changes them; what is not given stays. EINVAL for what does not go together. */
-export function setCopies(tx: Tx, change: SetVolume): Copies {
+/** What an administrator may change of a volume. */
+export type Settings = Copies & Pick<VolumeRow, "noRebalance">;
+
+/** What is not given stays. EINVAL for what does not go together. */
+export function setVolume(tx: Tx, change: SetVolume): Settings {
   const volume = volumeOf(tx);
   const { replicas = volume.replicas, minReplicas = volume.minReplicas } = change;
   if (replicas > LIMITS.replicasMax) fail("EINVAL", `${replicas} copies: at most ${LIMITS.replicasMax}`);
   if (minReplicas < 1 || minReplicas > replicas)
     fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies: min-replicas is at most replicas`);
-  tx.put(key.volume, { ...volume, replicas, minReplicas });
-  return { replicas, minReplicas };
+  const noRebalance = change.rebalance === undefined ? volume.noRebalance : !change.rebalance;
+  tx.put(key.volume, { ...volume, replicas, minReplicas, noRebalance });
+  return { replicas, minReplicas, noRebalance };
 }
 
 /** The volume's row, which always exists. */

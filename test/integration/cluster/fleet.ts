@@ -25,6 +25,8 @@ export class DiskNode {
   constructor(
     private readonly fleet: ReadonlyMap<string, DiskNode>,
     readonly name: string,
+    /** Bytes of each chunk. */
+    private readonly len = 1000,
   ) {}
 
   /** Also while it is down. */
@@ -58,7 +60,9 @@ export class DiskNode {
   }
 
   #words(node: ScriptedNode, chunks: readonly number[]): StoredChunk[] {
-    return chunks.map((chunk) => stored(chunk, [node.id], { crc: this.disk.get(chunk) ?? 0, synced: [node.id] }));
+    return chunks.map((chunk) =>
+      stored(chunk, [node.id], { len: this.len, crc: this.disk.get(chunk) ?? 0, synced: [node.id] }),
+    );
   }
 
   #obey(node: ScriptedNode, push: Push): void {

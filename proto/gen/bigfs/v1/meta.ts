@@ -763,7 +763,11 @@ export interface EndSession {
  */
 export interface SetVolume {
   replicas?: number | undefined;
-  minReplicas?: number | undefined;
+  minReplicas?:
+    | number
+    | undefined;
+  /** Whether copies move to nodes that have less than their share. */
+  rebalance?: boolean | undefined;
 }
 
 /**
@@ -815,7 +819,11 @@ export interface StatusReply {
     | number
     | undefined;
   /** Folders and files of which another number of copies is wanted and that were not looked at yet; at most 1000. */
-  recounting?: number | undefined;
+  recounting?:
+    | number
+    | undefined;
+  /** Copies move to nodes that have less than their share. */
+  rebalance?: boolean | undefined;
 }
 
 export interface AdminReply {
@@ -8507,7 +8515,7 @@ export const EndSession: MessageFns<EndSession> = {
 };
 
 function createBaseSetVolume(): SetVolume {
-  return { replicas: undefined, minReplicas: undefined };
+  return { replicas: undefined, minReplicas: undefined, rebalance: undefined };
 }
 
 export const SetVolume: MessageFns<SetVolume> = {
@@ -8517,6 +8525,9 @@ export const SetVolume: MessageFns<SetVolume> = {
     }
     if (message.minReplicas !== undefined) {
       writer.uint32(16).uint32(message.minReplicas);
+    }
+    if (message.rebalance !== undefined) {
+      writer.uint32(24).bool(message.rebalance);
     }
     return writer;
   },
@@ -8550,6 +8561,14 @@ export const SetVolume: MessageFns<SetVolume> = {
             message.minReplicas = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rebalance = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8569,6 +8588,7 @@ export const SetVolume: MessageFns<SetVolume> = {
     const message = createBaseSetVolume();
     message.replicas = object.replicas ?? undefined;
     message.minReplicas = object.minReplicas ?? undefined;
+    message.rebalance = object.rebalance ?? undefined;
     return message;
   },
 };
@@ -8789,6 +8809,7 @@ function createBaseStatusReply(): StatusReply {
     requestsPerSecond: 0,
     surplus: undefined,
     recounting: undefined,
+    rebalance: undefined,
   };
 }
 
@@ -8853,6 +8874,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.recounting !== undefined) {
       writer.uint32(160).uint32(message.recounting);
+    }
+    if (message.rebalance !== undefined) {
+      writer.uint32(168).bool(message.rebalance);
     }
     return writer;
   },
@@ -9030,6 +9054,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.recounting = reader.uint32();
             continue;
           }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.rebalance = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9067,6 +9099,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.requestsPerSecond = object.requestsPerSecond ?? 0;
     message.surplus = object.surplus ?? undefined;
     message.recounting = object.recounting ?? undefined;
+    message.rebalance = object.rebalance ?? undefined;
     return message;
   },
 };

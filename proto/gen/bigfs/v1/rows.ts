@@ -51,6 +51,10 @@ export interface VolumeRow {
   created:
     | Time
     | undefined;
+  /** Copies are not moved to nodes that have less than their share. */
+  noRebalance?:
+    | boolean
+    | undefined;
   /** Number of the latest change of the replica count of a folder or file. */
   replicasSeq?: number | undefined;
 }
@@ -412,6 +416,7 @@ function createBaseVolumeRow(): VolumeRow {
     nodeMapVersion: 0,
     servedSec: 0,
     created: undefined,
+    noRebalance: undefined,
     replicasSeq: undefined,
   };
 }
@@ -456,6 +461,9 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     }
     if (message.created !== undefined) {
       Time.encode(message.created, writer.uint32(106).fork()).join();
+    }
+    if (message.noRebalance !== undefined) {
+      writer.uint32(112).bool(message.noRebalance);
     }
     if (message.replicasSeq !== undefined) {
       writer.uint32(120).uint64(message.replicasSeq);
@@ -580,6 +588,14 @@ export const VolumeRow: MessageFns<VolumeRow> = {
             message.created = Time.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.noRebalance = reader.bool();
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -620,6 +636,7 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     message.created = (object.created !== undefined && object.created !== null)
       ? Time.fromPartial(object.created)
       : undefined;
+    message.noRebalance = object.noRebalance ?? undefined;
     message.replicasSeq = object.replicasSeq ?? undefined;
     return message;
   },
