@@ -72,7 +72,7 @@ export function moveOf(
   if (best === undefined) return undefined;
   const stay = place(row.id, { version, nodes: all.filter(({ id }) => id === best || holders.includes(id)) }, wanted);
   const leaves = holders.find((node) => !stay.includes(node));
-  if (leaves === undefined || !above.has(leaves) || !stay.includes(best)) return undefined;
+  if (leaves === undefined || !above.has(leaves)) return undefined;
   if (!far.has(leaves) && !far.has(best)) return undefined;
   return { from: leaves, into: best };
 }

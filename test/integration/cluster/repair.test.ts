@@ -80,6 +80,25 @@ test("copies that are assigned to a node that goes DOWN are assigned elsewhere a
   t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`, `${d.id}:S`]);
 });
 
+test("what a node that is away holds takes no zone from the copy that replaces it", async (t) => {
+  const { bench, nodes, first } = await serving(t, "abcd");
+  const [a, b, c, d] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode, ScriptedNode];
+  for (const [one, zone] of [
+    [a, "x"],
+    [b, "y"],
+    [c, "x"],
+    [d, "y"],
+  ] as const) {
+    await bench.cluster.setNode({ node: one.id, zone });
+  }
+  for (const node of [c, d]) copying(node);
+  const chunks = Array.from({ length: 30 }, (_, i) => first + i);
+  await a.register(chunks.map((chunk) => stored(chunk, [a.id, b.id])));
+  await b.ask({ $case: "leave", value: {} });
+  await until(() => bench.cluster.status().underReplicated === 0);
+  for (const chunk of chunks) t.ok((await bench.copies(chunk)).includes(`${d.id}:S`), "in the other zone");
+});
+
 test("a replication that failed takes no copy that is confirmed off the list", async (t) => {
   const { bench, nodes, first } = await serving(t, "abc");
   const [a, b] = nodes as [ScriptedNode, ScriptedNode];

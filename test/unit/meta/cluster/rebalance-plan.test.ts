@@ -57,6 +57,10 @@ test("a chunk with which something is to be done, or that has copies elsewhere, 
   const imbalance = { above: new Set([1]), below: new Set([3]), far: new Set([3]) };
   const id = Array.from({ length: 100 }, (_, i) => i).find((i) => moveOf(row(i, [1, 2]), view, imbalance, 2)) ?? -1;
   t.ok(moveOf(row(id, [1, 2]), view, imbalance, 2));
+  for (let i = 0; i < 200; i++) {
+    const move = moveOf(row(i, [1, 2]), view, { above: new Set([1, 2]), below: new Set([3]), far: new Set([2]) }, 2);
+    if (move?.from === 1) t.fail(`${i}: both ends of the move are near enough`);
+  }
   const [copy] = row(id, [1]).replicas;
   t.equal(moveOf(row(id, [1, 2]), view, { ...imbalance, far: new Set() }, 2), undefined, "both are near enough");
   t.equal(moveOf(row(id, [1, 2], { refs: 0 }), view, imbalance, 2), undefined, "nothing names it");
