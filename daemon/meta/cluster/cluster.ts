@@ -110,7 +110,7 @@ export class Cluster {
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
     const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
     const repair = (this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs }));
-    const rebalanceOpts = { moveMs: confirmMs * 10, restMs: cleanMs * CENSUS_PERIODS };
+    const rebalanceOpts = { moveMs: confirmMs * 10, pauseMs: confirmMs, restMs: cleanMs * CENSUS_PERIODS };
     const rebalance = (this.#rebalance = new Rebalance({ ...shared, repair, shortage }, rebalanceOpts));
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));

@@ -5,6 +5,8 @@
  * nodes that have less, of which one at least is that far. A chunk takes part when placement agrees: had it one copy more,
  * on the node that is to get one, the copy that is too many would be the one on the fuller node. So what is made here is
  * what surplus.ts leaves, and copies that stand in different zones go on doing so.
+ *
+ * Copies that share a zone although there is another one (it was away when they were made) move apart, whatever the loads.
  */
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { place } from "../../common/placement.js";
@@ -51,17 +53,14 @@ export interface Move {
   readonly into: number;
 }
 
-/** The move that brings this chunk nearer to where it belongs. undefined: it stays, or something is to be done with it first. */
+/** The move that brings loads nearer to each other. undefined: it stays, or something is to be done with it first. */
 export function moveOf(
   row: Readonly<ChunkRow>,
   nodes: NodesView,
   { above, below, far }: Imbalance,
   wanted: number,
 ): Move | undefined {
-  const settled = ({ node, state, synced }: ChunkRow["replicas"][number]) =>
-    state === ReplicaState.AVAILABLE && synced && nodes.addressOf(node) !== undefined && !nodes.isDraining(node);
-  if (row.garbage || row.refs === 0 || row.replicas.length !== wanted || !row.replicas.every(settled)) return undefined;
-  const holders = row.replicas.map(({ node }) => node);
+  const holders = settledOn(row, nodes, wanted);
   const givers = holders.filter((node) => above.has(node));
   if (givers.length === 0) return undefined;
   const { version, nodes: all } = nodes.map();
@@ -69,12 +68,41 @@ export function moveOf(
   const candidates = all.filter(({ id }) => mayTake(id) && !holders.includes(id));
   // The best of them alone is tried: it is the one that most chunks prefer, too.
   const [best] = place(row.id, { version, nodes: candidates }, 1);
-  if (best === undefined) return undefined;
-  const stay = place(row.id, { version, nodes: all.filter(({ id }) => id === best || holders.includes(id)) }, wanted);
-  const leaves = holders.find((node) => !stay.includes(node));
-  if (leaves === undefined || !above.has(leaves)) return undefined;
-  if (!far.has(leaves) && !far.has(best)) return undefined;
-  return { from: leaves, into: best };
+  const move = best === undefined ? undefined : replacing(row, nodes, { holders, into: best });
+  if (move === undefined || !above.has(move.from)) return undefined;
+  return far.has(move.from) || far.has(move.into) ? move : undefined;
+}
+
+/** The move into a zone of its own of a copy that shares one. undefined: none does, or there is no other zone. */
+export function apartOf(row: Readonly<ChunkRow>, nodes: NodesView, wanted: number): Move | undefined {
+  const holders = settledOn(row, nodes, wanted);
+  const { nodes: all } = nodes.map();
+  const used = new Set(all.filter(({ id }) => holders.includes(id)).map(({ zone }) => zone));
+  if (used.size === holders.length || all.every(({ zone, state }) => state !== "UP" || used.has(zone)))
+    return undefined;
+  const [best] = place(row.id, nodes.map(), 1, { hold: new Set(holders) });
+  return best === undefined ? undefined : replacing(row, nodes, { holders, into: best });
+}
+
+/** The nodes that have it, when it stands as it shall: so many copies, all there and on disk, none on its way. */
+function settledOn(row: Readonly<ChunkRow>, nodes: NodesView, wanted: number): number[] {
+  const isSettled = ({ node, state, synced }: ChunkRow["replicas"][number]) =>
+    state === ReplicaState.AVAILABLE && synced && nodes.addressOf(node) !== undefined && !nodes.isDraining(node);
+  if (row.garbage || row.refs === 0 || row.replicas.length !== wanted || !row.replicas.every(isSettled)) return [];
+  return row.replicas.map(({ node }) => node);
+}
+
+/** Which copy would go once there is one more. undefined: that one itself. */
+function replacing(
+  row: Readonly<ChunkRow>,
+  nodes: NodesView,
+  { holders, into }: { readonly holders: readonly number[]; readonly into: number },
+): Move | undefined {
+  const { version, nodes: all } = nodes.map();
+  const among = all.filter(({ id }) => id === into || holders.includes(id));
+  const stay = place(row.id, { version, nodes: among }, holders.length);
+  const from = holders.find((node) => !stay.includes(node));
+  return from === undefined ? undefined : { from, into };
 }
 
 /** Records that the copy is to be made. undefined: the chunk has changed. */

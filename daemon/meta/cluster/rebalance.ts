@@ -1,5 +1,6 @@
 /**
- * Moves copies to nodes that have less than their share of what is stored, a new empty one say.
+ * Moves copies to nodes that have less than their share of what is stored, a new empty one say, and apart when they share
+ * a zone without need.
  *
  * Invariants:
  * - A move is a PENDING copy in a durable row before its node is told to make it; it replaces another only by what
@@ -18,7 +19,7 @@ import type { ClusterMetrics } from "./cluster-metrics.js";
 import type { Membership } from "./membership.js";
 import type { NodesView } from "./nodes-view.js";
 import { pages } from "./pages.js";
-import { type Imbalance, type Load, type Move, beginMove, imbalanceOf, moveOf } from "./rebalance-plan.js";
+import { type Imbalance, type Load, type Move, apartOf, beginMove, imbalanceOf, moveOf } from "./rebalance-plan.js";
 import type { Repair } from "./repair.js";
 import type { Shortage } from "./shortage.js";
 
@@ -41,6 +42,8 @@ export interface RebalanceParts {
 export interface RebalanceOptions {
   /** A move that has not come to its end by then is not counted on any more. */
   readonly moveMs: number;
+  /** After a move that failed none begins for so long. */
+  readonly pauseMs: number;
   /** After a look at all chunks of which none could move, the next comes so much later. */
   readonly restMs: number;
 }
@@ -52,6 +55,10 @@ interface Moving extends Move {
   doneMs: number | undefined;
 }
 
+type Plan = (row: Readonly<ChunkRow>) => Move | undefined;
+
+/** More are not followed; the next census finds them. */
+const CHUNKS_MAX = 100_000;
 const IN_FLIGHT = 32;
 /** Chunks that one pass looks at. */
 const LOOKED_AT = 20_000;
@@ -60,11 +67,14 @@ const SLACK_CHUNKS = 16;
 
 export class Rebalance {
   readonly #moving = new Map<number, Moving>();
+  /** Chunks with copies that share a zone without need. */
+  readonly #together = new Set<number>();
   /** Where the next pass goes on. */
   #from = "K";
   /** Moves since the first chunk. */
   #found = 0;
   #restUntilMs = -Infinity;
+  #pausedUntilMs = -Infinity;
 
   constructor(
     private readonly parts: RebalanceParts,
@@ -73,11 +83,16 @@ export class Rebalance {
 
   /** The chunk's row is this now. */
   follow(chunk: number, row: Readonly<ChunkRow> | undefined): void {
+    const { nodes, volume } = this.parts;
+    if (row === undefined || apartOf(row, nodes, wantedOf(row, volume)) === undefined) this.#together.delete(chunk);
+    else if (this.#together.size < CHUNKS_MAX) this.#together.add(chunk);
     const move = this.#moving.get(chunk);
     if (move === undefined) return;
     const isOn = (node: number) => row?.replicas.some((copy) => copy.node === node) === true;
-    if (!isOn(move.into)) this.#moving.delete(chunk);
-    else if (!isOn(move.from)) move.doneMs ??= this.parts.clock.monotonicMs();
+    if (!isOn(move.into)) {
+      this.#moving.delete(chunk);
+      if (row?.garbage === false) this.#pausedUntilMs = this.parts.clock.monotonicMs() + this.opts.pauseMs;
+    } else if (!isOn(move.from)) move.doneMs ??= this.parts.clock.monotonicMs();
   }
 
   /** Nodes have changed: what could not move may be able to. */
@@ -88,9 +103,10 @@ export class Rebalance {
   async pass(signal: AbortSignal): Promise<void> {
     const { executor, shortage, volume, clock } = this.parts;
     this.#forget();
-    if (volume.noRebalance === true || !shortage.isEmpty || clock.monotonicMs() < this.#restUntilMs) return;
+    if (volume.noRebalance === true || !shortage.isEmpty || clock.monotonicMs() < this.#pausedUntilMs) return;
     let room = this.#room();
-    if (room <= 0 || this.#imbalance().far.size === 0) return;
+    if (room > 0) room -= await this.#moveApart(room);
+    if (room <= 0 || clock.monotonicMs() < this.#restUntilMs || this.#imbalance().far.size === 0) return;
     let looked = 0;
     for await (const rows of pages<"K">(executor, { from: this.#from, to: "L" }, signal)) {
       const last = rows.at(-1);
@@ -98,6 +114,7 @@ export class Rebalance {
       const begun = await this.#begin(
         rows.map(({ row }) => row),
         room,
+        () => this.#evenly(),
       );
       this.#found += begun;
       room -= begun;
@@ -111,22 +128,39 @@ export class Rebalance {
     this.#found = 0;
   }
 
-  /** Begins at most so many moves of these chunks; how many. */
-  async #begin(rows: readonly Readonly<ChunkRow>[], most: number): Promise<number> {
-    const { changes, executor, nodes, volume, metrics, repair, clock } = this.parts;
-    const chosen: { readonly chunk: number; readonly imbalance: Imbalance }[] = [];
+  async #moveApart(most: number): Promise<number> {
+    const { executor, nodes, volume } = this.parts;
+    const keys = [...this.#together].slice(0, most).map((chunk) => key.chunk(chunk));
+    if (keys.length === 0) return 0;
+    const { value: rows } = await executor.execute(0, (tx) => keys.flatMap((each) => tx.get(each) ?? []), {
+      hint: keys,
+    });
+    return this.#begin(rows, most, () => (row) => apartOf(row, nodes, wantedOf(row, volume)));
+  }
+
+  /** By the loads as they are now. */
+  #evenly(): Plan {
+    const { nodes, volume } = this.parts;
+    const imbalance = this.#imbalance();
+    return (row) => moveOf(row, nodes, imbalance, wantedOf(row, volume));
+  }
+
+  /** Begins at most so many moves of these chunks; how many. `planNow` makes the plan for the next chunk. */
+  async #begin(rows: readonly Readonly<ChunkRow>[], most: number, planNow: () => Plan): Promise<number> {
+    const { changes, executor, metrics, repair, clock } = this.parts;
+    const chosen: { readonly chunk: number; readonly plan: Plan }[] = [];
     for (const row of rows) {
       if (chosen.length >= most) break;
-      const imbalance = this.#imbalance();
-      const move = this.#moving.has(row.id) ? undefined : moveOf(row, nodes, imbalance, wantedOf(row, volume));
+      const plan = planNow();
+      const move = this.#moving.has(row.id) ? undefined : plan(row);
       if (move === undefined) continue;
-      chosen.push({ chunk: row.id, imbalance });
+      chosen.push({ chunk: row.id, plan });
       const untilMs = clock.monotonicMs() + this.opts.moveMs;
       this.#moving.set(row.id, { ...move, bytes: row.len, untilMs, doneMs: undefined });
     }
     if (chosen.length === 0) return 0;
-    const { outcomes, batch } = await changes.run(chosen, { chunkOf: ({ chunk }) => chunk }, (tx, item) =>
-      beginMove(tx, item.chunk, (row) => moveOf(row, nodes, item.imbalance, wantedOf(row, volume))),
+    const { outcomes, batch } = await changes.run(chosen, { chunkOf: ({ chunk }) => chunk }, (tx, { chunk, plan }) =>
+      beginMove(tx, chunk, plan),
     );
     await executor.whenDurable(batch);
     let begun = 0;

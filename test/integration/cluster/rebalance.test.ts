@@ -132,3 +132,26 @@ test("copies stay where they are when rebalancing is off", async (t) => {
     fleet.sizes.join(),
   );
 });
+
+test("copies that had to share a zone move apart when there is another one again", async (t) => {
+  const fleet = await Fleet.make(t);
+  for (const { id } of fleet.disks) await fleet.bench.cluster.setNode({ node: id, zone: "x" });
+  await fleet.bench.cluster.tasks.census.runOnce();
+  const d = await fleet.add("d");
+  await fleet.bench.cluster.tasks.census.runOnce();
+  await fleet.pass(120_000);
+  await fleet.check(t);
+  t.equal(d.disk.size, CHUNKS, "the only node of its zone has a copy of each");
+});
+
+test("a node that cannot take copies is not asked all the time", async (t) => {
+  const fleet = await Fleet.make(t);
+  const d = await fleet.add("d");
+  d.isFull = true;
+  await fleet.pass(10_000);
+  t.ok(d.ordered >= 32 && d.ordered <= 32 * 11, `${d.ordered} copies were ordered in 10 s`);
+  d.isFull = false;
+  await fleet.pass(60_000);
+  await fleet.check(t);
+  t.ok(d.disk.size >= 270, `${d.disk.size} copies`);
+});

@@ -1,6 +1,6 @@
 import { test } from "tap";
 import type { NodesView } from "../../../../daemon/meta/cluster/nodes-view.js";
-import { type Imbalance, imbalanceOf, moveOf } from "../../../../daemon/meta/cluster/rebalance-plan.js";
+import { type Imbalance, apartOf, imbalanceOf, moveOf } from "../../../../daemon/meta/cluster/rebalance-plan.js";
 import { surplusOf } from "../../../../daemon/meta/cluster/surplus-plan.js";
 import { place } from "../../../../daemon/common/placement.js";
 import { NodeMap } from "../../../../proto/gen/bigfs/v1/node.js";
@@ -75,6 +75,25 @@ test("a chunk with which something is to be done, or that has copies elsewhere, 
   t.equal(moveOf(row(id, [1], { replicas: [copy!, pending] }), view, imbalance, 2), undefined);
   t.equal(moveOf(row(id, [1, 2]), { ...view, addressOf: () => undefined }, imbalance, 2), undefined);
   t.equal(moveOf(row(id, [1, 2]), { ...view, isDraining: (node) => node === 2 }, imbalance, 2), undefined);
+  t.end();
+});
+
+test("copies that share a zone move apart where there is another zone", (t) => {
+  for (let id = 0; id < 50; id++) {
+    const view = viewOf(["x", "y", "x", "y"]);
+    const move = apartOf(row(id, [1, 3]), view, 2);
+    if (move === undefined || ![2, 4].includes(move.into) || ![1, 3].includes(move.from))
+      t.fail(`${id}: ${JSON.stringify(move)}`);
+    const surplus = surplusOf(row(id, [1, 3, move?.into ?? 0]), view, 2);
+    if (surplus.kind !== "too many" || surplus.go.join() !== `${move?.from}`)
+      t.fail(`${id}: ${JSON.stringify(surplus)}`);
+  }
+  const view = viewOf(["x", "y", "x", "x"]);
+  t.ok(apartOf(row(1, [1, 3]), view, 2));
+  t.equal(apartOf(row(1, [1, 2]), view, 2), undefined, "they do not");
+  t.equal(apartOf(row(1, [1, 2, 3]), view, 3), undefined, "two have to");
+  t.equal(apartOf(row(1, [1, 3]), viewOf(["x", "x", "x"]), 2), undefined);
+  t.equal(apartOf(row(1, [1, 3], { refs: 0 }), view, 2), undefined);
   t.end();
 });
 
