@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   umount: module(() => import("./commands/umount.js")),
   status: async () => (await import("./admin/status.js")).status,
   node: async () => (await import("./admin/node.js")).node,
+  replicas: async () => (await import("./admin/replicas.js")).replicas,
   session: async () => (await import("./admin/session.js")).session,
   config: async () => (await import("./admin/config.js")).config,
   volume: async () => (await import("./admin/volume.js")).volume,

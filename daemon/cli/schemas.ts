@@ -63,6 +63,9 @@ const status = z.strictObject({
   oldestPendingSec: count,
   unsynced: count.describe("chunks with a copy that is not on disk"),
   oldestUnsyncedSec: count,
+  surplus: count.describe("chunks with more copies than wanted"),
+  rebalance: z.boolean().describe("copies move to nodes that have less than their share"),
+  recounting: count.describe("files and folders of which another number of copies is wanted, still to be looked at"),
   requestsPerSecond: z.number().min(0).describe("over the last ten seconds"),
   cleaning: z.boolean().describe("chunks that nothing names are removed"),
   backup: z
@@ -134,6 +137,7 @@ const settings = z.strictObject({
   replicas: count.optional(),
   "min-replicas": count.optional(),
   cleaning: z.enum(["on", "off"]).optional(),
+  rebalance: z.enum(["on", "off"]).optional().describe("whether copies move to nodes that have less than their share"),
 });
 const volume = z.strictObject({ volume: z.uuid(), chunkSize: bytes, replicas: count, minReplicas: count });
 const backup = z.strictObject({ file: z.string(), volume: z.uuid(), rows: count, created: time, bytes });
@@ -171,6 +175,14 @@ const finding = z.strictObject({
   fix: z.string().optional().describe("the line that fixes it"),
 });
 const bundle = z.strictObject({ file: z.string(), contents: z.array(z.string()).describe("names of the files in it") });
+
+const replicaCount = z.strictObject({
+  path: z.string(),
+  replicas: count.describe("copies that there shall be"),
+  own: count.nullable().describe("the same; null: it goes by the volume's count"),
+  minReplicas: count.describe("copies that must stand before a write is acknowledged"),
+  changing: count.describe("files and folders, of the whole cluster, of which this was changed and not worked off"),
+});
 
 const milliseconds = z.number().min(0).describe("milliseconds of one call");
 const bench = z.strictObject({
@@ -222,6 +234,8 @@ export const SCHEMAS = {
   "node scrub": node,
   "node drain": node,
   "node rm": z.strictObject({ node, lostChunks: count.describe("chunks in use that had their only copy there") }),
+  "replicas set": replicaCount,
+  "replicas show": replicaCount,
   "session ls": z.array(session),
   "session end": session,
   "config get": settings,

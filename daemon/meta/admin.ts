@@ -11,6 +11,7 @@ import type { MetaStore } from "./metastore.js";
 import { isLong, longAnswer, type LongOp } from "./long-answers.js";
 import type { Opens } from "./opens.js";
 import type { Phases } from "./phases.js";
+import type { Recount } from "./recount.js";
 import type { Requests } from "./requests.js";
 import { explain } from "./rules/explain.js";
 import { setVolume } from "./rules/volume.js";
@@ -24,6 +25,9 @@ export interface AdminParts {
   readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "scrubNode" | "settingsChanged">;
   readonly log: Logger;
   readonly opens: Opens;
+  readonly recount: Pick<Recount, "set" | "left">;
+  /** Goes on with what `recount` has to do. */
+  readonly recountSoon: () => void;
   readonly phases: Phases;
   readonly requests: Pick<Requests, "rate">;
   readonly sessions: Sessions;
@@ -65,6 +69,8 @@ export class Admin {
       inodes: usage?.inodes ?? 0,
       bytes: usage?.bytes ?? 0,
       ...counts,
+      rebalance: volume.noRebalance !== true,
+      recounting: await this.parts.recount.left(),
       requestsPerSecond: requests.rate.perSecond,
       nodes: [...nodes],
       sessions: [...sessions.all()].map((session) => ({
@@ -101,6 +107,10 @@ export class Admin {
       case "setVolume":
         await this.#setVolume(op.value);
         return { $case: "setVolume", value: {} };
+      case "setReplicas":
+        await this.parts.recount.set(op.value.ino, op.value.replicas);
+        this.parts.recountSoon();
+        return { $case: "setReplicas", value: {} };
     }
   }
 

@@ -8,6 +8,7 @@ import type { FilesService } from "./files-service.js";
 import { key } from "./keys.js";
 import type { OperationsService } from "./operations-service.js";
 import type { Call, Outcome } from "./requests.js";
+import { wantCopies } from "./rules/replica-change.js";
 import { countChunks } from "./rules/slices.js";
 import { UNSYNCED_MAX, pruneUnsynced } from "./rules/unsynced.js";
 
@@ -55,9 +56,11 @@ export class CommitService {
   /** The new chunk has to be on disks before it takes the place of others, which may be. */
   async compact(call: Call): Promise<Outcome> {
     if (call.op.$case !== "compact") throw new Error(call.op.$case);
-    const { cluster, compaction, operations } = this.parts;
+    const { executor, cluster, compaction, operations } = this.parts;
     const { ino, slot, after } = call.op.value;
-    await cluster.ensureSynced([...countChunks(after).keys()]);
+    const chunks = [...countChunks(after).keys()];
+    await executor.execute(0, (tx) => wantCopies(tx, ino, chunks));
+    await cluster.ensureSynced(chunks);
     const outcome = await operations.handle(call);
     const { op } = outcome.answer();
     if (op.$case === "compact" && op.value.done) compaction.compacted(key.slot(ino, slot));
@@ -90,6 +93,7 @@ export class CommitService {
     const chunks = new Set(
       commit.slices.flatMap(({ slice }) => (slice === undefined || !slice.chunk ? [] : slice.chunk)),
     );
+    await executor.execute(0, (tx) => wantCopies(tx, commit.ino, [...chunks]));
     await cluster.chunkAvailable([...chunks]);
     const { value: unsynced } = await executor.execute(0, (tx) => tx.get(key.unsynced(commit.ino))?.chunks ?? []);
     if (unsynced.length + chunks.size <= UNSYNCED_MAX) return;

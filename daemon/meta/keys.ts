@@ -8,6 +8,7 @@ import type {
   NodeRow,
   OrphanRow,
   RangeRow,
+  ReplicaChangeRow,
   ReplyRow,
   SessionRow,
   SlotRow,
@@ -38,6 +39,7 @@ export interface Rows {
   O: OrphanRow;
   W: SweepRow;
   Z: CommitRow;
+  B: ReplicaChangeRow;
 }
 
 export type RowKind = keyof Rows;
@@ -83,6 +85,7 @@ export const key = {
   orphan: (ino: number) => `O${hex(ino)}` as Key<"O">,
   commit: "Z" as Key<"Z">,
   sweep: (ino: number) => `W${hex(ino)}` as Key<"W">,
+  replicaChange: (ino: number) => `B${hex(ino)}` as Key<"B">,
 };
 
 /** The kind of a key. */

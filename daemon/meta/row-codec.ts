@@ -28,6 +28,7 @@ const CODECS: { readonly [K in RowKind]: Codec<Rows[K]> } = {
   O: rows.OrphanRow,
   W: rows.SweepRow,
   Z: rows.CommitRow,
+  B: rows.ReplicaChangeRow,
 };
 
 /** The stored bytes of a row. Throws when a field is out of its type's range. */

@@ -17,7 +17,7 @@ import type { Phases } from "./phases.js";
 import type { Reaper } from "./reaper.js";
 import type { Recalls } from "./recalls.js";
 import type { Requests } from "./requests.js";
-import type { Copies } from "./rules/volume.js";
+import type { Copies } from "./rules/replicas.js";
 import type { Session } from "./session.js";
 import type { Sessions } from "./sessions.js";
 import type { Sharing } from "./sharing.js";

@@ -25,6 +25,7 @@ import { OperationsService } from "./operations-service.js";
 import { Phases } from "./phases.js";
 import { Reaper } from "./reaper.js";
 import { Recalls } from "./recalls.js";
+import { Recount } from "./recount.js";
 import { Requests, plain, type Handler, type RequestCase } from "./requests.js";
 import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
@@ -67,7 +68,7 @@ export class Serving {
   readonly service: Service;
   readonly admin: Admin;
   readonly leases: Leases;
-  readonly tasks: { readonly expire: Task; readonly reap: Task; readonly sweep: Task; readonly compact: Task };
+  readonly tasks: Readonly<Record<"expire" | "reap" | "sweep" | "compact" | "recount", Task>>;
   readonly #reaper: Reaper;
   readonly #ids: InodeIds;
   readonly #parts: ServingParts;
@@ -147,8 +148,11 @@ export class Serving {
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
+    const recount = new Recount(shared);
     this.admin = new Admin({
       ...all,
+      recount,
+      recountSoon: () => this.tasks.recount.wake(),
       service: this.service,
       store: parts.store,
       shipper: parts.shipper,
@@ -160,6 +164,7 @@ export class Serving {
       reap: new Task(parts, { name: "reap-orphans", periodMs: REAP_MS, run: (signal) => reaper.pass(signal) }),
       compact: new Task(parts, { name: "compact-slots", periodMs: COMPACT_MS, run: async () => compaction.pass() }),
       sweep: new Task(parts, { name: "sweep-files", periodMs: SWEEP_MS, run: (signal) => sweeper.pass(signal) }),
+      recount: new Task(parts, { name: "replica-counts", periodMs: SWEEP_MS, run: (signal) => recount.pass(signal) }),
     };
     this.#show({ compaction, recalls, requests });
   }
@@ -190,8 +195,10 @@ export class Serving {
     this.tasks.reap.start();
     this.tasks.sweep.start();
     this.tasks.compact.start();
+    this.tasks.recount.start();
     this.tasks.reap.wake();
     this.tasks.sweep.wake();
+    this.tasks.recount.wake();
   }
 
   #unopened(inos: readonly number[]): void {

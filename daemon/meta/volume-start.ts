@@ -5,12 +5,10 @@ import { StartupError } from "../common/running.js";
 import type { Executor } from "./executor.js";
 import { key } from "./keys.js";
 import type { MetaOptions } from "./options.js";
-import { FORMAT_VERSION, type VolumeSettings, createVolume } from "./rules/volume.js";
+import { FORMAT_VERSION, type Settings, createVolume } from "./rules/volume.js";
 
 /** The volume as all parts of the daemon see it; an administrator may change its settings. */
-export type LiveVolume = Readonly<Omit<VolumeRow, keyof VolumeSettings>> & {
-  -readonly [K in keyof VolumeSettings]: VolumeSettings[K];
-};
+export type LiveVolume = Readonly<Omit<VolumeRow, keyof Settings>> & { -readonly [K in keyof Settings]: Settings[K] };
 
 /** The volume in the store; makes one when there is none. Durable when it resolves. */
 export async function openVolume(

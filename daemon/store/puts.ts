@@ -54,7 +54,7 @@ export class Puts {
     const self = this.parts.self();
     const { stood, open } = await enough(copies, { need: Math.max(1, put.minCopies), self });
     const others = stood.filter((node) => node !== self);
-    return { chunk: put.chunk, others, areSynced: put.sync, pending: [...open] };
+    return { chunk: put.chunk, others, areSynced: put.sync, pending: [...open], wanted: put.wanted };
   }
 
   /** The copies under way, by node. */

@@ -15,6 +15,8 @@ export interface ReportsParts {
   readonly clock: Clock;
 }
 
+/** Copies in one message; the next goes when this one is on the metadata daemon's disk. */
+const CONFIRMS_PER_BATCH = 10;
 /** Copies that others have sent are told of together, of so many milliseconds. */
 const COPIES_MS = 500;
 
@@ -25,6 +27,8 @@ export interface Standing {
   /** The others have fsynced it. */
   readonly areSynced: boolean;
   readonly pending: readonly number[];
+  /** How many copies there shall be; undefined: as many as the volume wants. */
+  readonly wanted: number | undefined;
 }
 
 /** What this node tells the metadata daemon of its chunks, in batches; each kind in the order in which it is told. */
@@ -48,10 +52,10 @@ export class Reports {
       const chunks = ids.flatMap((id) => this.held(id));
       if (chunks.length > 0) await report({ $case: "confirm", value: { chunks } });
     };
-    this.#confirms = new Batcher(confirm);
+    this.#confirms = new Batcher(confirm, CONFIRMS_PER_BATCH);
     this.#copies = new Batcher(
       confirm,
-      1000,
+      CONFIRMS_PER_BATCH,
       () => new Promise((resolve) => void parts.clock.after(COPIES_MS, resolve)),
     );
     this.#synced = new Batcher((ids) => report({ $case: "synced", value: { chunks: [...ids] } }));
@@ -117,12 +121,13 @@ export class Reports {
     return [{ chunk, len, crc, nodes: [self], synced: synced ? [self] : [], pending: [] }];
   }
 
-  #standing({ chunk, others, areSynced, pending }: Standing): StoredChunk[] {
+  #standing({ chunk, others, areSynced, pending, wanted }: Standing): StoredChunk[] {
     return this.held(chunk).map((own) => ({
       ...own,
       nodes: [...own.nodes, ...others],
       synced: areSynced ? [...own.synced, ...others] : own.synced,
       pending: [...pending],
+      wanted,
     }));
   }
 

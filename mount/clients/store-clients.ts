@@ -51,16 +51,17 @@ export class StoreClients implements ChunkClient {
     readonly data: Buffer;
     readonly nodes: readonly number[];
     readonly minCopies: number;
+    readonly wanted?: number;
     readonly sync: boolean;
     readonly signal?: AbortSignal;
   }): Promise<void> {
-    const { id, data, minCopies, sync, signal } = chunk;
+    const { id, data, minCopies, wanted, sync, signal } = chunk;
     const [primary, ...others] = this.#known(chunk.nodes);
     if (primary === undefined || primary.id !== chunk.nodes[0]) {
       throw new FsError("EIO", `chunk ${id}: node ${chunk.nodes[0] ?? "none"} is not in the map`);
     }
     const forward = others.map((node) => ({ node: node.id, address: node.address }));
-    const put = { chunk: id, crc: crc32(data), forward, minCopies, sync, copy: false };
+    const put = { chunk: id, crc: crc32(data), forward, minCopies, sync, copy: false, wanted };
     try {
       await this.#link(primary).ask({ $case: "put", value: put }, data, this.parts.deadlines.chunkMs, signal);
       this.#badUntilMs.delete(primary.id);

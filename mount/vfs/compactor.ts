@@ -15,6 +15,8 @@ export interface CompactorParts {
 
 /** A slot as it was when it was asked for. */
 interface Read {
+  /** Copies that the file wants. */
+  readonly replicas: number;
   readonly slices: readonly Slice[];
   readonly places: ReadonlyMap<number, ChunkPlace>;
 }
@@ -57,7 +59,7 @@ export class Compactor {
     const { signal } = this.#abort;
     const read = await this.#read(ino, slot);
     if (read === undefined) return true;
-    const chunk = await uploader.store(await this.#bytes(read), { sync: true, signal });
+    const chunk = await uploader.store(await this.#bytes(read), { sync: true, signal, replicas: read.replicas });
     let off = 0;
     const after = spansOf(read.slices).map(({ pos, len }) => {
       const slice = { pos, len, chunk, off, inline: NOTHING };
@@ -81,7 +83,8 @@ export class Compactor {
     return this.parts.core.ask("slots", { ino, first: slot, count: 1 }, SELF, (reply) => {
       const slices = reply.slots.find((info) => info.slot === slot)?.slices ?? [];
       if (spansOf(slices).length === slices.length) return undefined;
-      return { slices, places: new Map(reply.chunks.map((place) => [place.chunk, place])) };
+      const { replicas = 0 } = mustAttr(reply.attr);
+      return { replicas, slices, places: new Map(reply.chunks.map((place) => [place.chunk, place])) };
     });
   }
 

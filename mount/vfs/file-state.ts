@@ -111,6 +111,10 @@ export class FileState implements FileWriterHost {
     return this.inode.ino;
   }
 
+  get replicas(): number {
+    return this.inode.attr.replicas ?? 0;
+  }
+
   storedSize(): number {
     return this.inode.attr.size;
   }

@@ -1,7 +1,7 @@
 import type { Attr, Make } from "../../proto/gen/bigfs/v1/meta.js";
 import type { Time } from "../../proto/gen/bigfs/v1/rows.js";
 import type { Caller } from "./filesystem.js";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID } from "./modes.js";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from "./modes.js";
 
 /** Size that new folders show. */
 const FOLDER_SIZE = 4096;
@@ -33,6 +33,7 @@ export function newAttr(
     version: 1,
     truncSeq: 0,
     hasXattrs: false,
+    replicas: type === S_IFDIR || type === S_IFREG ? folder.replicas : undefined,
   };
 }
 

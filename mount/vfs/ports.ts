@@ -102,6 +102,8 @@ export interface ChunkClient {
     data: Buffer;
     nodes: readonly number[];
     minCopies: number;
+    /** How many copies there shall be in the end; absent: as many as the volume wants. */
+    wanted?: number;
     sync: boolean;
     signal?: AbortSignal;
   }): Promise<void>;

@@ -12,14 +12,24 @@ import { printJson, withJson } from "./json.js";
 const SETTINGS = {
   volume: { of: (found: StatusReply) => found.volume },
   "chunk-size": { of: (found: StatusReply) => found.chunkSize },
-  replicas: { of: (found: StatusReply) => found.replicas, set: (replicas: number) => ({ replicas }) },
-  "min-replicas": { of: (found: StatusReply) => found.minReplicas, set: (minReplicas: number) => ({ minReplicas }) },
-  cleaning: { of: (found: StatusReply) => (found.cleaning ? "on" : "off") },
+  replicas: { of: (found: StatusReply) => found.replicas, set: (text: string) => ({ replicas: countOf(text) }) },
+  "min-replicas": {
+    of: (found: StatusReply) => found.minReplicas,
+    set: (text: string) => ({ minReplicas: countOf(text) }),
+  },
+  rebalance: {
+    of: (found: StatusReply) => (found.rebalance === false ? "off" : "on"),
+    set: (text: string) => ({ rebalance: isOn(text) }),
+  },
+  cleaning: {
+    of: (found: StatusReply) => (found.cleaning ? "on" : "off"),
+    set: (text: string) => ({ cleaning: isOn(text) }),
+  },
 } as const;
 
 type Name = keyof typeof SETTINGS;
 const NAMES = Object.keys(SETTINGS) as Name[];
-const CHANGEABLE = ["replicas", "min-replicas", "cleaning"] as const;
+const CHANGEABLE = ["replicas", "min-replicas", "rebalance", "cleaning"] as const;
 
 const get = defineCommand({
   command: "get [name]",
@@ -48,27 +58,35 @@ const set = defineCommand({
       .positional("name", { choices: CHANGEABLE, demandOption: true, describe: "which" })
       .positional("value", { type: "string", demandOption: true, describe: "what from now on" })
       .example("$0 config set replicas 3 --data ./cluster", "missing copies are made in the background")
+      .example("$0 config set rebalance off --data ./cluster", "copies stay where they are when a node is added")
       .example("$0 config set cleaning off --data ./cluster", "no chunk is removed until it is on again"),
   run: async (args) => {
-    const { value, change } = changeOf(args.name, args.value);
+    const change = valueOf(args.name, args.value);
     const address = await clusterAddress(args);
     await ask(address, { $case: "setVolume", value: change });
-    if (args.json) printJson({ [args.name]: value });
-    if (args.name !== "cleaning") await warn(address);
+    if (args.json) printJson({ [args.name]: SETTINGS[args.name].of(await fetchStatus(address)) });
+    await warn(address);
     return EXIT.done;
   },
 });
 
-function changeOf(name: (typeof CHANGEABLE)[number], text: string): { value: number | string; change: SetVolume } {
-  if (name === "cleaning") {
-    if (text !== "on" && text !== "off") throw new UsageError(`cleaning ${text}: give on or off`);
-    return { value: text, change: { cleaning: text === "on" } };
+function valueOf(name: (typeof CHANGEABLE)[number], text: string): SetVolume {
+  try {
+    return SETTINGS[name].set(text);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`${name} ${text}: ${error.message}`) : error;
   }
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || value > LIMITS.replicasMax) {
-    throw new UsageError(`${name} ${text}: give a whole number from 1 to ${LIMITS.replicasMax}`);
-  }
-  return { value, change: SETTINGS[name].set(value) };
+}
+
+function countOf(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 1 && count <= LIMITS.replicasMax) return count;
+  throw new RangeError(`give a whole number from 1 to ${LIMITS.replicasMax}`);
+}
+
+function isOn(text: string): boolean {
+  if (text !== "on" && text !== "off") throw new RangeError("give on or off");
+  return text === "on";
 }
 
 /** What was set may be more than the nodes of today allow. */

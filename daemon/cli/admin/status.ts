@@ -84,6 +84,8 @@ function rowsOf(found: StatusReply): string[][] {
     ["not synced yet", `${found.unsynced}${age(found.unsynced, found.oldestUnsyncedSec)}`],
     ["under-replicated", `${found.underReplicated}`],
     ["longest not scrubbed", longestUnscrubbed(nodes)],
+    ["too many copies", `${found.surplus ?? 0}`],
+    ...(found.recounting ? [["counts to change", `${found.recounting} files and folders`]] : []),
     [
       "to be cleaned",
       `${found.garbage}${found.cleaning ? "" : ", but cleaning is off: 'bigfsd config set cleaning on'"}`,

@@ -38,12 +38,13 @@ export const info = filesCommand({
 });
 
 /** For `--json`: positions and lengths in bytes; `chunk` null: the bytes stand in the metadata. */
-function describeFile({ slots, chunks }: FileExplained, status: StatusReply) {
+function describeFile({ attr, slots, chunks }: FileExplained, status: StatusReply) {
   const slices = slots.flatMap(({ slot, slices: own }) =>
     own.map((slice) => describeSlice(slot * status.chunkSize + slice.pos, slice)),
   );
   const copies = chunks.map((chunk) => describeChunk(chunk, status));
-  return { replicas: status.replicas, minReplicas: status.minReplicas, slices, chunks: copies };
+  const replicas = attr?.replicas || status.replicas;
+  return { replicas, minReplicas: Math.min(status.minReplicas, replicas), slices, chunks: copies };
 }
 
 function describeSlice(from: number, { len, chunk, off }: Slice) {

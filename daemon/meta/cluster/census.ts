@@ -4,6 +4,7 @@ import { wantedOf } from "../rules/chunks.js";
 import type { ChunkChange } from "./changes.js";
 import { pages } from "./pages.js";
 import type { PendingCopies } from "./pending-copies.js";
+import type { Rebalance } from "./rebalance.js";
 import type { Retirement } from "./retirement.js";
 import type { ServedTime } from "./served-time.js";
 import type { Shortage } from "./shortage.js";
@@ -16,6 +17,7 @@ export interface CensusParts {
   readonly pending: PendingCopies;
   readonly shortage: Shortage;
   readonly surplus: Pick<SurplusCopies, "follow" | "clear">;
+  readonly rebalance: Pick<Rebalance, "follow">;
   readonly retirement: Pick<Retirement, "forget">;
   readonly syncs: SyncRequests;
   readonly served: ServedTime;
@@ -116,6 +118,7 @@ export class Census {
     this.parts.pending.follow(chunk, row);
     this.parts.shortage.follow(chunk, row);
     this.parts.surplus.follow(chunk, row);
+    this.parts.rebalance.follow(chunk, row);
     this.parts.unsynced.follow(chunk, row);
   }
 }

@@ -20,6 +20,7 @@ export class ClusterMetrics {
   readonly removed: Counter;
   readonly repaired: Counter;
   readonly surplus: Counter;
+  readonly moved: Counter;
   readonly #registry: Registry;
 
   constructor(registry: Registry) {
@@ -31,6 +32,7 @@ export class ClusterMetrics {
       "Copies that nodes removed because their deletion is recorded.",
     );
     this.surplus = this.#counter("surplus_copies_total", "Copies that were too many, and are removed.");
+    this.moved = this.#counter("moved_copies_total", "Copies that were begun to be moved to balance nodes.");
     this.repaired = this.#counter("repair_copies_total", "Copies that repair assigned to nodes.");
   }
 

@@ -14,7 +14,7 @@ import type { Random } from "../../common/random.js";
 import type { Link } from "../../common/rpc/link.js";
 import { Task } from "../../common/tasks.js";
 import type { Executor } from "../executor.js";
-import { availableOn, isSynced } from "../rules/replicas.js";
+import { availableOn, isSynced, neededOf } from "../rules/replicas.js";
 import { Census } from "./census.js";
 import { ChunkChanges, type ChunkChange } from "./changes.js";
 import { ChunkWaits } from "./chunk-waits.js";
@@ -27,6 +27,7 @@ import { Membership } from "./membership.js";
 import { PendingCopies } from "./pending-copies.js";
 import { mustBeDrainable } from "./drain-plan.js";
 import type { Reach } from "./reach.js";
+import { Rebalance } from "./rebalance.js";
 import { Removals } from "./removals.js";
 import { Repair } from "./repair.js";
 import { Reports } from "./reports.js";
@@ -45,7 +46,9 @@ export interface ClusterParts {
   readonly log: Logger;
   readonly deadlines: Deadlines;
   readonly registry: Registry;
-  readonly volume: Readonly<Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "cleaningOff">>;
+  readonly volume: Readonly<
+    Pick<VolumeRow, "uuid" | "chunkSize" | "replicas" | "minReplicas" | "noRebalance" | "cleaningOff">
+  >;
   /** Rejects EADDRNOTAVAIL when the node does not answer at its address; default: it is believed. */
   readonly reach?: Reach;
   readonly random?: Random;
@@ -64,6 +67,7 @@ export interface ClusterStatus {
   readonly oldestUnsyncedSec: number;
   /** Chunks with fewer live copies than the volume wants. */
   readonly underReplicated: number;
+  readonly surplus: number;
   readonly garbage: number;
 }
 
@@ -72,6 +76,7 @@ const CENSUS_PERIODS = 10;
 
 export class Cluster {
   readonly #membership: Membership;
+  readonly #changes: ChunkChanges;
   readonly #reports: Reports;
   readonly #inventories: Inventories;
   readonly #pending: PendingCopies;
@@ -81,6 +86,7 @@ export class Cluster {
   readonly #repair: Repair;
   readonly #removals: Removals;
   readonly #surplus: SurplusCopies;
+  readonly #rebalance: Rebalance;
   readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
@@ -89,7 +95,7 @@ export class Cluster {
   readonly #synced: ChunkWaits;
   readonly #log: Logger;
   /** The background work, by name; for tests too. */
-  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "cleaning" | "served", Task>>;
+  readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "rebalance" | "cleaning" | "served", Task>>;
   #loaded: Promise<void> | undefined;
 
   constructor(private readonly parts: ClusterParts) {
@@ -98,7 +104,7 @@ export class Cluster {
     const log = (this.#log = parts.log);
     const metrics = new ClusterMetrics(registry);
     const membership = (this.#membership = new Membership(parts));
-    const changes = new ChunkChanges(executor);
+    const changes = (this.#changes = new ChunkChanges(executor));
     const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
     const nodes = viewOf(membership);
     const shortage = (this.#shortage = new Shortage({ nodes, volume }));
@@ -108,7 +114,9 @@ export class Cluster {
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
     this.#inventories = new Inventories({ executor, changes, reports, metrics, log });
     const shared = { executor, changes, membership, metrics, clock, log, volume, nodes };
-    this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs });
+    const repair = (this.#repair = new Repair({ ...shared, pending, shortage }, { confirmMs }));
+    const rebalanceOpts = { moveMs: confirmMs * 10, pauseMs: confirmMs, restMs: cleanMs * CENSUS_PERIODS };
+    const rebalance = (this.#rebalance = new Rebalance({ ...shared, repair, shortage }, rebalanceOpts));
     const removals = (this.#removals = new Removals({ membership, clock }, { retryMs: confirmMs }));
     const surplus = (this.#surplus = new SurplusCopies({ ...shared, removals }, { confirmMs }));
     const syncs = (this.#syncs = new SyncRequests({ membership }));
@@ -116,7 +124,18 @@ export class Cluster {
     const served = (this.#served = new ServedTime({ executor, clock }, { periodMs: servedMs }));
     const mustBeDrainable = (member: Member) => this.#mustBeDrainable(member);
     const retirement = (this.#retirement = new Retirement({ ...shared, mustBeDrainable }));
-    const censusParts = { executor, pending, shortage, surplus, retirement, syncs, served, unsynced, volume };
+    const censusParts = {
+      executor,
+      pending,
+      shortage,
+      surplus,
+      rebalance,
+      retirement,
+      syncs,
+      served,
+      unsynced,
+      volume,
+    };
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
@@ -137,6 +156,7 @@ export class Cluster {
         await surplus.pass(signal);
         if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
       }),
+      rebalance: this.#task("rebalance", confirmMs / 15, (signal) => rebalance.pass(signal)),
       cleaning: this.#task("cleaning", cleanMs, (signal) => this.#clean(signal)),
       served: this.#task("served-time", servedMs, () => this.#served.advance()),
     };
@@ -256,6 +276,11 @@ export class Cluster {
     return member.info();
   }
 
+  /** Of these chunks another number of copies is wanted. */
+  async chunksChanged(chunks: readonly number[]): Promise<void> {
+    await this.#changes.run(chunks, { chunkOf: (chunk) => chunk }, () => undefined);
+  }
+
   /** There shall be another number of copies of each chunk, or cleaning is on or off. */
   settingsChanged(): void {
     this.tasks.census.wake();
@@ -272,6 +297,7 @@ export class Cluster {
       unsynced: this.#unsynced.size,
       oldestUnsyncedSec: Math.round(this.#unsynced.oldestMs / 1000),
       underReplicated: this.#shortage.size,
+      surplus: this.#surplus.size,
       garbage: this.#cleaning.garbage,
     };
   }
@@ -295,7 +321,7 @@ export class Cluster {
   #availableWaits(): ChunkWaits {
     const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => this.#shortage.count(row).live >= volume.minReplicas,
+      isMet: (row) => row !== undefined && this.#shortage.count(row).live >= neededOf(row, volume),
       // Nobody looks for chunks to repair before start(), and a chunk that somebody waits for shall not wait for that.
       onUnmet: (chunk, row) => {
         this.#shortage.follow(chunk, row);
@@ -310,10 +336,10 @@ export class Cluster {
   #syncedWaits(): ChunkWaits {
     const { volume } = this.parts;
     return new ChunkWaits(this.parts, {
-      isMet: (row) => row === undefined || row.garbage || isSynced(row, volume.minReplicas),
+      isMet: (row) => row === undefined || row.garbage || isSynced(row, volume),
       onUnmet: (chunk, row) => {
         this.#syncs.ask(row);
-        if (row !== undefined && availableOn(row).length < volume.minReplicas) this.#shortage.follow(chunk, row);
+        if (row !== undefined && availableOn(row).length < neededOf(row, volume)) this.#shortage.follow(chunk, row);
       },
       onForgotten: (chunk) => this.#syncs.forget(chunk),
       deadlineMs: this.parts.deadlines.ioDeadlineMs,
@@ -344,6 +370,7 @@ export class Cluster {
     }
     if (kind !== "UP" || isSameStream || !this.#shortage.isEmpty) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
+    this.#rebalance.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
   }
 

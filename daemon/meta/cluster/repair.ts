@@ -100,7 +100,7 @@ export class Repair {
       metrics.repaired.inc(result.targets.length);
       for (const node of result.targets) {
         this.#making.push({ chunk, node });
-        this.#tell(node, after);
+        this.order(node, after);
       }
     }
   }
@@ -133,7 +133,7 @@ export class Repair {
       const row = rows[i];
       pending.follow(copy.chunk, row);
       pending.askedAgain(copy);
-      if (row !== undefined) this.#tell(copy.node, row);
+      if (row !== undefined) this.order(copy.node, row);
     });
   }
 
@@ -145,7 +145,8 @@ export class Repair {
     return batch;
   }
 
-  #tell(node: number, row: Readonly<ChunkRow>): void {
+  /** Tells the node to make the copy that is assigned to it. */
+  order(node: number, row: Readonly<ChunkRow>): void {
     const from = sourcesOf(row, this.parts.nodes).filter((source) => source.node !== node);
     const { id: chunk, len, crc } = row;
     if (from.length > 0)

@@ -28,7 +28,7 @@ import { rangeOf } from "./ranges.js";
 import { pruneUnsynced } from "./unsynced.js";
 import { volumeOf } from "./volume.js";
 
-export { availableOn, isSynced, wantedOf } from "./replicas.js";
+export { availableOn, isSynced, neededOf, wantedOf } from "./replicas.js";
 
 /** What the rows say after a node has spoken of a chunk. */
 export type ChunkFate =
@@ -62,6 +62,7 @@ export function registerChunk(tx: Tx, stored: StoredChunk): ChunkFate {
     session: range.session,
     replicas: mergeCopies(tx, [], stored),
     garbage: false,
+    wanted: stored.wanted,
   };
   tx.put(key.chunk(chunk.id), chunk);
   if (session !== undefined && !session.ended) return "recorded";

@@ -12,7 +12,7 @@ import { type Inode, attrOf, changeUsage, mustBeFile, mustInode, putInode } from
 import { placesOf } from "./read-slots.js";
 import { countChunks, inlineBytes, isZeros, part, withSlice } from "./slices.js";
 import { newBudget } from "./references.js";
-import { availableOn, preloadChunks } from "./replicas.js";
+import { availableOn, neededOf, preloadChunks } from "./replicas.js";
 import { setattr } from "./setattr.js";
 import { liveSlices, mayHaveSlot, putSlices } from "./slot-rows.js";
 import { compareTimes, earlierOf, laterOf } from "./times.js";
@@ -31,7 +31,7 @@ export function commit(tx: Tx, ctx: Context, args: Commit): CommitReply {
   for (const at of args.slices) mustBeSound(ctx, at);
   const placed = args.append ? appended(ctx, inode, args.slices) : remaining(ctx, inode, args);
   const named = countChunks(placed.map(({ slice }) => slice));
-  mustBeStored(tx, ctx, placed, named);
+  mustBeStored(tx, ctx, inode, { placed, named });
   const wanted = args.append ? 0 : sizeLeft(inode, args.truncSeq, args.sizeAtLeast);
   const size = placed.reduce((end, at) => Math.max(end, endOf(ctx, at)), Math.max(inode.size, wanted));
   if (size > LIMITS.fileSizeMax) fail("EFBIG");
@@ -110,7 +110,13 @@ function remaining(ctx: Context, inode: Inode, { slices, truncSeq }: Commit): Pl
   });
 }
 
-function mustBeStored(tx: Tx, ctx: Context, placed: readonly Placed[], named: ReadonlyMap<number, number>): void {
+function mustBeStored(
+  tx: Tx,
+  ctx: Context,
+  inode: Inode,
+  { placed, named }: { readonly placed: readonly Placed[]; readonly named: ReadonlyMap<number, number> },
+): void {
+  const needed = neededOf({ wanted: inode.replicas }, ctx.volume);
   preloadChunks(tx, named.keys());
   for (const id of named.keys()) {
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not registered`);
@@ -119,7 +125,7 @@ function mustBeStored(tx: Tx, ctx: Context, placed: readonly Placed[], named: Re
     const reach = placed.filter(({ slice }) => slice.chunk === id).map(({ slice }) => slice.off + slice.len);
     if (Math.max(...reach) > chunk.len) fail("EIO", `chunk ${id} is shorter than the slice`);
     const live = availableOn(chunk).filter((node) => ctx.isLive(node));
-    if (live.length < ctx.volume.minReplicas) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
+    if (live.length < needed) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
   }
 }
 

@@ -6,9 +6,9 @@ import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { makeGarbage } from "./chunks.js";
 import { type Context, mustBeWritable } from "./context.js";
-import { attrOf, mustBeFile, mustInode, putInode } from "./inodes.js";
+import { type Inode, attrOf, mustBeFile, mustInode, putInode } from "./inodes.js";
 import { newBudget } from "./references.js";
-import { availableOn, isSynced, preloadChunks } from "./replicas.js";
+import { availableOn, isSynced, neededOf, preloadChunks } from "./replicas.js";
 import { countChunks, sameSlices } from "./slices.js";
 import { liveSlices, putSlices } from "./slot-rows.js";
 
@@ -21,7 +21,7 @@ export function compact(tx: Tx, ctx: Context, args: Compact): CompactReply {
   const inode = mustBeFile(mustInode(tx, args.ino));
   mustBeWritable(ctx);
   mustCoverTheSame(args);
-  mustBeSynced(tx, ctx, args.after);
+  mustBeSynced(tx, ctx, inode, args.after);
   if (!sameSlices(liveSlices(tx, inode, args.slot), args.before)) {
     discard(tx, args.after);
     return { attr: attrOf(inode), cached: false, done: false };
@@ -37,7 +37,7 @@ function mustCoverTheSame({ before, after }: Compact): void {
   if (old.length === 0 || !isSame) fail("EINVAL", "what shall be compacted covers other bytes");
 }
 
-function mustBeSynced(tx: Tx, ctx: Context, after: readonly Slice[]): void {
+function mustBeSynced(tx: Tx, { session, isLive, volume }: Context, inode: Inode, after: readonly Slice[]): void {
   preloadChunks(
     tx,
     after.map(({ chunk }) => chunk),
@@ -45,12 +45,13 @@ function mustBeSynced(tx: Tx, ctx: Context, after: readonly Slice[]): void {
   for (const { chunk: id, off, len, inline } of after) {
     if (id === 0 || inline.length > 0) fail("EINVAL", "compacted bytes are in chunks");
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not registered`);
-    if (chunk.session !== ctx.session) fail("EIO", `chunk ${id} belongs to another session`);
+    if (chunk.session !== session) fail("EIO", `chunk ${id} belongs to another session`);
     if (chunk.garbage) fail("EIO", `chunk ${id} is garbage`);
     if (off + len > chunk.len) fail("EIO", `chunk ${id} is shorter than the slice`);
-    const live = availableOn(chunk).filter((node) => ctx.isLive(node));
-    if (live.length < ctx.volume.minReplicas) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
-    if (!isSynced(chunk, ctx.volume.minReplicas)) fail("EAGAIN", `chunk ${id} is not synced`);
+    const wanted = { ...chunk, wanted: inode.replicas };
+    const live = availableOn(chunk).filter((node) => isLive(node));
+    if (live.length < neededOf(wanted, volume)) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
+    if (!isSynced(wanted, volume)) fail("EAGAIN", `chunk ${id} is not synced`);
   }
 }
 

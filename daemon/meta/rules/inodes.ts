@@ -48,6 +48,8 @@ export function newInode(made: { ino: number; mode: number; uid: number; gid: nu
     acl: undefined,
     defaultAcl: undefined,
     neverNamed: false,
+    replicas: undefined,
+    replicasSeq: undefined,
   };
 }
 
@@ -88,6 +90,24 @@ export function changeUsage(tx: Tx, change: { inodes?: number; bytes?: number })
 
 export function attrOf(inode: Inode): Attr {
   const { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq } = inode;
+  const { replicas } = inode;
   const hasXattrs = inode.hasXattrs || inode.acl !== undefined || inode.defaultAcl !== undefined;
-  return { ino, mode, uid, gid, nlink, rdev, size, atime, mtime, ctime, btime, stored, version, truncSeq, hasXattrs };
+  return {
+    ino,
+    mode,
+    uid,
+    gid,
+    nlink,
+    rdev,
+    size,
+    atime,
+    mtime,
+    ctime,
+    btime,
+    stored,
+    version,
+    truncSeq,
+    hasXattrs,
+    replicas,
+  };
 }

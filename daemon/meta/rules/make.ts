@@ -73,6 +73,7 @@ export function newNode(ctx: Context, args: NewNode, folder: Inode): Inode {
   });
   return {
     ...made,
+    ...inheritedCount(type, folder),
     parent: type === S_IFDIR ? folder.ino : 0,
     rdev: type === S_IFCHR || type === S_IFBLK ? args.rdev : 0,
     size: type === S_IFLNK ? target.length : made.size,
@@ -80,6 +81,10 @@ export function newNode(ctx: Context, args: NewNode, folder: Inode): Inode {
     acl,
     defaultAcl: type === S_IFDIR ? folder.defaultAcl : undefined,
   };
+}
+
+function inheritedCount(type: number, { replicas, replicasSeq }: Inode): Partial<Inode> {
+  return type === S_IFDIR || type === S_IFREG ? { replicas, replicasSeq } : {};
 }
 
 /**

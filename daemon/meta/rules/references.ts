@@ -8,7 +8,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { makeGarbage } from "./chunks.js";
-import { preloadChunks } from "./replicas.js";
+import { preloadChunks, wantedFor } from "./replicas.js";
 import { countChunks } from "./slices.js";
 
 /** Rows that an operation may still change; what is beyond is left to the sweep. */
@@ -39,7 +39,8 @@ export function compareSlices(before: readonly Slice[], after: readonly Slice[])
   return { gained, lost };
 }
 
-export function addReferences(tx: Tx, gained: ReadonlyMap<number, number>, budget: Budget): void {
+/** By a file that wants so many copies of its chunks (0: as many as the volume). */
+export function addReferences(tx: Tx, gained: ReadonlyMap<number, number>, replicas: number, budget: Budget): void {
   const more = [...gained].filter(([, count]) => count > 0);
   preloadChunks(
     tx,
@@ -48,7 +49,8 @@ export function addReferences(tx: Tx, gained: ReadonlyMap<number, number>, budge
   for (const [id, count] of more) {
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not known`);
     if (chunk.garbage) tx.del(key.garbage(id));
-    tx.put(key.chunk(id), { ...chunk, refs: chunk.refs + count, garbage: false });
+    const wanted = wantedFor(chunk, replicas, { isAlone: chunk.refs === 0 });
+    tx.put(key.chunk(id), { ...wanted, refs: chunk.refs + count, garbage: false });
     budget.rows -= 1;
   }
 }

@@ -40,7 +40,7 @@ export function putSlices(tx: Tx, inode: Inode, slot: number, slices: Slice[], b
   const before = (mayHaveSlot(inode, slot) ? tx.get(at) : undefined) ?? { slices: [], seq: 0, dropped: [] };
   const { gained, lost } = compareSlices(before.slices, slices);
   budget.rows -= 1;
-  addReferences(tx, gained, budget);
+  addReferences(tx, gained, inode.replicas ?? 0, budget);
   const change = { ino: inode.ino, version: inode.version + 1 };
   const dropped = dropReferences(tx, change, [...before.dropped, ...lost], budget);
   if (slices.length + dropped.length > 0) tx.put(at, { slices, seq: inode.truncSeq, dropped });

@@ -20,10 +20,10 @@ export const UNSYNCED_MAX = 4096;
  * EAGAIN when too many wait already. Returns whether the file has such chunks now (`hasUnsynced`).
  */
 export function noteUnsynced(tx: Tx, file: Readonly<InodeRow>, chunks: readonly number[]): boolean {
-  const { minReplicas } = volumeOf(tx);
+  const volume = volumeOf(tx);
   const fresh = chunks.filter((id) => {
     const chunk = tx.get(key.chunk(id));
-    return chunk !== undefined && !isSynced(chunk, minReplicas);
+    return chunk !== undefined && !isSynced(chunk, volume);
   });
   if (fresh.length === 0) return file.hasUnsynced;
   const version = file.version + 1;
@@ -64,13 +64,13 @@ function prune(tx: Tx, ino: number, count: number): Readonly<UnsyncedRow> {
 /** The row without what is synced among `count` entries. */
 function looked(tx: Tx, row: Readonly<UnsyncedRow> | undefined, at: { from: number; count: number }): UnsyncedRow {
   if (row === undefined) return { chunks: [], versions: [] };
-  const { minReplicas } = volumeOf(tx);
+  const volume = volumeOf(tx);
   const end = at.from + at.count;
   preloadChunks(tx, row.chunks.slice(at.from, end));
   const keep = row.chunks.map((id, i) => {
     if (i < at.from || i >= end) return true;
     const chunk = tx.get(key.chunk(id));
-    return chunk !== undefined && chunk.refs > 0 && !isSynced(chunk, minReplicas);
+    return chunk !== undefined && chunk.refs > 0 && !isSynced(chunk, volume);
   });
   return { chunks: row.chunks.filter((_, i) => keep[i]), versions: row.versions.filter((_, i) => keep[i]) };
 }

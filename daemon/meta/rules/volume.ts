@@ -5,6 +5,7 @@ import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
 import { newInode } from "./inodes.js";
+import type { Copies } from "./replicas.js";
 import { S_IFDIR } from "./modes.js";
 
 export const ROOT_INO = 1;
@@ -54,27 +55,20 @@ export function createVolume(tx: Tx, made: NewVolume): VolumeRow {
   return volume;
 }
 
-/** Copies of each chunk, and how many must stand before a write is acknowledged. */
-export interface Copies {
-  readonly replicas: number;
-  readonly minReplicas: number;
-}
+/** What an administrator may change of a volume. */
+export type Settings = Copies & Pick<VolumeRow, "noRebalance" | "cleaningOff">;
 
-/** What an administrator may change. */
-export interface VolumeSettings extends Copies {
-  readonly cleaningOff: boolean;
-}
-
-/** Changes it; what is not given stays. EINVAL for what does not go together. */
-export function setVolume(tx: Tx, change: SetVolume): VolumeSettings {
+/** What is not given stays. EINVAL for what does not go together. */
+export function setVolume(tx: Tx, change: SetVolume): Settings {
   const volume = volumeOf(tx);
   const { replicas = volume.replicas, minReplicas = volume.minReplicas } = change;
   const cleaningOff = change.cleaning === undefined ? volume.cleaningOff : !change.cleaning;
   if (replicas > LIMITS.replicasMax) fail("EINVAL", `${replicas} copies: at most ${LIMITS.replicasMax}`);
   if (minReplicas < 1 || minReplicas > replicas)
     fail("EINVAL", `a write cannot wait for ${minReplicas} of ${replicas} copies: min-replicas is at most replicas`);
-  tx.put(key.volume, { ...volume, replicas, minReplicas, cleaningOff });
-  return { replicas, minReplicas, cleaningOff };
+  const noRebalance = change.rebalance === undefined ? volume.noRebalance : !change.rebalance;
+  tx.put(key.volume, { ...volume, replicas, minReplicas, noRebalance, cleaningOff });
+  return { replicas, minReplicas, noRebalance, cleaningOff };
 }
 
 /** The volume's row, which always exists. */

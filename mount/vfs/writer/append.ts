@@ -16,7 +16,7 @@ export async function append({ core, uploader }: FileWriterParts, host: FileWrit
   const slotSize = core.parts.meta.volume.chunkSize;
   // A file that is lost in the middle of it is told by the answer to the commit.
   const { signal } = new AbortController();
-  const store = (bytes: Buffer) => uploader.store(bytes, { sync: false, signal });
+  const store = (bytes: Buffer) => uploader.store(bytes, { sync: false, signal, replicas: host.replicas });
   const commit = (where: Where) => commitAt(core, host, data.length, where);
   if (data.length <= LIMITS.inlineMax) {
     try {

@@ -30,6 +30,8 @@ export interface FileWriterParts {
 /** What a writer needs to know of its file, and tells about it. */
 export interface FileWriterHost {
   readonly ino: number;
+  /** Copies of its chunks that the file wants; 0: as many as the volume. */
+  readonly replicas: number;
   /** Attributes that were set and go with the next commit. */
   readonly told: ToldAttributes | undefined;
   /** Size of the stored file. */
@@ -243,7 +245,9 @@ export class FileWriter {
     try {
       await this.#lanes.run(async () => {
         if (signal.aborted) throw new FsError("EINTR");
-        job.storedAs(await this.parts.uploader.store(payloadOf(job.plan), { sync, signal }));
+        job.storedAs(
+          await this.parts.uploader.store(payloadOf(job.plan), { sync, signal, replicas: this.host.replicas }),
+        );
       });
     } catch (error) {
       job.error = asError(error);
@@ -303,7 +307,7 @@ export class FileWriter {
     const file = {
       ino: this.host.ino,
       slotSize: this.#slotSize,
-      store: (data: Buffer) => uploader.store(data, { sync: true, signal }),
+      store: (data: Buffer) => uploader.store(data, { sync: true, signal, replicas: this.host.replicas }),
     };
     const fresh = job.slices ?? [];
     const ticket = core.answers.begin();

@@ -20,6 +20,14 @@ export interface UploaderParts {
   readonly deadlines: Deadlines;
 }
 
+export interface StoreOptions {
+  /** Fsync before a copy counts. */
+  readonly sync: boolean;
+  readonly signal: AbortSignal;
+  /** Copies that the file wants; 0: as many as the volume. */
+  readonly replicas: number;
+}
+
 /** Stores bytes as chunks. */
 export class Uploader {
   readonly ids: Ids;
@@ -30,18 +38,20 @@ export class Uploader {
   }
 
   /**
-   * Resolves with the chunk that holds the bytes on minReplicas nodes, registered. A put that fails is planned anew with
+   * Resolves with the chunk that holds the bytes on minReplicas nodes, registered; `replicas`: how many copies the file
+   * wants, or else as many as the volume, and never are more waited for than it wants. A put that fails is planned anew with
    * another id and without the nodes that are to blame, up to ioDeadline; ENOSPC only when every node that is up had its
    * turn and nothing but ENOSPC was heard. The bytes must not change meanwhile.
    */
-  store(data: Buffer, opts: { sync: boolean; signal: AbortSignal }): Promise<number> {
+  store(data: Buffer, opts: StoreOptions): Promise<number> {
     const end = this.parts.clock.monotonicMs() + this.parts.deadlines.ioDeadlineMs;
     return this.#lanes.run(() => this.#store(data, opts, end));
   }
 
-  async #store(data: Buffer, opts: { sync: boolean; signal: AbortSignal }, end: number): Promise<number> {
+  async #store(data: Buffer, opts: StoreOptions, end: number): Promise<number> {
     const { meta, clock, log, deadlines } = this.parts;
-    const { replicas, minReplicas } = meta.volume;
+    const replicas = opts.replicas || meta.volume.replicas;
+    const minReplicas = Math.min(meta.volume.minReplicas, replicas);
     const backoff = new Backoff(clock, deadlines.reconnectMinMs, deadlines.reconnectMaxMs);
     const blame = new Blame();
     let onlyFull = true;
@@ -52,7 +62,11 @@ export class Uploader {
       const nodes = blame.choose(id, meta.map, replicas, tries > up ? minReplicas : replicas);
       if (nodes.length < minReplicas) onlyFull = false;
       else {
-        const failure = await this.#put(id, data, nodes, { ...opts, leftMs: end - clock.monotonicMs() });
+        const failure = await this.#put(id, data, nodes, {
+          ...opts,
+          minCopies: minReplicas,
+          leftMs: end - clock.monotonicMs(),
+        });
         if (failure === undefined) return id;
         if (opts.signal.aborted) throw failure;
         blame.add(nodes);
@@ -72,13 +86,14 @@ export class Uploader {
     id: number,
     data: Buffer,
     nodes: readonly number[],
-    opts: { sync: boolean; signal: AbortSignal; leftMs: number },
+    opts: StoreOptions & { minCopies: number; leftMs: number },
   ): Promise<Error | undefined> {
-    const { chunks, clock, deadlines, meta } = this.parts;
+    const { chunks, clock, deadlines } = this.parts;
     const abort = new AbortController();
     try {
-      const { minReplicas: minCopies } = meta.volume;
-      const put = chunks.put({ id, data, nodes, minCopies, sync: opts.sync, signal: abort.signal });
+      const { minCopies, sync, replicas } = opts;
+      const wanted = replicas === 0 ? {} : { wanted: replicas };
+      const put = chunks.put({ id, data, nodes, minCopies, sync, signal: abort.signal, ...wanted });
       await within(clock, Math.max(1, Math.min(deadlines.chunkMs, opts.leftMs)), put, opts.signal);
       return undefined;
     } catch (error) {

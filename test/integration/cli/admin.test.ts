@@ -85,6 +85,10 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
   });
   t.match(await run("config", "set", "min-replicas", "4"), { code: 0, stderr: /warning: .*writes need 4: they wait/ });
   await run("config", "set", "min-replicas", "2");
+  t.match(JSON.parse((await run("config", "set", "rebalance", "off", "--json")).stdout), { rebalance: "off" });
+  t.equal((await run("config", "get", "rebalance")).stdout, "off\n");
+  t.match(await run("config", "set", "rebalance", "maybe"), { code: 2, stderr: /rebalance maybe: give on or off/ });
+  t.equal((await run("config", "get", "min-replicas")).stdout, "2\n", "the others are as they were");
   t.match(await run("config", "set", "replicas", "3"), { code: 0, stderr: "" });
   // What was chosen stays, what was not is as the node says.
   await lab.stores[0]?.stop();

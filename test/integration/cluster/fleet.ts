@@ -17,6 +17,10 @@ export class DiskNode {
   #id = 0;
   /** While true it does nothing of what it is told. */
   isLazy = false;
+  /** While true it can make no copies. */
+  isFull = false;
+  /** Copies that it was told to make. */
+  ordered = 0;
   /** So many orders it still obeys. */
   orders = Infinity;
   /** Called before a chunk that is here is removed. */
@@ -25,6 +29,8 @@ export class DiskNode {
   constructor(
     private readonly fleet: ReadonlyMap<string, DiskNode>,
     readonly name: string,
+    /** Bytes of each chunk. */
+    private readonly len = 1000,
   ) {}
 
   /** Also while it is down. */
@@ -58,7 +64,9 @@ export class DiskNode {
   }
 
   #words(node: ScriptedNode, chunks: readonly number[]): StoredChunk[] {
-    return chunks.map((chunk) => stored(chunk, [node.id], { crc: this.disk.get(chunk) ?? 0, synced: [node.id] }));
+    return chunks.map((chunk) =>
+      stored(chunk, [node.id], { len: this.len, crc: this.disk.get(chunk) ?? 0, synced: [node.id] }),
+    );
   }
 
   #obey(node: ScriptedNode, push: Push): void {
@@ -97,7 +105,8 @@ export class DiskNode {
         const { chunk, crc, from } = push.value;
         const sources = from.map(({ address }) => this.fleet.get(address.split(":")[0] ?? ""));
         const isThere = sources.some((source) => source?.node !== undefined && source.disk.get(chunk) === crc);
-        if (!isThere) return void node.failed([chunk], false, "ENOENT");
+        this.ordered++;
+        if (!isThere || this.isFull) return void node.failed([chunk], false, isThere ? "ENOSPC" : "ENOENT");
         this.disk.set(chunk, crc);
         return void node.confirm(this.#words(node, [chunk]));
       }

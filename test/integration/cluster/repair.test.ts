@@ -1,4 +1,5 @@
 import { test, type Test } from "tap";
+import { DEADLINES } from "../../../daemon/common/deadlines.js";
 import { ClusterBench, CommitGate, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
 import { settle, until } from "../../helpers/fake-clock.js";
 import type { ScriptedNode } from "../../helpers/scripted-node.js";
@@ -79,6 +80,25 @@ test("copies that are assigned to a node that goes DOWN are assigned elsewhere a
   t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`, `${d.id}:S`]);
 });
 
+test("what a node that is away holds takes no zone from the copy that replaces it", async (t) => {
+  const { bench, nodes, first } = await serving(t, "abcd");
+  const [a, b, c, d] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode, ScriptedNode];
+  for (const [one, zone] of [
+    [a, "x"],
+    [b, "y"],
+    [c, "x"],
+    [d, "y"],
+  ] as const) {
+    await bench.cluster.setNode({ node: one.id, zone });
+  }
+  for (const node of [c, d]) copying(node);
+  const chunks = Array.from({ length: 30 }, (_, i) => first + i);
+  await a.register(chunks.map((chunk) => stored(chunk, [a.id, b.id])));
+  await b.ask({ $case: "leave", value: {} });
+  await until(() => bench.cluster.status().underReplicated === 0);
+  for (const chunk of chunks) t.ok((await bench.copies(chunk)).includes(`${d.id}:S`), "in the other zone");
+});
+
 test("a replication that failed takes no copy that is confirmed off the list", async (t) => {
   const { bench, nodes, first } = await serving(t, "abc");
   const [a, b] = nodes as [ScriptedNode, ScriptedNode];
@@ -143,6 +163,27 @@ test("a copy that is not confirmed is asked for three times more, then another n
   await pass(bench, 1750, [a, c, d]);
   t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`, `${other.id}:S`].sort());
   t.match(bench.cluster.status(), { pending: 0, underReplicated: 0 });
+});
+
+test("by default a copy has 30 s to be confirmed, and three times more", async (t) => {
+  const opts = { deadlines: { nodeDownMs: 100_000, confirmMs: DEADLINES.confirmMs, heartbeatMs: 15_000 } };
+  const { bench, nodes, first } = await serving(t, "abcd", { replicas: 3, minReplicas: 2, ...opts });
+  const [a, b, c, d] = nodes as [ScriptedNode, ScriptedNode, ScriptedNode, ScriptedNode];
+  await a.register([stored(first, [a.id, b.id], { pending: [c.id] })]);
+  const asked: number[] = [];
+  for (let sec = 0; !d.pushed("replicate").length && sec < 300; sec += 5) {
+    for (const node of nodes) void node.heartbeat();
+    await bench.clock.advance(5_000);
+    asked.push(c.pushed("replicate").length);
+  }
+  // Passes come every 7.5 s, give or take a tenth of that.
+  for (const [times, sec] of [1, 2, 3].map((n) => [n, n * 30] as const)) {
+    const at = (asked.findIndex((count) => count === times) + 1) * 5;
+    t.ok(at >= sec && at <= sec + times * 9 + 5, `asked again for the ${times}. time after ${at} s`);
+  }
+  t.equal(c.pushed("replicate").length, 3);
+  t.ok(asked.length * 5 >= 120 && asked.length * 5 <= 165, `given up after ${asked.length * 5} s`);
+  t.same(await bench.copies(first), [`${a.id}:A`, `${b.id}:A`, `${d.id}:P`]);
 });
 
 test("a node that cannot copy is passed over", async (t) => {

@@ -52,6 +52,36 @@ test("each node is primary for its share by weight, within 10 %", (t) => {
   t.end();
 });
 
+test("over 10,000 chunks all copies together are within 10 % of weight, and in different zones", (t) => {
+  for (const [weights, zones, copies] of [
+    [[1, 1, 1, 1, 1, 1], 6, 2],
+    [[1, 1, 1, 1, 1, 1], 3, 3],
+    // Two copies of a chunk on three nodes would give none of them more than half of all.
+    [[1, 2, 4], 3, 1],
+    [[1, 2, 4, 1, 2, 4, 1, 2, 4, 1, 2, 4], 12, 2],
+    [[1, 2, 4, 1, 2, 4, 1, 2, 4, 1, 2, 4], 4, 2],
+    [[1, 2, 4, 1, 2, 4, 1, 2, 4, 1, 2, 4], 4, 3],
+  ] as const) {
+    const zoneOf = (id: number) => `z${Math.floor(((id - 1) * zones) / weights.length)}`;
+    const map = mapOf(weights.map((weight, i) => node(i + 1, { weight, zone: zoneOf(i + 1) })));
+    const count = new Map<number, number>();
+    for (let i = 0; i < CHUNKS; i++) {
+      const chosen = place(BASE + i, map, copies);
+      if (new Set(chosen.map(zoneOf)).size !== copies) t.fail(`chunk ${i} is on ${chosen.join()}`);
+      for (const id of chosen) count.set(id, (count.get(id) ?? 0) + 1);
+    }
+    const total = weights.reduce((a: number, b) => a + b, 0);
+    weights.forEach((weight, i) => {
+      const share = (count.get(i + 1) ?? 0) / ((CHUNKS * copies * weight) / total);
+      t.ok(
+        share > 0.9 && share < 1.1,
+        `${weights.join(":")} in ${zones} zones, ${copies} copies: node ${i + 1} ${share}`,
+      );
+    });
+  }
+  t.end();
+});
+
 test("when a node leaves, only its own copies move", (t) => {
   const nodes = [1, 2, 3, 4, 5].map((id) => node(id, { weight: id }));
   for (let i = 0; i < 2_000; i++) {

@@ -238,7 +238,11 @@ export interface Attr {
   version: number;
   truncSeq: number;
   /** False: there are none. Absent: not known. */
-  hasXattrs?: boolean | undefined;
+  hasXattrs?:
+    | boolean
+    | undefined;
+  /** Copies of each chunk of this file, or of what is made in this folder; absent or 0: as many as the volume wants. */
+  replicas?: number | undefined;
 }
 
 /** `cached`: this session holds a lease and may keep the answer until it is recalled or the lease ends. */
@@ -722,6 +726,7 @@ export interface AdminRequest {
     | { $case: "removeNode"; value: RemoveNode }
     | { $case: "dump"; value: Dump }
     | { $case: "fsck"; value: Fsck }
+    | { $case: "setReplicas"; value: SetReplicas }
     | undefined;
 }
 
@@ -826,8 +831,21 @@ export interface EndSession {
  */
 export interface SetVolume {
   replicas?: number | undefined;
-  minReplicas?: number | undefined;
+  minReplicas?:
+    | number
+    | undefined;
+  /** Whether copies move to nodes that have less than their share. */
+  rebalance?: boolean | undefined;
   cleaning?: boolean | undefined;
+}
+
+/**
+ * How many copies there shall be of each chunk of this file, or of everything in this folder (0: as many as the volume
+ * wants); what is there already is changed in the background. EINVAL: out of range, or neither file nor folder.
+ */
+export interface SetReplicas {
+  ino: number;
+  replicas: number;
 }
 
 export interface SessionInfo {
@@ -879,7 +897,19 @@ export interface StatusReply {
   /** Chunks that nothing names are removed. */
   cleaning: boolean;
   /** Absent: nothing is stored on nodes. */
-  backup?: BackupStatus | undefined;
+  backup?:
+    | BackupStatus
+    | undefined;
+  /** Chunks with copies that are too many and not gone yet. */
+  surplus?:
+    | number
+    | undefined;
+  /** Folders and files of which another number of copies is wanted and that were not looked at yet; at most 1000. */
+  recounting?:
+    | number
+    | undefined;
+  /** Copies move to nodes that have less than their share. */
+  rebalance?: boolean | undefined;
 }
 
 export interface AdminReply {
@@ -896,6 +926,7 @@ export interface AdminReply {
     | { $case: "removeNode"; value: NodeRemoved }
     | { $case: "dump"; value: DumpPart }
     | { $case: "fsck"; value: FsckPart }
+    | { $case: "setReplicas"; value: Done }
     | undefined;
 }
 
@@ -3242,6 +3273,7 @@ function createBaseAttr(): Attr {
     version: 0,
     truncSeq: 0,
     hasXattrs: undefined,
+    replicas: undefined,
   };
 }
 
@@ -3291,6 +3323,9 @@ export const Attr: MessageFns<Attr> = {
     }
     if (message.hasXattrs !== undefined) {
       writer.uint32(120).bool(message.hasXattrs);
+    }
+    if (message.replicas !== undefined) {
+      writer.uint32(128).uint32(message.replicas);
     }
     return writer;
   },
@@ -3428,6 +3463,14 @@ export const Attr: MessageFns<Attr> = {
             message.hasXattrs = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3460,6 +3503,7 @@ export const Attr: MessageFns<Attr> = {
     message.version = object.version ?? 0;
     message.truncSeq = object.truncSeq ?? 0;
     message.hasXattrs = object.hasXattrs ?? undefined;
+    message.replicas = object.replicas ?? undefined;
     return message;
   },
 };
@@ -8213,6 +8257,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "fsck":
         Fsck.encode(message.op.value, writer.uint32(330).fork()).join();
         break;
+      case "setReplicas":
+        SetReplicas.encode(message.op.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8310,6 +8357,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "fsck", value: Fsck.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.op = { $case: "setReplicas", value: SetReplicas.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8380,6 +8435,12 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "fsck": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "fsck", value: Fsck.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setReplicas": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setReplicas", value: SetReplicas.fromPartial(object.op.value) };
         }
         break;
       }
@@ -9298,7 +9359,7 @@ export const EndSession: MessageFns<EndSession> = {
 };
 
 function createBaseSetVolume(): SetVolume {
-  return { replicas: undefined, minReplicas: undefined, cleaning: undefined };
+  return { replicas: undefined, minReplicas: undefined, rebalance: undefined, cleaning: undefined };
 }
 
 export const SetVolume: MessageFns<SetVolume> = {
@@ -9308,6 +9369,9 @@ export const SetVolume: MessageFns<SetVolume> = {
     }
     if (message.minReplicas !== undefined) {
       writer.uint32(16).uint32(message.minReplicas);
+    }
+    if (message.rebalance !== undefined) {
+      writer.uint32(24).bool(message.rebalance);
     }
     if (message.cleaning !== undefined) {
       writer.uint32(320).bool(message.cleaning);
@@ -9344,6 +9408,14 @@ export const SetVolume: MessageFns<SetVolume> = {
             message.minReplicas = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rebalance = reader.bool();
+            continue;
+          }
           case 40: {
             if (tag !== 320) {
               break;
@@ -9371,7 +9443,75 @@ export const SetVolume: MessageFns<SetVolume> = {
     const message = createBaseSetVolume();
     message.replicas = object.replicas ?? undefined;
     message.minReplicas = object.minReplicas ?? undefined;
+    message.rebalance = object.rebalance ?? undefined;
     message.cleaning = object.cleaning ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSetReplicas(): SetReplicas {
+  return { ino: 0, replicas: 0 };
+}
+
+export const SetReplicas: MessageFns<SetReplicas> = {
+  encode(message: SetReplicas, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(16).uint32(message.replicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetReplicas {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetReplicas();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetReplicas>, I>>(base?: I): SetReplicas {
+    return SetReplicas.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetReplicas>, I>>(object: I): SetReplicas {
+    const message = createBaseSetReplicas();
+    message.ino = object.ino ?? 0;
+    message.replicas = object.replicas ?? 0;
     return message;
   },
 };
@@ -9616,6 +9756,9 @@ function createBaseStatusReply(): StatusReply {
     requestsPerSecond: 0,
     cleaning: false,
     backup: undefined,
+    surplus: undefined,
+    recounting: undefined,
+    rebalance: undefined,
   };
 }
 
@@ -9680,6 +9823,15 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.backup !== undefined) {
       BackupStatus.encode(message.backup, writer.uint32(330).fork()).join();
+    }
+    if (message.surplus !== undefined) {
+      writer.uint32(152).uint64(message.surplus);
+    }
+    if (message.recounting !== undefined) {
+      writer.uint32(160).uint32(message.recounting);
+    }
+    if (message.rebalance !== undefined) {
+      writer.uint32(168).bool(message.rebalance);
     }
     return writer;
   },
@@ -9857,6 +10009,30 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.backup = BackupStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.surplus = longToNumber(reader.uint64());
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.recounting = reader.uint32();
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.rebalance = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9896,6 +10072,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.backup = (object.backup !== undefined && object.backup !== null)
       ? BackupStatus.fromPartial(object.backup)
       : undefined;
+    message.surplus = object.surplus ?? undefined;
+    message.recounting = object.recounting ?? undefined;
+    message.rebalance = object.rebalance ?? undefined;
     return message;
   },
 };
@@ -9942,6 +10121,9 @@ export const AdminReply: MessageFns<AdminReply> = {
         break;
       case "fsck":
         FsckPart.encode(message.op.value, writer.uint32(330).fork()).join();
+        break;
+      case "setReplicas":
+        Done.encode(message.op.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -10056,6 +10238,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "fsck", value: FsckPart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.op = { $case: "setReplicas", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10128,6 +10318,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "fsck": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "fsck", value: FsckPart.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "setReplicas": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "setReplicas", value: Done.fromPartial(object.op.value) };
         }
         break;
       }

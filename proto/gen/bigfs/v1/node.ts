@@ -79,6 +79,8 @@ export interface StoredChunk {
   synced: number[];
   /** Nodes that shall still get it. */
   pending: number[];
+  /** Register: how many copies there shall be; absent or 0: as many as the volume wants. */
+  wanted?: number | undefined;
 }
 
 /** Sent by the primary when M copies stand. Answered when the rows are durable. */
@@ -832,7 +834,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
 };
 
 function createBaseStoredChunk(): StoredChunk {
-  return { chunk: 0, len: 0, crc: 0, nodes: [], synced: [], pending: [] };
+  return { chunk: 0, len: 0, crc: 0, nodes: [], synced: [], pending: [], wanted: undefined };
 }
 
 export const StoredChunk: MessageFns<StoredChunk> = {
@@ -866,6 +868,9 @@ export const StoredChunk: MessageFns<StoredChunk> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.wanted !== undefined) {
+      writer.uint32(56).uint32(message.wanted);
     }
     return writer;
   },
@@ -961,6 +966,14 @@ export const StoredChunk: MessageFns<StoredChunk> = {
 
             break;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.wanted = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -984,6 +997,7 @@ export const StoredChunk: MessageFns<StoredChunk> = {
     message.nodes = object.nodes?.map((e) => e) || [];
     message.synced = object.synced?.map((e) => e) || [];
     message.pending = object.pending?.map((e) => e) || [];
+    message.wanted = object.wanted ?? undefined;
     return message;
   },
 };

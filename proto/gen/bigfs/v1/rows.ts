@@ -51,6 +51,14 @@ export interface VolumeRow {
   created:
     | Time
     | undefined;
+  /** Copies are not moved to nodes that have less than their share. */
+  noRebalance?:
+    | boolean
+    | undefined;
+  /** Number of the latest change of the replica count of a folder or file. */
+  replicasSeq?:
+    | number
+    | undefined;
   /** Nothing is cleaned up: after a load or restore, until an administrator says so. */
   cleaningOff: boolean;
 }
@@ -124,6 +132,12 @@ export interface InodeRow {
     | undefined;
   /** Made without a name (O_TMPFILE), and may still be given one. */
   neverNamed: boolean;
+  /** Folders and regular files: copies of each chunk (absent or 0: as many as the volume wants). Inherited by what is made. */
+  replicas?:
+    | number
+    | undefined;
+  /** The change that it is of (see ReplicaChangeRow.seq). */
+  replicasSeq?: number | undefined;
 }
 
 export interface AclEntry {
@@ -220,6 +234,12 @@ export interface ChunkRow {
   replicas: Replica[];
   /** A GarbageRow exists. */
   garbage: boolean;
+  /** How many copies there shall be (absent or 0: as many as the volume wants): the most that a file which names it wants. */
+  wanted?:
+    | number
+    | undefined;
+  /** A file that goes by the volume's count names it, too: at least as many as that. */
+  wantedByVolume?: boolean | undefined;
 }
 
 /** Chunks of a file that were not synced on M nodes when they were committed. */
@@ -306,6 +326,16 @@ export interface SweepRow {
   ranges: SweepRange[];
   /** Slots whose row has `dropped`. */
   loose: number[];
+}
+
+/** A folder or file whose replica count was changed, with what is below it still to be changed likewise. */
+export interface ReplicaChangeRow {
+  ino: number;
+  replicas: number;
+  /** Later changes have higher numbers; what was changed by a later one is left alone. */
+  seq: number;
+  /** Folders: entries up to this cookie are done. Files: slots below this are done. */
+  done: number;
 }
 
 /** Slots first..end with SlotRow.seq below `seq` were cut off: they count as absent and are to be dropped. */
@@ -397,6 +427,8 @@ function createBaseVolumeRow(): VolumeRow {
     nodeMapVersion: 0,
     servedSec: 0,
     created: undefined,
+    noRebalance: undefined,
+    replicasSeq: undefined,
     cleaningOff: false,
   };
 }
@@ -441,6 +473,12 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     }
     if (message.created !== undefined) {
       Time.encode(message.created, writer.uint32(106).fork()).join();
+    }
+    if (message.noRebalance !== undefined) {
+      writer.uint32(112).bool(message.noRebalance);
+    }
+    if (message.replicasSeq !== undefined) {
+      writer.uint32(120).uint64(message.replicasSeq);
     }
     if (message.cleaningOff !== false) {
       writer.uint32(128).bool(message.cleaningOff);
@@ -565,6 +603,22 @@ export const VolumeRow: MessageFns<VolumeRow> = {
             message.created = Time.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.noRebalance = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.replicasSeq = longToNumber(reader.uint64());
+            continue;
+          }
           case 16: {
             if (tag !== 128) {
               break;
@@ -605,6 +659,8 @@ export const VolumeRow: MessageFns<VolumeRow> = {
     message.created = (object.created !== undefined && object.created !== null)
       ? Time.fromPartial(object.created)
       : undefined;
+    message.noRebalance = object.noRebalance ?? undefined;
+    message.replicasSeq = object.replicasSeq ?? undefined;
     message.cleaningOff = object.cleaningOff ?? false;
     return message;
   },
@@ -762,6 +818,8 @@ function createBaseInodeRow(): InodeRow {
     acl: undefined,
     defaultAcl: undefined,
     neverNamed: false,
+    replicas: undefined,
+    replicasSeq: undefined,
   };
 }
 
@@ -850,6 +908,12 @@ export const InodeRow: MessageFns<InodeRow> = {
     }
     if (message.neverNamed !== false) {
       writer.uint32(232).bool(message.neverNamed);
+    }
+    if (message.replicas !== undefined) {
+      writer.uint32(240).uint32(message.replicas);
+    }
+    if (message.replicasSeq !== undefined) {
+      writer.uint32(248).uint64(message.replicasSeq);
     }
     return writer;
   },
@@ -1091,6 +1155,22 @@ export const InodeRow: MessageFns<InodeRow> = {
             message.neverNamed = reader.bool();
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 31: {
+            if (tag !== 248) {
+              break;
+            }
+
+            message.replicasSeq = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1140,6 +1220,8 @@ export const InodeRow: MessageFns<InodeRow> = {
       ? DefaultAcl.fromPartial(object.defaultAcl)
       : undefined;
     message.neverNamed = object.neverNamed ?? false;
+    message.replicas = object.replicas ?? undefined;
+    message.replicasSeq = object.replicasSeq ?? undefined;
     return message;
   },
 };
@@ -2004,7 +2086,17 @@ export const Replica: MessageFns<Replica> = {
 };
 
 function createBaseChunkRow(): ChunkRow {
-  return { id: 0, len: 0, crc: 0, refs: 0, session: 0, replicas: [], garbage: false };
+  return {
+    id: 0,
+    len: 0,
+    crc: 0,
+    refs: 0,
+    session: 0,
+    replicas: [],
+    garbage: false,
+    wanted: undefined,
+    wantedByVolume: undefined,
+  };
 }
 
 export const ChunkRow: MessageFns<ChunkRow> = {
@@ -2029,6 +2121,12 @@ export const ChunkRow: MessageFns<ChunkRow> = {
     }
     if (message.garbage !== false) {
       writer.uint32(56).bool(message.garbage);
+    }
+    if (message.wanted !== undefined) {
+      writer.uint32(64).uint32(message.wanted);
+    }
+    if (message.wantedByVolume !== undefined) {
+      writer.uint32(72).bool(message.wantedByVolume);
     }
     return writer;
   },
@@ -2102,6 +2200,22 @@ export const ChunkRow: MessageFns<ChunkRow> = {
             message.garbage = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.wanted = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.wantedByVolume = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2126,6 +2240,8 @@ export const ChunkRow: MessageFns<ChunkRow> = {
     message.session = object.session ?? 0;
     message.replicas = object.replicas?.map((e) => Replica.fromPartial(e)) || [];
     message.garbage = object.garbage ?? false;
+    message.wanted = object.wanted ?? undefined;
+    message.wantedByVolume = object.wantedByVolume ?? undefined;
     return message;
   },
 };
@@ -2997,6 +3113,97 @@ export const SweepRow: MessageFns<SweepRow> = {
     message.remove = object.remove ?? false;
     message.ranges = object.ranges?.map((e) => SweepRange.fromPartial(e)) || [];
     message.loose = object.loose?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReplicaChangeRow(): ReplicaChangeRow {
+  return { ino: 0, replicas: 0, seq: 0, done: 0 };
+}
+
+export const ReplicaChangeRow: MessageFns<ReplicaChangeRow> = {
+  encode(message: ReplicaChangeRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(16).uint32(message.replicas);
+    }
+    if (message.seq !== 0) {
+      writer.uint32(24).uint64(message.seq);
+    }
+    if (message.done !== 0) {
+      writer.uint32(32).uint64(message.done);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaChangeRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicaChangeRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seq = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.done = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReplicaChangeRow>, I>>(base?: I): ReplicaChangeRow {
+    return ReplicaChangeRow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplicaChangeRow>, I>>(object: I): ReplicaChangeRow {
+    const message = createBaseReplicaChangeRow();
+    message.ino = object.ino ?? 0;
+    message.replicas = object.replicas ?? 0;
+    message.seq = object.seq ?? 0;
+    message.done = object.done ?? 0;
     return message;
   },
 };

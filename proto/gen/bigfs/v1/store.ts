@@ -90,6 +90,8 @@ export interface PutChunk {
   sync: boolean;
   /** True between storage daemons: store only, do not register, answer when stored. */
   copy: boolean;
+  /** How many copies there shall be in the end; absent or 0: as many as the volume wants. */
+  wanted?: number | undefined;
 }
 
 /** Answered with the payload bytes off..off+len (less at the end of the chunk). */
@@ -910,7 +912,7 @@ export const Target: MessageFns<Target> = {
 };
 
 function createBasePutChunk(): PutChunk {
-  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false };
+  return { chunk: 0, crc: 0, forward: [], minCopies: 0, sync: false, copy: false, wanted: undefined };
 }
 
 export const PutChunk: MessageFns<PutChunk> = {
@@ -932,6 +934,9 @@ export const PutChunk: MessageFns<PutChunk> = {
     }
     if (message.copy !== false) {
       writer.uint32(48).bool(message.copy);
+    }
+    if (message.wanted !== undefined) {
+      writer.uint32(56).uint32(message.wanted);
     }
     return writer;
   },
@@ -997,6 +1002,14 @@ export const PutChunk: MessageFns<PutChunk> = {
             message.copy = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.wanted = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1020,6 +1033,7 @@ export const PutChunk: MessageFns<PutChunk> = {
     message.minCopies = object.minCopies ?? 0;
     message.sync = object.sync ?? false;
     message.copy = object.copy ?? false;
+    message.wanted = object.wanted ?? undefined;
     return message;
   },
 };
