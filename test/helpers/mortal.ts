@@ -4,11 +4,14 @@
  *
  *     TEST_DIE_AT    "before rename chunk@3": at the third time that a chunk's file is about to be renamed
  *     TEST_SKEW_SEC  its wall clock is ahead by so much
+ *     TEST_POISON    buffers that are used again and again are filled with 0xDB as soon as they may be
  *
  * Steps of a store: "LABEL KIND", LABEL a call of Disk, KIND what it is about (chunk, journal, folder, other); "report X"
  * and "say X", messages to the metadata daemon ("after": it has answered); "push X", what the metadata daemon tells it.
  * Steps of a metadata daemon: "commit" (after: it is on disk, and nobody was told yet) and "push X".
  */
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../../daemon/common/clock.js";
 
@@ -20,6 +23,11 @@ export function mortally(dieAt: string): Record<string, string> {
 /** The environment that makes daemons which are started with it believe that it is so many seconds later. */
 export function skewed(seconds: number): Record<string, string> {
   return { NODE_OPTIONS: `--import=${fileURLToPath(import.meta.url)}`, TEST_SKEW_SEC: `${seconds}` };
+}
+
+/** The environment that makes daemons and mounts which are started with it poison their buffers after use. */
+export function poisoned(): Record<string, string> {
+  return { NODE_OPTIONS: `--import=${fileURLToPath(import.meta.url)}`, TEST_POISON: "1" };
 }
 
 const [wanted = "", count = "1"] = (process.env["TEST_DIE_AT"] ?? "").split("@");
@@ -96,4 +104,40 @@ if (skewSec !== 0 && (role === "store" || role === "meta")) {
     const { sec, nsec } = now();
     return { sec: sec + skewSec, nsec };
   };
+}
+
+const POISON = 0xdb;
+/** Bytes of one piece of that memory (daemon/store/direct-write.ts). */
+const DIRECT_SLOT = 1024 * 1024;
+
+/** The request of the kernel, as soon as whoever serves it has returned. */
+async function poisonRequests(): Promise<void> {
+  const { FuseDevice } = await import("../../mount/kernel/device.js");
+  const read = Reflect.get(FuseDevice.prototype, "read") as Method;
+  FuseDevice.prototype.read = function (into: Buffer): number {
+    const got = read.call(this, into) as number;
+    if (got > 0) queueMicrotask(() => into.fill(POISON, 0, got));
+    return got;
+  };
+}
+
+/** Memory that direct writes go through, as soon as they are written. */
+function poisonWrites(): void {
+  const write = fs.write.bind(fs) as Method;
+  const poisoning = (file: number, from: Buffer, ...rest: unknown[]): unknown => {
+    const done = rest.at(-1) as Method;
+    const isPooled = from.byteLength === DIRECT_SLOT && from.buffer.byteLength > from.byteLength;
+    const answer = (...answers: unknown[]): unknown => {
+      if (isPooled) from.fill(POISON, 0);
+      return done(...answers);
+    };
+    return write(file, from, ...rest.slice(0, -1), answer);
+  };
+  Reflect.set(fs, "write", poisoning);
+  syncBuiltinESMExports();
+}
+
+if (process.env["TEST_POISON"] === "1") {
+  if (role === "mount") await poisonRequests();
+  if (role === "store") poisonWrites();
 }

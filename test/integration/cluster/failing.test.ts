@@ -15,15 +15,20 @@ function copying(node: ScriptedNode): void {
 test("what is on failing disks is copied away from them, also when all copies are on such", async (t) => {
   const bench = await ClusterBench.make({ deadlines: { confirmMs: 1000 } });
   t.teardown(() => bench.stop());
-  const [a, b, c, d] = [await bench.node("a"), await bench.node("b"), await bench.node("c"), await bench.node("d")];
+  const [a, b] = [await bench.node("a"), await bench.node("b")];
   bench.cluster.start();
   await settle();
   const chunk = await bench.session(77);
   await a.register([stored(chunk, [a.id, b.id])]);
-  copying(c);
-  copying(d);
   await a.heartbeat({ failing: "three files failed" });
   await b.heartbeat({ failing: "three files failed" });
+  await until(() => bench.cluster.status().underReplicated === 1);
+  // Only now there are others.
+  const [c, d] = ["c", "d"].map((name) => bench.connect(name)) as [ScriptedNode, ScriptedNode];
+  for (const node of [c, d]) {
+    copying(node);
+    await node.join();
+  }
   await until(() => bench.cluster.status().underReplicated === 0 && c.pushed("replicate").length > 0);
   const { from } = [...c.pushed("replicate"), ...d.pushed("replicate")][0] ?? {};
   t.match(
