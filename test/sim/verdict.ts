@@ -23,7 +23,8 @@ export async function unrest(
   const isKept = wanted.mayLackAll && chunks.some(({ refs, replicas }) => refs > 0 && replicas.length === 0);
   for (const row of chunks) {
     const shape = `chunk ${row.id} of ${row.refs} slices`;
-    if (row.refs === 0 && !isKept) found.push(`${shape} is named by nothing`);
+    if (row.refs === 0 && isKept) continue;
+    if (row.refs === 0) found.push(`${shape} is named by nothing`);
     const live = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE);
     // Whether a reader may be told of a loss is judged where it reads.
     if (wanted.mayLackAll && row.replicas.length === 0) continue;
