@@ -200,10 +200,9 @@ export class Program {
     try {
       const found = await this.#during((fs) => fs.create(WHO, dir, bytes(name), FILE, 0, flags));
       const ino = found.attr?.ino ?? ABSENT;
-      const file = written.value === ino ? model.files.get(ino) : undefined;
       written.value = ino;
       model.done(change);
-      return { handle: found.handle, file: file ?? model.made(ino, isLog), opened: change.end, isLog, size: 0 };
+      return { handle: found.handle, file: model.made(ino, isLog), opened: change.end, isLog, size: 0 };
     } catch (error) {
       if (error instanceof FsError && error.errno === "EEXIST") {
         register.refused(change);
@@ -231,7 +230,7 @@ export class Program {
     const register = model.name(dir, name);
     // Made, or moved, by a program that was not told of which file.
     const isFound = ino !== ABSENT && !register.allows(ino, asked) && register.resolve(ino);
-    if (isFound && !model.files.has(ino)) model.made(ino, name.startsWith("log-"));
+    if (isFound) model.found(ino, name.startsWith("log-"));
     model.seesName(dir, name, ino, asked);
     return model.files.get(ino);
   }

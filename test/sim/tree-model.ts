@@ -16,6 +16,7 @@ interface Cut {
 export class Model {
   readonly moments: Moments;
   readonly files = new Map<number, FileModel>();
+  readonly #made = new Set<number>();
   /** By folder and name. */
   readonly #names = new Map<string, Register>();
   /** By client: all its changes that may still be lost with it. */
@@ -65,10 +66,16 @@ export class Model {
     }
   }
 
+  /** A program was told that it has made this file; others may have seen it before. */
   made(ino: number, isLog: boolean): FileModel {
-    const known = this.files.get(ino);
-    if (known !== undefined) this.report(`inode ${ino} was given twice`);
-    const file = new FileModel(ino, isLog);
+    if (this.#made.has(ino)) this.report(`inode ${ino} was given twice`);
+    this.#made.add(ino);
+    return this.found(ino, isLog);
+  }
+
+  /** The file of that number, which is there. */
+  found(ino: number, isLog: boolean): FileModel {
+    const file = this.files.get(ino) ?? new FileModel(ino, isLog);
     this.files.set(ino, file);
     return file;
   }

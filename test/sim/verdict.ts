@@ -23,11 +23,12 @@ export async function unrest(
   const isKept = wanted.mayLackAll && chunks.some(({ refs, replicas }) => refs > 0 && replicas.length === 0);
   for (const row of chunks) {
     const shape = `chunk ${row.id} of ${row.refs} slices`;
-    if (row.refs === 0 && !isKept) found.push(`${shape} is named by nothing`);
+    const isUnnamed = row.refs === 0;
+    if (isUnnamed && !isKept) found.push(`${shape} is named by nothing`);
     const live = row.replicas.filter(({ state }) => state === ReplicaState.AVAILABLE);
     // Whether a reader may be told of a loss is judged where it reads.
     if (wanted.mayLackAll && row.replicas.length === 0) continue;
-    if (live.length < wanted.replicas || live.length !== row.replicas.length)
+    if (!isUnnamed && (live.length < wanted.replicas || live.length !== row.replicas.length))
       found.push(`${shape} has ${live.length} copies and ${row.replicas.length - live.length} others`);
     for (const { node } of live) expected.get(nodes.get(node) ?? "")?.add(row.id);
   }
