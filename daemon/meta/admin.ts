@@ -21,7 +21,7 @@ import type { LiveVolume } from "./volume-start.js";
 export interface AdminParts {
   readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status" | "setNode" | "settingsChanged">;
+  readonly cluster: Pick<Cluster, "status" | "setNode" | "settingsChanged" | "cleaningDue">;
   readonly log: Logger;
   readonly opens: Opens;
   readonly phases: Phases;
