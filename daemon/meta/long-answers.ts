@@ -69,7 +69,10 @@ async function* checked(rows: StoreSnapshot): AsyncGenerator<Part> {
     if (done !== true && waiting.length < FINDINGS) continue;
     const findings = await withPaths(rows, waiting);
     waiting = [];
-    if (done === true) return yield { $case: "fsck", value: { findings, last: true, ...value } };
+    if (done === true) {
+      yield { $case: "fsck", value: { findings, last: true, ...value } };
+      return;
+    }
     yield { $case: "fsck", value: { findings, last: false, inodes: 0, chunks: 0 } };
   }
 }
