@@ -168,6 +168,19 @@ const checked = z.strictObject({
     }),
   ),
 });
+const cleaningCases = z.strictObject({
+  cleaning: z.boolean().describe("false: none of it happens"),
+  cases: z.array(
+    z.strictObject({
+      chunk: id,
+      len: bytes,
+      fate: z
+        .enum(["remove", "removing", "wait", "mark"])
+        .describe("now; its nodes have been told; not yet; its delay begins now"),
+      why: z.string(),
+    }),
+  ),
+});
 const finding = z.strictObject({
   level: z.enum(LEVELS),
   check: z.string().describe("what was looked at, a fixed word"),
@@ -241,6 +254,7 @@ export const SCHEMAS = {
   "config get": settings,
   "config set": settings,
   "volume create": volume,
+  gc: cleaningCases,
   fsck: checked,
   "meta dump": backup,
   "meta load": loadedVolume,

@@ -22,7 +22,10 @@ import type { LiveVolume } from "./volume-start.js";
 export interface AdminParts {
   readonly clock: Clock;
   readonly executor: Executor;
-  readonly cluster: Pick<Cluster, "status" | "setNode" | "removeNode" | "scrubNode" | "settingsChanged">;
+  readonly cluster: Pick<
+    Cluster,
+    "status" | "setNode" | "removeNode" | "scrubNode" | "settingsChanged" | "cleaningDue"
+  >;
   readonly log: Logger;
   readonly opens: Opens;
   readonly recount: Pick<Recount, "set" | "left">;

@@ -4,6 +4,8 @@ import { nameBytes, type Name } from "../../proto/name.js";
 import type { Clock } from "../common/clock.js";
 import { headerOf, writeDump } from "./backup/dump.js";
 import { seqOf } from "./backup/logged-store.js";
+import { cleaningCases } from "./cluster/cleaning-cases.js";
+import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import type { Finding } from "./fsck/finding.js";
 import { fsck, pathsOf } from "./fsck/fsck.js";
@@ -12,6 +14,7 @@ import { DamagedRow, type MetaStore, type StoreSnapshot } from "./metastore.js";
 export interface LongAnswersParts {
   readonly clock: Clock;
   readonly executor: Pick<Executor, "drained">;
+  readonly cluster: Pick<Cluster, "cleaningDue">;
   readonly store: Pick<MetaStore, "snapshot">;
 }
 
@@ -19,10 +22,10 @@ type Part = NonNullable<AdminReply["op"]>;
 type Op = NonNullable<AdminRequest["op"]>;
 
 /** Requests that are answered in many parts. */
-export type LongOp = Extract<Op, { $case: "dump" | "fsck" }>;
+export type LongOp = Extract<Op, { $case: "dump" | "fsck" | "explainCleaning" }>;
 
 export function isLong(op: Op): op is LongOp {
-  return op.$case === "dump" || op.$case === "fsck";
+  return op.$case === "dump" || op.$case === "fsck" || op.$case === "explainCleaning";
 }
 
 /** Findings in one part. */
@@ -33,10 +36,16 @@ const FINDINGS = 100;
  * is under way SQLite's log grows.
  */
 export async function* longAnswer(op: LongOp, parts: LongAnswersParts): AsyncGenerator<Part> {
-  const { clock, executor, store } = parts;
+  const { clock, cluster, executor, store } = parts;
   await executor.drained();
   const rows = await store.snapshot();
   try {
+    if (op.$case === "explainCleaning") {
+      for await (const one of cleaningCases(rows, await cluster.cleaningDue()))
+        yield { $case: "explainCleaning", value: { cases: [one], last: false } };
+      yield { $case: "explainCleaning", value: { cases: [], last: true } };
+      return;
+    }
     if (op.$case === "fsck") {
       yield* checked(rows);
       return;
@@ -60,7 +69,10 @@ async function* checked(rows: StoreSnapshot): AsyncGenerator<Part> {
     if (done !== true && waiting.length < FINDINGS) continue;
     const findings = await withPaths(rows, waiting);
     waiting = [];
-    if (done === true) return yield { $case: "fsck", value: { findings, last: true, ...value } };
+    if (done === true) {
+      yield { $case: "fsck", value: { findings, last: true, ...value } };
+      return;
+    }
     yield { $case: "fsck", value: { findings, last: false, inodes: 0, chunks: 0 } };
   }
 }

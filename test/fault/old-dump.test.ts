@@ -4,6 +4,7 @@ import { open, readFile as read, readdir, stat, writeFile as write } from "node:
 import { join } from "node:path";
 import { test } from "tap";
 import { explainFile, fetchStatus } from "../../daemon/cli/admin/ask.js";
+import { SCHEMAS } from "../../daemon/cli/schemas.js";
 import { idOfName } from "../../daemon/common/chunks/layout.js";
 import { bigfsd } from "../helpers/cluster.js";
 import { must } from "../helpers/run.js";
@@ -52,7 +53,7 @@ test("D34: a volume from yesterday's dump gives new ids, reads what is old, and 
 
   const load = ["meta", "load", dump, "--data", join(lab.dir, "meta2")];
   const loaded = await bigfsd([...load, "--json"]);
-  t.match(JSON.parse(loaded.stdout), { incarnation: 2 });
+  t.match(SCHEMAS["meta load"].parse(JSON.parse(loaded.stdout)), { incarnation: 2 });
   t.match(await bigfsd(load), { code: 1, stderr: /has metadata already/ });
   await lab.startMeta(address.meta, "meta2");
   t.match(await fetchStatus(address), { incarnation: 2, cleaning: false });

@@ -2,6 +2,7 @@ import { chmod, mkdir, readdir, rename, rm, stat, writeFile as write } from "nod
 import { join } from "node:path";
 import { test } from "tap";
 import { askForParts, fetchStatus } from "../../daemon/cli/admin/ask.js";
+import { SCHEMAS } from "../../daemon/cli/schemas.js";
 import type { ClusterAddress } from "../../daemon/cli/shared-options.js";
 import { openBackup } from "../../daemon/meta/backup/dump.js";
 import { parseName } from "../../daemon/meta/backup/names.js";
@@ -99,7 +100,7 @@ test("D29: what storage nodes do not take is sent again, to others, and the copy
   const source = await rowsIn(join(lab.dir, "meta", "meta.db"));
   const found = await restore(lab, "copy");
   t.equal(found.code, 0, found.stderr);
-  const { commits, problems } = JSON.parse(found.stdout) as { commits: number; problems: string[] };
+  const { commits, problems } = SCHEMAS["meta restore"].parse(JSON.parse(found.stdout));
   t.ok(commits > 0);
   t.same(problems, []);
   const copy = await rowsIn(join(lab.dir, "copy", "meta.db"));

@@ -18,6 +18,7 @@ import { availableOn, isSynced, neededOf } from "../rules/replicas.js";
 import { Census } from "./census.js";
 import { ChunkChanges, type ChunkChange } from "./changes.js";
 import { ChunkWaits } from "./chunk-waits.js";
+import type { CleaningDue } from "./cleaning-cases.js";
 import { Cleaning } from "./cleaning.js";
 import { ClusterMetrics } from "./cluster-metrics.js";
 import { Connection } from "./connection.js";
@@ -286,6 +287,16 @@ export class Cluster {
     this.tasks.census.wake();
     this.tasks.cleaning.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);
+  }
+
+  /** Ages in served seconds: what is dated so or earlier cleaning deals with. */
+  async cleaningDue(): Promise<CleaningDue> {
+    const { deleteDelayMs, orphanGraceMs } = this.parts.deadlines;
+    const { value } = await this.parts.executor.execute(0, (tx) => ({
+      garbage: this.#served.before(tx, deleteDelayMs),
+      ended: this.#served.before(tx, orphanGraceMs),
+    }));
+    return value;
   }
 
   status(): ClusterStatus {

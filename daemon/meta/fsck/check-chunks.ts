@@ -15,7 +15,7 @@ interface Counted {
 }
 
 /** Chunks whose counters are in memory at a time. All slots are read once for each part. */
-const PART = 200_000;
+const PART = 100_000;
 /** Files that are told of one chunk. */
 const INOS_MAX = 10;
 

@@ -185,6 +185,9 @@ test("what is printed as JSON has the shape that is published", async (t) => {
     ["node rename", "1", "one"],
     ["session ls"],
     ["config get"],
+    ["fsck"],
+    ["gc", "--dry-run"],
+    ["meta dump", join(dir, "dump")],
     ["config set", "replicas", "3"],
     ["session end", "lab"],
   ];

@@ -1,6 +1,8 @@
 import { test, type Test } from "tap";
 import { key } from "../../../daemon/meta/keys.js";
 import { makeGarbage } from "../../../daemon/meta/rules/chunks.js";
+import { cleaningCases } from "../../../daemon/meta/cluster/cleaning-cases.js";
+import { endSession } from "../../../daemon/meta/session-rows.js";
 import { setVolume } from "../../../daemon/meta/rules/volume.js";
 import { ClusterBench, CommitGate, stored, type BenchOptions } from "../../helpers/cluster-bench.js";
 import { settle, until } from "../../helpers/fake-clock.js";
@@ -213,6 +215,33 @@ test("removals go out in batches, and not more at once than a node answers for",
   await a.removed(told);
   await until(() => bench.cluster.status().chunks === 0);
   t.equal(new Set([...told, ...gone]).size, 1700);
+});
+
+test("what cleaning would do is told as it then does it, and telling it changes nothing", async (t) => {
+  const { bench, a, b, first } = await serving(t);
+  const told = async () => {
+    const rows = await bench.store.snapshot();
+    const cases: string[] = [];
+    for await (const { chunk, fate, why } of cleaningCases(rows, await bench.cluster.cleaningDue()))
+      cases.push(`${chunk - first} ${fate}: ${why}`);
+    return cases;
+  };
+  await a.register([0, 1, 2].map((n) => stored(first + n, [a.id, b.id])));
+  await bench.refer(first);
+  await bench.refer(first + 1);
+  await bench.executor.drained();
+  t.match(await told(), [/^2 wait: no file has it yet; session 77 may still commit it$/]);
+  await drop(bench, first);
+  await bench.executor.drained();
+  t.match(await told(), [/^0 wait: nothing names it; its delay is over after 3\d s of service$/, /^2 wait/]);
+  await bench.clock.advance(25_000);
+  t.match(await told(), [/^0 wait: .* after 1\d s of service$/, /^2 wait/]);
+  t.match(await bench.row(key.garbage(first)), { deleting: false });
+  await bench.clock.advance(30_000);
+  t.match(await told(), [/^0 removing: node 1, 2 has not said that it is gone$/, /^2 wait/]);
+  await bench.executor.execute(0, (tx) => endSession(tx, 77));
+  await bench.executor.drained();
+  t.match(await told(), [/^0 removing/, /^2 wait: no file got it; its session's grace is over after \d+ s/]);
 });
 
 test("while cleaning is off nothing is removed, however old it is; once it is on it goes", async (t) => {

@@ -727,7 +727,25 @@ export interface AdminRequest {
     | { $case: "dump"; value: Dump }
     | { $case: "fsck"; value: Fsck }
     | { $case: "setReplicas"; value: SetReplicas }
+    | { $case: "explainCleaning"; value: ExplainCleaning }
     | undefined;
+}
+
+/** What cleaning would do now, at one moment: answered by CleaningParts with the id of the request. */
+export interface ExplainCleaning {
+}
+
+export interface CleaningPart {
+  cases: CleaningCase[];
+  last: boolean;
+}
+
+export interface CleaningCase {
+  chunk: number;
+  len: number;
+  /** "remove": now. "removing": its nodes have been told. "wait": not yet. "mark": it becomes one of these. */
+  fate: string;
+  why: string;
 }
 
 /** Checks the metadata against itself, as it is at one moment: answered by FsckParts with the id of the request. */
@@ -927,6 +945,7 @@ export interface AdminReply {
     | { $case: "dump"; value: DumpPart }
     | { $case: "fsck"; value: FsckPart }
     | { $case: "setReplicas"; value: Done }
+    | { $case: "explainCleaning"; value: CleaningPart }
     | undefined;
 }
 
@@ -8260,6 +8279,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "setReplicas":
         SetReplicas.encode(message.op.value, writer.uint32(66).fork()).join();
         break;
+      case "explainCleaning":
+        ExplainCleaning.encode(message.op.value, writer.uint32(338).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8365,6 +8387,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "setReplicas", value: SetReplicas.decode(reader, reader.uint32()) };
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.op = { $case: "explainCleaning", value: ExplainCleaning.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8444,7 +8474,214 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "explainCleaning": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "explainCleaning", value: ExplainCleaning.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseExplainCleaning(): ExplainCleaning {
+  return {};
+}
+
+export const ExplainCleaning: MessageFns<ExplainCleaning> = {
+  encode(_: ExplainCleaning, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainCleaning {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainCleaning();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExplainCleaning>, I>>(base?: I): ExplainCleaning {
+    return ExplainCleaning.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainCleaning>, I>>(_: I): ExplainCleaning {
+    const message = createBaseExplainCleaning();
+    return message;
+  },
+};
+
+function createBaseCleaningPart(): CleaningPart {
+  return { cases: [], last: false };
+}
+
+export const CleaningPart: MessageFns<CleaningPart> = {
+  encode(message: CleaningPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.cases) {
+      CleaningCase.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CleaningPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCleaningPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cases.push(CleaningCase.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CleaningPart>, I>>(base?: I): CleaningPart {
+    return CleaningPart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CleaningPart>, I>>(object: I): CleaningPart {
+    const message = createBaseCleaningPart();
+    message.cases = object.cases?.map((e) => CleaningCase.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    return message;
+  },
+};
+
+function createBaseCleaningCase(): CleaningCase {
+  return { chunk: 0, len: 0, fate: "", why: "" };
+}
+
+export const CleaningCase: MessageFns<CleaningCase> = {
+  encode(message: CleaningCase, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk !== 0) {
+      writer.uint32(8).uint64(message.chunk);
+    }
+    if (message.len !== 0) {
+      writer.uint32(16).uint32(message.len);
+    }
+    if (message.fate !== "") {
+      writer.uint32(26).string(message.fate);
+    }
+    if (message.why !== "") {
+      writer.uint32(34).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CleaningCase {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCleaningCase();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.chunk = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.len = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.fate = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CleaningCase>, I>>(base?: I): CleaningCase {
+    return CleaningCase.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CleaningCase>, I>>(object: I): CleaningCase {
+    const message = createBaseCleaningCase();
+    message.chunk = object.chunk ?? 0;
+    message.len = object.len ?? 0;
+    message.fate = object.fate ?? "";
+    message.why = object.why ?? "";
     return message;
   },
 };
@@ -10125,6 +10362,9 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "setReplicas":
         Done.encode(message.op.value, writer.uint32(82).fork()).join();
         break;
+      case "explainCleaning":
+        CleaningPart.encode(message.op.value, writer.uint32(338).fork()).join();
+        break;
     }
     return writer;
   },
@@ -10246,6 +10486,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "setReplicas", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.op = { $case: "explainCleaning", value: CleaningPart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10324,6 +10572,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "setReplicas": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "setReplicas", value: Done.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "explainCleaning": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "explainCleaning", value: CleaningPart.fromPartial(object.op.value) };
         }
         break;
       }
