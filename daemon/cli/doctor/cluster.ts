@@ -70,7 +70,8 @@ function enoughNodes({ meta, status }: Pick<ClusterFacts, "meta" | "status">, li
   const { replicas, minReplicas } = status;
   const up = live.filter(({ state }) => state !== "DRAINING").length;
   const check = "nodes";
-  const what = `${up} of ${status.nodes.length} storage daemons are up`;
+  const all = status.nodes.filter(({ state }) => state !== "RETIRED").length;
+  const what = `${up} of ${all} storage daemons are up`;
   if (up < minReplicas) return finding("error", check, `${what}, writes need ${minReplicas}: they wait`, addNode(meta));
   if (up < replicas) return finding("warning", check, `${what}, too few for ${replicas} copies`, addNode(meta));
   return ok(check, what);

@@ -379,7 +379,8 @@ export class Cluster {
       // It has no stream any more, or a newer one: the node may have lost what it spoke of on the older.
       this.#reports.disconnected(member.id);
     }
-    if (kind !== "UP" || isSameStream || !this.#shortage.isEmpty) this.tasks.census.wake();
+    const counts = kind === "UP" || kind === "SUSPECT" ? member.row.draining || isSameStream : true;
+    if (counts || (kind === "UP" && !this.#shortage.isEmpty)) this.tasks.census.wake();
     if (kind === "UP") this.tasks.cleaning.wake();
     this.#rebalance.wake();
     for (const waits of [this.#available, this.#synced]) this.#recheck(waits);

@@ -65,6 +65,8 @@ class World {
   /** Chunks of which at some time no disk had a copy. */
   readonly hopeless = new Set<number>();
   readonly wrong: string[] = [];
+  /** So many copies of what is named stay, whatever is removed. */
+  #fewest = OPTS.replicas;
   #session = 100;
   #next = 0;
 
@@ -161,7 +163,7 @@ class World {
   /** Of what is named only what is too many may go. */
   #removes(disk: DiskNode, chunk: number): void {
     const others = this.disks.filter((other) => other !== disk && other.disk.has(chunk));
-    if (!this.named.has(chunk) || others.length >= this.bench.volume.replicas) return;
+    if (!this.named.has(chunk) || others.length >= this.#fewest) return;
     this.wrong.push(`chunk ${chunk} is named and was removed at ${disk.name}: ${others.length} copies are left`);
   }
 
@@ -182,10 +184,13 @@ class World {
   }
 
   async #setReplicas(replicas: number): Promise<void> {
+    // What was decided before may be carried out meanwhile.
+    this.#fewest = Math.min(this.#fewest, replicas);
     await this.bench.change(key.volume, (volume) => ({ ...volume, replicas }));
     Object.assign(this.bench.volume, { replicas });
     this.bench.cluster.settingsChanged();
     await settle();
+    this.#fewest = replicas;
   }
 
   async #drop(pick: number): Promise<void> {

@@ -37,6 +37,8 @@ test("too few nodes for all copies is a warning, for any write an error", async 
   const nodes = [node(1), node(2), node(3, { state: "DRAINING" })];
   t.match(found({ nodes, replicas: 3 })[0], { level: "warning", check: "nodes" });
   t.match(found({ nodes, replicas: 3, minReplicas: 3 })[0], { level: "error", check: "nodes", fix: /10.0.0.1:50052/ });
+  const removed = [node(1), node(2), node(3, { state: "RETIRED" })];
+  t.match(found({ nodes: removed, replicas: 3 })[0], { what: /^2 of 2 / }, "one that was removed is none");
   t.match(found({ nodes: [] })[0], { level: "error", what: /^0 of 0/ });
 });
 
