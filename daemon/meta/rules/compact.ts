@@ -37,7 +37,7 @@ function mustCoverTheSame({ before, after }: Compact): void {
   if (old.length === 0 || !isSame) fail("EINVAL", "what shall be compacted covers other bytes");
 }
 
-function mustBeSynced(tx: Tx, { session, isLive, volume }: Context, inode: Inode, after: readonly Slice[]): void {
+function mustBeSynced(tx: Tx, ctx: Context, inode: Inode, after: readonly Slice[]): void {
   preloadChunks(
     tx,
     after.map(({ chunk }) => chunk),
@@ -45,13 +45,13 @@ function mustBeSynced(tx: Tx, { session, isLive, volume }: Context, inode: Inode
   for (const { chunk: id, off, len, inline } of after) {
     if (id === 0 || inline.length > 0) fail("EINVAL", "compacted bytes are in chunks");
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not registered`);
-    if (chunk.session !== session) fail("EIO", `chunk ${id} belongs to another session`);
+    if (chunk.session !== ctx.session) fail("EIO", `chunk ${id} belongs to another session`);
     if (chunk.garbage) fail("EIO", `chunk ${id} is garbage`);
     if (off + len > chunk.len) fail("EIO", `chunk ${id} is shorter than the slice`);
     const wanted = { ...chunk, wanted: inode.replicas };
-    const live = availableOn(chunk).filter((node) => isLive(node));
-    if (live.length < neededOf(wanted, volume)) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
-    if (!isSynced(wanted, volume)) fail("EAGAIN", `chunk ${id} is not synced`);
+    const live = availableOn(chunk).filter((node) => ctx.isLive(node));
+    if (live.length < neededOf(wanted, ctx.volume)) fail("EAGAIN", `chunk ${id} has ${live.length} live copies`);
+    if (!isSynced(wanted, ctx.volume)) fail("EAGAIN", `chunk ${id} is not synced`);
   }
 }
 
