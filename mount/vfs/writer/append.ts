@@ -16,7 +16,7 @@ export async function append({ core, uploader }: FileWriterParts, host: FileWrit
   const slotSize = core.parts.meta.volume.chunkSize;
   // A file that is lost in the middle of it is told by the answer to the commit.
   const { signal } = new AbortController();
-  const store = (bytes: Buffer) => uploader.store(bytes, { sync: false, signal, replicas: host.replicas });
+  const store = (bytes: Buffer, sync: boolean) => uploader.store(bytes, { sync, signal, replicas: host.replicas });
   const commit = (where: Where) => commitAt(core, host, data.length, where);
   if (data.length <= LIMITS.inlineMax) {
     try {
@@ -24,7 +24,8 @@ export async function append({ core, uploader }: FileWriterParts, host: FileWrit
     } catch (error) {
       if (errnoOf(error) !== "EFBIG") throw error;
     }
-    const file = { ino: host.ino, slotSize, store };
+    // What stands in the metadata is on disk, and stays so.
+    const file = { ino: host.ino, slotSize, store: (bytes: Buffer) => store(bytes, true) };
     for (let tries = 0; tries < MERGES; tries++) {
       const { size, version, truncSeq } = await core.ask("getattr", { ino: host.ino }, SELF, ({ attr }) =>
         mustAttr(attr),
@@ -41,7 +42,7 @@ export async function append({ core, uploader }: FileWriterParts, host: FileWrit
   const slices: SliceAt[] = [];
   for (let off = 0; off < data.length; off += slotSize) {
     const bytes = data.subarray(off, off + slotSize);
-    const slice = { pos: 0, len: bytes.length, chunk: await store(bytes), off: 0, inline: Buffer.alloc(0) };
+    const slice = { pos: 0, len: bytes.length, chunk: await store(bytes, false), off: 0, inline: Buffer.alloc(0) };
     slices.push({ slot: off / slotSize, slice });
   }
   return commit({ slices });

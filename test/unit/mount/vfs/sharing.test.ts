@@ -93,6 +93,22 @@ test("who opens waits for what was appended there, however long that takes to st
   t.equal(await readAll(lab, a, handle), "first next second");
 });
 
+test("what many small appends have left in the metadata is on disk before it is moved to a chunk", async (t) => {
+  const lab = new Lab({ chunkSize: 4 * CHUNK });
+  const [a, b] = [lab.mount(), lab.mount()];
+  const { ino } = await lab.create(a, "f");
+  await lab.lookup(b, "f");
+  const open = await lab.end(b.vfs.open(WHO, ino, flags({ append: true })));
+  const syncs: boolean[] = [];
+  const put = b.chunks.put.bind(b.chunks);
+  b.chunks.put = (chunk) => {
+    syncs.push(chunk.sync);
+    return put(chunk);
+  };
+  for (let i = 0; syncs.length === 0 && i < 40; i++) await lab.write(b, open.handle, 0, pattern(4000, i));
+  t.same(syncs, [true]);
+});
+
 test("two mounts that truncate a file by opening it do not wait for each other in a circle", async (t) => {
   const lab = new Lab({ seed: 3 });
   const [a, b] = [lab.mount(), lab.mount()];
