@@ -16,7 +16,7 @@ const KEPT: readonly (readonly [seed: number, steps: number])[] = [
   [5107, 500],
 ];
 const FIXED = 40;
-const FRESH = 20;
+const FRESH = 5;
 
 async function passes(t: Test, seed: number, steps: number): Promise<void> {
   const { violations, trace } = await simulate({ seed, steps });
