@@ -153,7 +153,6 @@ export class Cluster {
         if (shortage.isOverflowing && shortage.isEmpty) this.tasks.census.wake();
       }),
       surplus: this.#task("surplus", confirmMs / 4, async (signal) => {
-        if (volume.cleaningOff) return;
         await surplus.pass(signal);
         if (surplus.isOverflowing && surplus.size === 0) this.tasks.census.wake();
       }),

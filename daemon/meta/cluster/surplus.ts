@@ -33,10 +33,10 @@ export interface SurplusParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodes: NodesView;
-  readonly volume: { readonly replicas: number };
+  readonly volume: { readonly replicas: number; readonly cleaningOff: boolean };
 }
 
-/** queued: to be looked at. checked: nodes verify copies. told: nodes were told to remove theirs. */
+/** queued: to be looked at, when cleaning is not off. checked: nodes verify copies. told: nodes were told to remove theirs. */
 type Entry =
   | { readonly state: "queued" }
   | {
@@ -100,6 +100,7 @@ export class SurplusCopies {
 
   async pass(signal: AbortSignal): Promise<void> {
     this.#retry();
+    if (this.parts.volume.cleaningOff) return;
     while (!signal.aborted && this.#queue.size > 0 && this.#checks < IN_FLIGHT) await this.#ask();
   }
 
@@ -156,7 +157,7 @@ export class SurplusCopies {
   }
 
   async #settle(checked: readonly { readonly chunk: number; readonly verified: ReadonlySet<number> }[]): Promise<void> {
-    if (checked.length === 0) return;
+    if (checked.length === 0 || this.parts.volume.cleaningOff) return;
     const { changes, executor, removals, nodes, volume, metrics, clock } = this.parts;
     const wanted = (row: Readonly<ChunkRow>) => wantedOf(row, volume);
     const { outcomes, batch } = await changes.run(

@@ -184,6 +184,31 @@ test("D13: with fewer replicas than before the surplus goes, and never so that f
   t.same(removed.flat(), [first]);
 });
 
+test("while cleaning is off nothing goes that is too much, also what was verified before; when it is on again, it does", async (t) => {
+  const { bench, nodes, first } = await serving(t, "abc");
+  await nodes[0]!.register([
+    stored(
+      first,
+      nodes.map(({ id }) => id),
+    ),
+  ]);
+  const asked = () => nodes.filter((node) => node.pushed("verify").length > 0);
+  await until(() => asked().length === 2);
+  Object.assign(bench.volume, { cleaningOff: true });
+  for (const node of asked()) {
+    const [question] = node.pushed("verify");
+    await node.verified(question?.number ?? 0, [stored(first, [node.id], { synced: [node.id] })]);
+  }
+  const removed = nodes.map((node) => obeying(node));
+  await bench.clock.advance(10_000);
+  t.same(removed.flat(), []);
+  t.notMatch(await states(bench, first), /D/);
+  Object.assign(bench.volume, { cleaningOff: false });
+  bench.cluster.settingsChanged();
+  await bench.clock.advance(10_000);
+  t.same(removed.flat(), [first]);
+});
+
 test("copies stay apart: of two in one zone one goes", async (t) => {
   const zones = { a: "x", b: "x", c: "y" };
   const { bench, nodes, first } = await serving(t, "abc", {}, zones);
