@@ -53,7 +53,9 @@ export class Locks {
   async set(holder: Holder, ino: number, lock: FileLock, wait: boolean): Promise<LockReply> {
     mustBeSound(lock);
     const { id: session } = holder;
-    const file = await this.#taken(session, ino);
+    // What was looked up before a wait may be another one, or none, after it.
+    for (let taken; (taken = this.#takeBack(session, ino)) !== undefined;) await taken;
+    const file = this.#file(ino);
     if (holder.isEnded) throw new FsError("ESTALE", "the session has ended");
     const wanted = ofSession(session, lock);
     const held = beforeConversion(file.held, wanted);
@@ -72,7 +74,8 @@ export class Locks {
 
   /** What is in the way of it; the process of another session's is not known here. */
   async get(session: number, ino: number, lock: FileLock): Promise<FileLock | undefined> {
-    const file = await this.#taken(session, ino);
+    for (let taken; (taken = this.#takeBack(session, ino)) !== undefined;) await taken;
+    const file = this.#file(ino);
     const conflict = conflictOf(file.held, ofSession(session, lock));
     this.#put(ino, file, file.held, false);
     if (conflict === undefined) return undefined;
@@ -111,17 +114,15 @@ export class Locks {
     this.declareAll(session, []);
   }
 
-  /** The file when nobody else decides about it. */
-  async #taken(session: number, ino: number): Promise<LockedFile> {
-    for (;;) {
-      const file = this.#file(ino);
-      if (file.delegate === undefined || file.delegate === session) return file;
-      if (file.taking === undefined) {
-        file.taking = taking();
-        this.parts.wanted(file.delegate, ino);
-      }
-      await file.taking.done;
+  /** Takes the decision about the file's locks back from another session; undefined: none has it. */
+  #takeBack(session: number, ino: number): Promise<void> | undefined {
+    const file = this.#files.get(ino);
+    if (file?.delegate === undefined || file.delegate === session) return undefined;
+    if (file.taking === undefined) {
+      file.taking = taking();
+      this.parts.wanted(file.delegate, ino);
     }
+    return file.taking.done;
   }
 
   #file(ino: number): LockedFile {
