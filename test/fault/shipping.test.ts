@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rename, rm, stat, writeFile as write } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm, rmdir, stat, writeFile as write } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "tap";
 import { askForParts, fetchStatus } from "../../daemon/cli/admin/ask.js";
@@ -43,14 +43,23 @@ async function until(lab: Lab, look: (last: number[]) => boolean): Promise<void>
   while (!look(await shippedTo(lab))) await turn();
 }
 
-/** Nothing can be stored in a store's folder of backups. */
+/** Nothing can be stored in a store's folder of backups, which it may be about to do. */
 async function broken(lab: Lab, store: number): Promise<() => Promise<void>> {
   const folder = folderOf(lab, store);
-  await rename(folder, `${folder}.aside`).catch(() => mkdir(`${folder}.aside`));
-  await write(folder, "this is no folder");
+  const aside = `${folder}.aside`;
+  await mkdir(aside);
+  for (let isFile = false; !isFile;) {
+    for (const file of await readdir(folder).catch((): string[] => []))
+      await rename(join(folder, file), join(aside, file));
+    await rmdir(folder).catch(() => {});
+    isFile = await write(folder, "this is no folder", { flag: "wx" }).then(
+      () => true,
+      () => false,
+    );
+  }
   return async () => {
     await rm(folder);
-    await rename(`${folder}.aside`, folder);
+    await rename(aside, folder);
   };
 }
 
