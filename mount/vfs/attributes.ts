@@ -155,6 +155,7 @@ export class InodeAttributes {
 /** The metadata daemon has made the file `size` long: the same for what is not committed. */
 export function cutTo(file: FileState, size: number, truncSeq: number): void {
   if (size === 0 && file.size > 0) file.inode.wasEmptied = true;
+  file.forgetWrittenPast();
   file.writer.cutAt(size, { before: file.inode.attr.truncSeq, after: truncSeq });
   file.writer.forgetMtime();
 }

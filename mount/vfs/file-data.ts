@@ -42,9 +42,10 @@ export class FileData {
     if (data.length === 0) return 0;
     if (isShared || gate.isBusy || !core.inodes.isCached(inode))
       return this.#writeLater(open, off, Buffer.from(data), { append, sync });
-    this.#put(open, off, data, append);
+    const dropped = this.#put(open, off, data, append);
     const room = budget.room();
-    return room === undefined && !sync ? data.length : this.#settle(open, data.length, sync, room);
+    if (room === undefined && dropped === undefined && !sync) return data.length;
+    return this.#settle(open, data.length, sync, [room, dropped]);
   }
 
   flush(handle: number, lockOwner?: string): Maybe<void> {
@@ -104,44 +105,51 @@ export class FileData {
     if (append && (file.isShared || !core.inodes.isCached(inode))) return this.#append(open, off, data, sync);
     // What was written before may have been lost meanwhile: behind it this would leave a hole.
     inode.errors.tell(open);
-    this.#put(open, off, data, append);
+    const dropped = this.#put(open, off, data, append);
     if (file.isShared) await file.writer.flush();
-    return this.#settle(open, data.length, sync, budget.room());
+    return this.#settle(open, data.length, sync, [budget.room(), dropped]);
   }
 
   /** Nothing is written before it is known where the bytes are: they would be put at the old end. */
   async #append(open: FileHandle, off: number, data: Buffer, sync: boolean): Promise<number> {
     const { core } = this.parts;
     const { file } = open;
+    let pos = off;
     await file.gate.run(async () => {
       file.isAppending = true;
       try {
         await file.writer.flush();
         file.inode.errors.tell(open);
-        const pos = await file.writer.append(data);
+        pos = await file.writer.append(data);
         if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
       } finally {
         file.isAppending = false;
       }
     });
-    return this.#settle(open, data.length, sync, undefined);
+    return this.#settle(open, data.length, sync, [open.isDirect ? file.wrotePast(pos, data.length) : undefined]);
   }
 
   /**
    * An append goes to the end as this mount knows it, and nobody else writes. The kernel has chosen an offset too; when
    * it was wrong, it has put the bytes there in its own pages.
    */
-  #put({ file }: FileHandle, off: number, data: Buffer, append: boolean): void {
+  #put({ file, isDirect }: FileHandle, off: number, data: Buffer, append: boolean): Promise<void> | undefined {
     const { core } = this.parts;
     const pos = append ? file.size : off;
     if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
     file.writer.write(pos, data, file.inode.attr.truncSeq, { append });
     if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+    return isDirect ? file.wrotePast(pos, data.length) : undefined;
   }
 
-  /** The write is answered when there is room for more, and with O_SYNC when it is durable. */
-  async #settle(open: FileHandle, length: number, sync: boolean, room: Promise<void> | undefined): Promise<number> {
-    await room;
+  /** The write is answered when there is room for more, say, and with O_SYNC when it is durable. */
+  async #settle(
+    open: FileHandle,
+    length: number,
+    sync: boolean,
+    waits: readonly (Promise<void> | undefined)[],
+  ): Promise<number> {
+    await Promise.all(waits);
     if (sync) await this.#sync(open);
     else open.file.inode.errors.tell(open);
     return length;
@@ -164,6 +172,8 @@ export class FileData {
 
 /** The answer to a read, as the kernel keeps it. */
 function kept({ file, isDirect }: FileHandle, off: number, size: number, data: Buffer): Buffer {
-  if (!isDirect && data.length < size) file.endedAt(off + data.length);
+  if (isDirect) return data;
+  file.hasPages = true;
+  if (data.length < size) file.endedAt(off + data.length);
   return data;
 }

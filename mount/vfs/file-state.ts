@@ -40,6 +40,10 @@ export class FileState implements FileWriterHost {
   /** From there on the kernel has filled a page up, behind the end of the file as it was. */
   #filledFrom = Infinity;
   #unfilling: Promise<void> | undefined;
+  /** The kernel may hold pages of it. */
+  hasPages = false;
+  /** One past the last byte that a program here wrote past the kernel's pages; 0: none, or not known to be there still. */
+  #writtenPast = 0;
   /** Raised when the data may have been changed by others. */
   generation = 0;
   /** What is read must be of this version or newer: it holds what was committed or cut here. */
@@ -80,11 +84,30 @@ export class FileState implements FileWriterHost {
   /**
    * To be waited for before the kernel hears of the file's size. When others have made it longer, the kernel would show
    * the zeros with which it has filled up the page at the old end; so it gives up that page first. (It then does not keep
-   * what it hears: recalls come before, as long as they can.)
+   * what it hears: recalls come before, as long as they can.) When it became longer by what was written here past the
+   * kernel's pages, the kernel learns the end from the answer to that, and cuts its pages at an end that it hears before:
+   * there would be zeros again. So it shall show what it hears and not keep it.
    */
   unfilled(): Promise<void> | undefined {
     if (this.#wasShared && this.storedSize() > this.#filledFrom) this.#unfill();
+    if (this.#unfilling === undefined && this.#writtenPast > 0 && this.size <= this.#writtenPast)
+      return this.#within(this.parts.core.kernel.dropAttributes(this.ino));
     return this.#unfilling;
+  }
+
+  /**
+   * Bytes were written past the kernel's pages, up to there. The promise is for the answer: what the kernel holds of them,
+   * or has filled up where they are now, it has given up. (Newer kernels do that themselves.)
+   */
+  wrotePast(pos: number, len: number): Promise<void> | undefined {
+    const { core } = this.parts;
+    this.#writtenPast = Math.max(this.#writtenPast, pos + len);
+    return this.hasPages ? this.#within(core.kernel.dropData(this.ino, pos, len)) : undefined;
+  }
+
+  /** The kernel has taken in everything that was written past its pages, or the file may end before that. */
+  forgetWrittenPast(): void {
+    this.#writtenPast = 0;
   }
 
   #unfill(): void {
@@ -94,17 +117,20 @@ export class FileState implements FileWriterHost {
 
   /** The kernel is giving up its pages. */
   unfills(dropping: Promise<void>): void {
-    const { core } = this.parts;
-    const { clock, log } = core.parts;
     this.#filledFrom = Infinity;
-    // All who drop something may be waiting for locks that the one has who is answered after this.
-    const dropped = within(clock, core.opts.deadlines.leaseMs / 3, dropping).catch((error: unknown) => {
-      log.debug({ err: error }, "the kernel did not give up its pages");
-    });
-    const unfilling = Promise.all([this.#unfilling, dropped]).then(() => {
+    const unfilling = Promise.all([this.#unfilling, this.#within(dropping)]).then(() => {
       if (this.#unfilling === unfilling) this.#unfilling = undefined;
     });
     this.#unfilling = unfilling;
+  }
+
+  /** All who drop something may be waiting for locks that the one has who is answered after this. */
+  #within(dropping: Promise<void>): Promise<void> {
+    const { core } = this.parts;
+    const { clock, log } = core.parts;
+    return within(clock, core.opts.deadlines.leaseMs / 3, dropping).catch((error: unknown) => {
+      log.debug({ err: error }, "the kernel did not give up its pages");
+    });
   }
 
   get ino(): number {
@@ -167,6 +193,7 @@ export class FileState implements FileWriterHost {
 
   /** Somebody else changed the data. */
   changed(): void {
+    this.forgetWrittenPast();
     this.slots.clear();
     this.generation += 1;
     this.inode.pagesVersion = 0;

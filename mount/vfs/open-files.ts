@@ -179,6 +179,8 @@ export class OpenFiles {
       const writers = open.flags.write ? 1 : 0;
       file.handles -= 1;
       file.writers -= writers;
+      // The kernel closes when it has taken in all answers.
+      if (file.writers === 0) file.forgetWrittenPast();
       if (file.handles === 0) this.parts.locks.closed(file.ino);
       this.core.parts.meta.tell("close", { ino: file.ino, count: 1, writers });
       this.core.inodes.retire(file.inode);
@@ -208,6 +210,7 @@ export class OpenFiles {
     }
     const keepCache = inode.pagesVersion !== 0 && inode.pagesVersion === attr.version;
     if (!keepCache && inode.pagesVersion !== 0) file.changed();
+    file.hasPages ||= keepCache;
     inode.pagesVersion = attr.version;
     file.handles += 1;
     file.writers += flags.write ? 1 : 0;

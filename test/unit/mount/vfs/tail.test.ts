@@ -39,6 +39,47 @@ async function follow(reader: Reader, lab: Lab, isOver: () => boolean): Promise<
   return seen;
 }
 
+test("what is written past the kernel's pages is answered when the kernel has given up those that it may have there", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "log", { append: true });
+  await lab.write(a, handle, 0, Buffer.from("one "));
+  t.strictSame(a.kernel.told, [], "nobody has read: it has no pages");
+  const { handle: reader } = await lab.end(a.vfs.open(WHO, ino, flags({ write: false })));
+  await lab.end(a.vfs.read(reader, 0, 4096));
+  let goOn = (): void => {};
+  a.kernel.gate = new Promise((resolve) => (goOn = resolve));
+  let isAnswered = false;
+  const write = lab.write(a, handle, 4, Buffer.from("two ")).then(() => (isAnswered = true));
+  await settle(40);
+  t.strictSame(a.kernel.told, [`data ${ino}`]);
+  t.notOk(isAnswered);
+  goOn();
+  await write;
+});
+
+test("a size that comes from what was written past the kernel's pages is shown by the kernel and not kept", async (t) => {
+  const lab = new Lab();
+  const a = lab.mount();
+  const { ino, handle } = await lab.create(a, "log", { append: true });
+  const { kernel, vfs } = a;
+  const asked = async () => {
+    kernel.told.length = 0;
+    const { attr } = await lab.end(vfs.getattr(WHO, ino));
+    return { size: attr.size, told: [...kernel.told] };
+  };
+  t.strictSame(await asked(), { size: 0, told: [] });
+  await lab.write(a, handle, 0, Buffer.from("one "));
+  t.strictSame(await asked(), { size: 4, told: [`attributes ${ino}`] });
+  // The kernel's own cut is what it knows.
+  await lab.end(vfs.setattr(WHO, ino, { size: 2 }));
+  t.strictSame(await asked(), { size: 2, told: [] });
+  await lab.write(a, handle, 2, Buffer.from("two "));
+  t.strictSame(await asked(), { size: 6, told: [`attributes ${ino}`] });
+  await lab.close(a, handle);
+  t.strictSame(await asked(), { size: 6, told: [] }, "everything was taken in");
+});
+
 void test("D1, D2: who follows a growing file sees a prefix of it, never zeros", async () => {
   await fc.assert(
     fc.asyncProperty(
