@@ -14,8 +14,8 @@ import { LIMITS } from "../../proto/limits.js";
 import type { Layout } from "../common/chunks/layout.js";
 import { codeOf, diskError, type Disk } from "./disk.js";
 
-/** Files that may be under way at once: more than any metadata daemon sends. */
-const UPLOADS = 16;
+/** Files that may be under way at once: a metadata daemon sends two, and one that takes its place two more. */
+const UPLOADS = 4;
 
 interface Upload {
   size: number;
@@ -31,7 +31,7 @@ export class Backups {
   async put(piece: PutBackup, data: Buffer): Promise<void> {
     const { disk, layout } = this.parts;
     const temp = join(layout.temp, mustBeName(piece.name));
-    const upload = piece.off === 0 ? this.#begin(piece.name) : this.#uploads.get(piece.name);
+    const upload = piece.off === 0 ? await this.#begin(piece.name) : this.#uploads.get(piece.name);
     if (upload?.size !== piece.off) fail("EINVAL", `${piece.name}: byte ${piece.off} does not follow`);
     upload.size += data.length;
     upload.crc = crc32(data, upload.crc);
@@ -86,12 +86,16 @@ export class Backups {
     }
   }
 
-  #begin(name: string): Upload {
+  async #begin(name: string): Promise<Upload> {
     const upload = { size: 0, crc: 0 };
+    this.#uploads.delete(name);
     this.#uploads.set(name, upload);
     // Of a daemon that died on the way there will be no more.
     const [oldest] = this.#uploads.keys();
-    if (this.#uploads.size > UPLOADS && oldest !== undefined) this.#uploads.delete(oldest);
+    if (this.#uploads.size > UPLOADS && oldest !== undefined) {
+      this.#uploads.delete(oldest);
+      await this.parts.disk.remove(join(this.parts.layout.temp, oldest)).catch(() => {});
+    }
     return upload;
   }
 }

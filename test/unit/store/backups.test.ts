@@ -12,7 +12,7 @@ function place() {
   const backups = new Backups({ disk, layout });
   const put = (off: number, text: string, more: { last?: boolean; crc?: number; name?: string } = {}) =>
     backups.put({ name: NAME, off, last: false, crc: 0, ...more }, Buffer.from(text));
-  return { disk, backups, put };
+  return { disk, layout, backups, put };
 }
 
 test("a file is there when all of it came, and not before", async (t) => {
@@ -50,4 +50,12 @@ test("what was there survives a power cut, and half of a file is never there", a
   disk.restart(() => 0);
   t.same(await backups.list(), [{ name: NAME, size: 5 }]);
   t.equal(String(await backups.get({ name: NAME, off: 0, len: 9 })), "whole");
+});
+
+test("of files that were begun and never sent to their end only a few are kept", async (t) => {
+  const { disk, layout, backups, put } = place();
+  for (let n = 0; n < 20; n++) await put(0, "begun", { name: `000${n}.log` });
+  t.strictSame((await disk.list(layout.temp)).length, 4);
+  await put(5, "", { name: "00019.log", last: true, crc: crc32("begun") });
+  t.same(await backups.list(), [{ name: "00019.log", size: 5 }]);
 });
