@@ -42,31 +42,30 @@ const DOUBTFUL_MAX = 10_000;
  * Asked to sync it, the node says which of the two is true.
  */
 export class Census {
-  #chunks = 0;
-  #confirmed = 0;
-  #wantedMax = 0;
-  /** Of each node: copies that are listed there. */
-  #copies = new Copies();
+  /** undefined: no scan has come to its end yet. */
+  #counts: Counts | undefined;
   /** The same, as far as the running scan has come. */
-  #scanned: { readonly copies: Copies; upTo: number } | undefined;
+  #scanned: { readonly counts: Counts; upTo: number } | undefined;
+  #wantedMax = 0;
 
   constructor(
     private readonly parts: CensusParts,
     private readonly opts: CensusOptions,
   ) {}
 
+  /** 0 until they were counted for the first time, as all that follows. */
   get chunks(): number {
-    return this.#chunks;
+    return this.#counts?.chunks ?? 0;
   }
 
   /** AVAILABLE copies. */
   get confirmed(): number {
-    return this.#confirmed;
+    return this.#counts?.confirmed ?? 0;
   }
 
   /** Copies that are listed on the node, whatever their state. */
   copiesOn(node: number): number {
-    return this.#copies.of(node);
+    return this.#counts?.on(node) ?? 0;
   }
 
   /** Copies that the chunk wants which wants the most. */
@@ -75,31 +74,25 @@ export class Census {
   }
 
   note({ chunk, before, after }: ChunkChange): void {
-    this.#copies.change(before, after);
-    if (this.#scanned !== undefined && chunk <= this.#scanned.upTo) this.#scanned.copies.change(before, after);
+    this.#counts?.change(before, after);
+    if (this.#scanned !== undefined && chunk <= this.#scanned.upTo) this.#scanned.counts.change(before, after);
     if (after !== undefined) this.#wantedMax = Math.max(this.#wantedMax, wantedOf(after, this.parts.volume));
-    this.#chunks += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
-    this.#confirmed += confirmedOf(after) - confirmedOf(before);
     this.#follow(chunk, after);
   }
 
   /** Looks at every chunk. A scan that fails or is aborted leaves the counts as they are. */
   async take(signal: AbortSignal): Promise<void> {
-    let chunks = 0;
-    let confirmed = 0;
     let doubtful = 0;
     let wantedMax = 0;
-    const scanned = (this.#scanned = { copies: new Copies(), upTo: -1 });
+    const scanned = (this.#scanned = { counts: new Counts(), upTo: -1 });
     const { executor, shortage, syncs, served } = this.parts;
     const { value: before } = await executor.execute(0, (tx) => served.before(tx, this.opts.doubtMs));
     shortage.clear();
     this.parts.surplus.clear();
     for await (const rows of pages<"K">(executor, { from: "K", to: "L" }, signal)) {
       for (const { row } of rows) {
-        chunks++;
-        confirmed += confirmedOf(row);
         wantedMax = Math.max(wantedMax, wantedOf(row, this.parts.volume));
-        scanned.copies.change(undefined, row);
+        scanned.counts.change(undefined, row);
         scanned.upTo = row.id;
         this.#follow(row.id, row);
         if (isDoubtful(row, before) && ++doubtful <= DOUBTFUL_MAX) syncs.ask(row);
@@ -107,10 +100,8 @@ export class Census {
       await this.parts.retirement.forget(rows.map(({ row }) => row));
     }
     if (signal.aborted) return;
-    this.#chunks = chunks;
-    this.#confirmed = confirmed;
     this.#wantedMax = wantedMax;
-    this.#copies = scanned.copies;
+    this.#counts = scanned.counts;
     this.#scanned = undefined;
   }
 
@@ -123,17 +114,21 @@ export class Census {
   }
 }
 
-/** Copies by node. */
-class Copies {
-  readonly #counts = new Map<number, number>();
+class Counts {
+  chunks = 0;
+  confirmed = 0;
+  readonly #copies = new Map<number, number>();
 
-  of(node: number): number {
-    return this.#counts.get(node) ?? 0;
+  on(node: number): number {
+    return this.#copies.get(node) ?? 0;
   }
 
+  /** A row came, went or became another. */
   change(before: Readonly<ChunkRow> | undefined, after: Readonly<ChunkRow> | undefined): void {
-    for (const { node } of before?.replicas ?? []) this.#counts.set(node, this.of(node) - 1);
-    for (const { node } of after?.replicas ?? []) this.#counts.set(node, this.of(node) + 1);
+    this.chunks += (after === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+    this.confirmed += confirmedOf(after) - confirmedOf(before);
+    for (const { node } of before?.replicas ?? []) this.#copies.set(node, this.on(node) - 1);
+    for (const { node } of after?.replicas ?? []) this.#copies.set(node, this.on(node) + 1);
   }
 }
 

@@ -201,6 +201,28 @@ test("D17: a jump of the clock, or a daemon that is down, ages nothing", async (
   t.equal((await next.mustRow(key.volume)).servedSec, servedSec);
 });
 
+test("what goes before a daemon has counted its chunks for the first time is not subtracted from nothing", async (t) => {
+  const { bench, a, b, first } = await serving(t, { deadlines: { deleteDelayMs: 1_000 } });
+  await a.register([stored(first, [a.id, b.id]), stored(first + 1, [a.id, b.id])]);
+  await bench.refer(first + 1);
+  await drop(bench, first);
+  await bench.clock.advance(30_000);
+  t.same(a.pushed("remove"), [{ chunks: [first] }]);
+  await bench.executor.drained();
+  const next = await ClusterBench.make({}, bench.store.crash());
+  t.teardown(() => next.stop());
+  for (const node of [next.connect("a"), next.connect("b")]) {
+    await node.join("none");
+    await node.heartbeat();
+    await node.removed([first]);
+  }
+  t.equal(await next.chunk(first), undefined);
+  const counted = () => [next.cluster.status().chunks, ...next.cluster.status().nodes.map(({ copies }) => copies)];
+  t.same(counted(), [0, 0, 0]);
+  await next.cluster.tasks.census.runOnce();
+  t.same(counted(), [1, 1, 1]);
+});
+
 test("removals go out in batches, and not more at once than a node answers for", async (t) => {
   const { bench, a, first } = await serving(t, { replicas: 1 });
   const more = await bench.session(78);
