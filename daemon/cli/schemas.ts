@@ -181,6 +181,22 @@ const cleaningCases = z.strictObject({
     }),
   ),
 });
+const quarantined = z.strictObject({
+  node: id,
+  name: z.string(),
+  address: z.string(),
+  folder: z.string().optional().describe("where the files are, on the node's machine"),
+  problem: z.string().optional().describe("why the node could not be asked; the listing is not whole then"),
+  files: z.array(
+    z.strictObject({
+      file: z.string(),
+      chunk: id.optional().describe("absent: it was no chunk's"),
+      size: bytes.describe("of the file, header included"),
+      reason: z.string().optional().describe("absent: an older build moved it"),
+      since: time.optional().describe("when it was moved, seconds since 1970; absent likewise"),
+    }),
+  ),
+});
 const finding = z.strictObject({
   level: z.enum(LEVELS),
   check: z.string().describe("what was looked at, a fixed word"),
@@ -256,6 +272,7 @@ export const SCHEMAS = {
   "volume create": volume,
   gc: cleaningCases,
   fsck: checked,
+  "quarantine ls": z.array(quarantined),
   "meta dump": backup,
   "meta load": loadedVolume,
   "meta restore": restored,

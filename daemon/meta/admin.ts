@@ -17,6 +17,7 @@ import { explain } from "./rules/explain.js";
 import { setVolume } from "./rules/volume.js";
 import type { Service } from "./service.js";
 import type { Sessions } from "./sessions.js";
+import type { DialStore } from "./store-calls.js";
 import type { LiveVolume } from "./volume-start.js";
 
 export interface AdminParts {
@@ -38,6 +39,7 @@ export interface AdminParts {
   readonly volume: LiveVolume;
   readonly store: Pick<MetaStore, "snapshot">;
   readonly shipper: Pick<Shipper, "status"> | undefined;
+  readonly dialStore: DialStore;
   /** Who takes nothing of a long answer for so long is hung up on. */
   readonly stuckMs: number;
 }

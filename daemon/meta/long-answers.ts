@@ -9,23 +9,28 @@ import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import type { Finding } from "./fsck/finding.js";
 import { fsck, pathsOf } from "./fsck/fsck.js";
+import { askQuarantine } from "./ask-quarantine.js";
+import type { DialStore } from "./store-calls.js";
 import { DamagedRow, type MetaStore, type StoreSnapshot } from "./metastore.js";
 
 export interface LongAnswersParts {
   readonly clock: Clock;
   readonly executor: Pick<Executor, "drained">;
-  readonly cluster: Pick<Cluster, "cleaningDue">;
+  readonly cluster: Pick<Cluster, "cleaningDue" | "status">;
   readonly store: Pick<MetaStore, "snapshot">;
+  readonly dialStore: DialStore;
 }
 
 type Part = NonNullable<AdminReply["op"]>;
 type Op = NonNullable<AdminRequest["op"]>;
 
+const LONG = ["dump", "fsck", "explainCleaning", "askQuarantine"] as const;
+
 /** Requests that are answered in many parts. */
-export type LongOp = Extract<Op, { $case: "dump" | "fsck" | "explainCleaning" }>;
+export type LongOp = Extract<Op, { $case: (typeof LONG)[number] }>;
 
 export function isLong(op: Op): op is LongOp {
-  return op.$case === "dump" || op.$case === "fsck" || op.$case === "explainCleaning";
+  return (LONG as readonly string[]).includes(op.$case);
 }
 
 /** Findings in one part. */
@@ -37,6 +42,11 @@ const FINDINGS = 100;
  */
 export async function* longAnswer(op: LongOp, parts: LongAnswersParts): AsyncGenerator<Part> {
   const { clock, cluster, executor, store } = parts;
+  if (op.$case === "askQuarantine") {
+    for await (const value of askQuarantine(op.value.node, { ...parts, nodes: cluster.status().nodes }))
+      yield { $case: "askQuarantine", value };
+    return;
+  }
   await executor.drained();
   const rows = await store.snapshot();
   try {

@@ -49,7 +49,7 @@ export interface ChunkServerOptions {
 }
 
 type Op = NonNullable<ChunkRequest["op"]>;
-type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" }>;
+type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" | "listQuarantine" }>;
 
 /** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
 const INTAKE_BYTES = 24 * 1024 * 1024;
@@ -59,6 +59,9 @@ const READ_BYTES = 32 * 1024 * 1024;
 const ANSWER_BYTES = 8 * 1024 * 1024;
 /** Requests of one stream that may wait for an answer. */
 const REQUESTS = 1024;
+
+/** Files of one answer. */
+const QUARANTINE_PAGE = 500;
 
 /** What one stream may make this node hold. */
 interface Bounds {
@@ -130,6 +133,7 @@ export class ChunkServer {
         if (op.$case === "get") await this.#get(link, id, node, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await node.store.verify(op.value.chunk));
         else if (op.$case === "locate") this.#answer(link, id, whereabouts(node));
+        else if (op.$case === "listQuarantine") await this.#listQuarantine(link, id, node, op.value.after);
         else if (op.$case !== "put") await this.#backup(link, request.header, op, request.payload);
         else this.#answer(link, id, { nodes: await this.#put(node, op.value, request.payload, lend) });
       });
@@ -150,6 +154,14 @@ export class ChunkServer {
       return (op.$case === "get" || op.$case === "verify") && node.store.entry(op.value.chunk) !== undefined;
     };
     return nodes.find(can) ?? nodes[0] ?? fail("EIO", "no data folder is served");
+  }
+
+  async #listQuarantine(link: ChunkLink, id: number, { store }: ServedNode, after: string): Promise<void> {
+    if (link.peer.role !== "meta") fail("EACCES", "only the metadata daemon asks what lies in quarantine");
+    const { files, next } = await store.quarantined.list(after, QUARANTINE_PAGE);
+    const { folder } = store.quarantined;
+    const quarantine = { folder, files: [...files], last: next === undefined, next: next ?? "" };
+    this.#answer(link, id, { quarantine });
   }
 
   async #backup(link: ChunkLink, { id, node }: ChunkRequest, op: BackupOp, payload: Buffer): Promise<void> {

@@ -8,6 +8,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { NodeInfo, NodeMap } from "./node.js";
 import { ChunkRow, Slice, Time, Xattr } from "./rows.js";
+import { QuarantineList } from "./store.js";
 
 /**
  * Who asks. `checked`: the kernel has done the permission check (default_permissions), so only types, names and limits
@@ -728,7 +729,26 @@ export interface AdminRequest {
     | { $case: "fsck"; value: Fsck }
     | { $case: "setReplicas"; value: SetReplicas }
     | { $case: "explainCleaning"; value: ExplainCleaning }
+    | { $case: "askQuarantine"; value: AskQuarantine }
     | undefined;
+}
+
+/** What lies in quarantine on the nodes: answered by QuarantineParts with the id of the request. */
+export interface AskQuarantine {
+  /** Absent: of all nodes. */
+  node?: number | undefined;
+}
+
+/** Some of what one node said. */
+export interface QuarantinePart {
+  node: number;
+  list:
+    | QuarantineList
+    | undefined;
+  /** Why it did not say all of it; empty: it did. */
+  problem: string;
+  /** Of the whole answer; of no node then. */
+  last: boolean;
 }
 
 /** What cleaning would do now, at one moment: answered by CleaningParts with the id of the request. */
@@ -946,6 +966,7 @@ export interface AdminReply {
     | { $case: "fsck"; value: FsckPart }
     | { $case: "setReplicas"; value: Done }
     | { $case: "explainCleaning"; value: CleaningPart }
+    | { $case: "askQuarantine"; value: QuarantinePart }
     | undefined;
 }
 
@@ -8282,6 +8303,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "explainCleaning":
         ExplainCleaning.encode(message.op.value, writer.uint32(338).fork()).join();
         break;
+      case "askQuarantine":
+        AskQuarantine.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8395,6 +8419,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "explainCleaning", value: ExplainCleaning.decode(reader, reader.uint32()) };
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.op = { $case: "askQuarantine", value: AskQuarantine.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8480,7 +8512,161 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "askQuarantine": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "askQuarantine", value: AskQuarantine.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseAskQuarantine(): AskQuarantine {
+  return { node: undefined };
+}
+
+export const AskQuarantine: MessageFns<AskQuarantine> = {
+  encode(message: AskQuarantine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      writer.uint32(8).uint64(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskQuarantine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskQuarantine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AskQuarantine>, I>>(base?: I): AskQuarantine {
+    return AskQuarantine.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AskQuarantine>, I>>(object: I): AskQuarantine {
+    const message = createBaseAskQuarantine();
+    message.node = object.node ?? undefined;
+    return message;
+  },
+};
+
+function createBaseQuarantinePart(): QuarantinePart {
+  return { node: 0, list: undefined, problem: "", last: false };
+}
+
+export const QuarantinePart: MessageFns<QuarantinePart> = {
+  encode(message: QuarantinePart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.list !== undefined) {
+      QuarantineList.encode(message.list, writer.uint32(18).fork()).join();
+    }
+    if (message.problem !== "") {
+      writer.uint32(26).string(message.problem);
+    }
+    if (message.last !== false) {
+      writer.uint32(32).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantinePart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantinePart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.list = QuarantineList.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantinePart>, I>>(base?: I): QuarantinePart {
+    return QuarantinePart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantinePart>, I>>(object: I): QuarantinePart {
+    const message = createBaseQuarantinePart();
+    message.node = object.node ?? 0;
+    message.list = (object.list !== undefined && object.list !== null)
+      ? QuarantineList.fromPartial(object.list)
+      : undefined;
+    message.problem = object.problem ?? "";
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -10365,6 +10551,9 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "explainCleaning":
         CleaningPart.encode(message.op.value, writer.uint32(338).fork()).join();
         break;
+      case "askQuarantine":
+        QuarantinePart.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
     }
     return writer;
   },
@@ -10494,6 +10683,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "explainCleaning", value: CleaningPart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.op = { $case: "askQuarantine", value: QuarantinePart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10578,6 +10775,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "explainCleaning": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "explainCleaning", value: CleaningPart.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "askQuarantine": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "askQuarantine", value: QuarantinePart.fromPartial(object.op.value) };
         }
         break;
       }
