@@ -165,8 +165,12 @@ const checked = z.strictObject({
       inos: z.array(id).describe("inodes that it is about, some if they are many"),
       paths: z.array(z.string()).describe("where they are, escaped"),
       chunk: id.optional(),
+      node: id.optional().describe("whose copy of the chunk it is about"),
     }),
   ),
+  unchecked: z
+    .array(z.strictObject({ node: id, name: z.string(), why: z.string() }))
+    .describe("nodes that could not be asked for all that they have"),
 });
 const cleaningCases = z.strictObject({
   cleaning: z.boolean().describe("false: none of it happens"),

@@ -10,6 +10,7 @@ import type { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Backups } from "./backups.js";
+import { heldIn } from "./inventory.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
 import { TooFewCopies, type Puts } from "./puts.js";
@@ -49,7 +50,7 @@ export interface ChunkServerOptions {
 }
 
 type Op = NonNullable<ChunkRequest["op"]>;
-type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" | "listQuarantine" }>;
+type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" | "listQuarantine" | "listHeld" }>;
 
 /** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
 const INTAKE_BYTES = 24 * 1024 * 1024;
@@ -134,6 +135,7 @@ export class ChunkServer {
         else if (op.$case === "verify") this.#answer(link, id, await node.store.verify(op.value.chunk));
         else if (op.$case === "locate") this.#answer(link, id, whereabouts(node));
         else if (op.$case === "listQuarantine") await this.#listQuarantine(link, id, node, op.value.after);
+        else if (op.$case === "listHeld") this.#answer(link, id, { held: await heldIn(node.store, op.value) });
         else if (op.$case !== "put") await this.#backup(link, request.header, op, request.payload);
         else this.#answer(link, id, { nodes: await this.#put(node, op.value, request.payload, lend) });
       });

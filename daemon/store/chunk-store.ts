@@ -131,9 +131,20 @@ export class ChunkStore {
     };
   }
 
-  /** All ids, growing. */
-  ids(): Float64Array {
-    return this.index.sortedIds();
+  /** All ids from <= id < to, growing. */
+  ids(from?: number, to?: number): Float64Array {
+    return this.index.sortedIds(from, to);
+  }
+
+  /** Whether its file stands there with all its bytes, which are not read. EIO: the disk does not say. */
+  async isWhole(id: number): Promise<boolean> {
+    try {
+      const size = await this.#gate.run(1, () => this.parts.disk.size(this.parts.layout.pathOf(id)));
+      return size === format.fileBytes(this.index.get(id)?.len ?? -1);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw diskError(error, `chunk ${id}`);
+    }
   }
 
   entry(id: number): Entry | undefined {

@@ -71,7 +71,7 @@ async function* count(
   }
 }
 
-function noteIno(inos: number[], ino: number): void {
+export function noteIno(inos: number[], ino: number): void {
   if (inos.length < INOS_MAX && !inos.includes(ino)) inos.push(ino);
 }
 

@@ -8,6 +8,8 @@ export interface Finding {
   readonly inos: readonly number[];
   /** Chunk that it is about; 0: none. */
   readonly chunk: number;
+  /** Node whose copy it is about; absent: none. */
+  readonly node?: number;
 }
 
 export function ofInode(check: string, ino: number, what: string): Finding {

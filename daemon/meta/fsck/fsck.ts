@@ -6,7 +6,7 @@ import { idIn, key, nameIn } from "../keys.js";
 import type { StoreSnapshot } from "../metastore.js";
 import { decodeRow } from "../row-codec.js";
 import { ROOT_INO } from "../rules/volume.js";
-import { checkChunks } from "./check-chunks.js";
+import { checkChunks, noteIno } from "./check-chunks.js";
 import { checkInodes } from "./check-inodes.js";
 import type { Finding } from "./finding.js";
 import { rowsIn } from "./rows-in.js";
@@ -41,6 +41,21 @@ export async function pathsOf(rows: StoreSnapshot, inos: ReadonlySet<number>): P
   const paths = new Map<number, string>();
   for (const [ino, { dir, name }] of found) paths.set(ino, `${await folderPath(rows, dir)}/${name}`);
   return paths;
+}
+
+/** Files that name each of these chunks, some; none of what nothing names. Reads all slots once. */
+export async function filesOf(rows: StoreSnapshot, chunks: ReadonlySet<number>): Promise<Map<number, number[]>> {
+  const found = new Map<number, number[]>();
+  if (chunks.size === 0) return found;
+  for await (const { key: at, row } of rowsIn<"S">(rows, { from: "S", to: "T" })) {
+    for (const chunk of [...row.slices.map((slice) => slice.chunk), ...row.dropped]) {
+      if (!chunks.has(chunk)) continue;
+      const inos = found.get(chunk) ?? [];
+      found.set(chunk, inos);
+      noteIno(inos, idIn(at));
+    }
+  }
+  return found;
 }
 
 /** "" of the root. */

@@ -1,17 +1,21 @@
-import { chmod, writeFile as write } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, readdir, rm, truncate, writeFile as write } from "node:fs/promises";
+import { basename, join } from "node:path";
 import sqlite3 from "sqlite3";
 import { test } from "tap";
+import { Layout, idOfName } from "../../../daemon/common/chunks/layout.js";
 import { askForParts } from "../../../daemon/cli/admin/ask.js";
 import type { FsckFinding } from "../../../proto/gen/bigfs/v1/meta.js";
 import { bigfsd } from "../../helpers/cluster.js";
 import { KEY, Lab, RW, WHO, name, writeFile, type Client } from "../client/lab.js";
 
+/** All nodes must have been asked. */
 async function check(lab: Lab): Promise<FsckFinding[]> {
   const found: FsckFinding[] = [];
   for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: {} })) {
     if (part.$case === "fsck") found.push(...part.value.findings);
-    if (part.$case === "fsck" && part.value.last) break;
+    if (part.$case !== "fsck" || !part.value.last) continue;
+    if (part.value.unchecked.length > 0) throw new Error(JSON.stringify(part.value.unchecked));
+    break;
   }
   return found;
 }
@@ -33,6 +37,41 @@ async function busy({ fs }: Client, prefix: string, end: AbortSignal): Promise<v
     await fs.release(made.handle);
   }
 }
+
+/** Paths of the chunk files of a store, sorted by name. */
+async function chunkFiles(lab: Lab, n: number): Promise<string[]> {
+  const { folders } = new Layout(join(lab.dir, `store${n}`));
+  const all = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).map((file) => join(folder, file))),
+  );
+  return all.flat().sort();
+}
+
+test("a chunk file that is gone or cut is found, with its node and file; a node that is away is named", async (t) => {
+  const lab = await Lab.start(t, { stores: 2 });
+  const client = await lab.client();
+  await writeFile(client, "f", Buffer.alloc(600_000, 1));
+  await client.stop();
+  const [gone = "", cut = ""] = await chunkFiles(lab, 1);
+  await rm(gone);
+  await truncate(cut, 100);
+  const ids = [gone, cut].map((path) => idOfName(basename(path)) ?? 0);
+  const found = await check(lab);
+  t.match(
+    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, `${Buffer.from(paths[0] ?? [])}`]),
+    ids.map((id) => ["absent", id, 2, "/f"]),
+  );
+  t.equal(found.length, 2);
+  await lab.stores[0]?.stop();
+  const key = join(lab.dir, "key");
+  await write(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const outcome = await bigfsd(["fsck", "--meta", lab.meta.listen, "--key", key]);
+  t.match(outcome, {
+    code: 1,
+    stdout: /^absent: chunk \d+: node 2 .*\n {2}\/f\n/,
+    stderr: /is not checked: it is DOWN/,
+  });
+});
 
 test("while clients make, move, cut and remove files, nothing is found; chunks and rows that are lost are", async (t) => {
   const lab = await Lab.start(t, { deadlines: { cleanMs: 100, leaseMs: 1000, renewMs: 200, deleteDelayMs: 2000 } });

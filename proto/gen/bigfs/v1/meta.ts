@@ -768,7 +768,10 @@ export interface CleaningCase {
   why: string;
 }
 
-/** Checks the metadata against itself, as it is at one moment: answered by FsckParts with the id of the request. */
+/**
+ * Checks the metadata against itself, as it is at one moment, and then against what the nodes have: answered by FsckParts
+ * with the id of the request.
+ */
 export interface Fsck {
 }
 
@@ -778,6 +781,14 @@ export interface FsckPart {
   /** With the last one: how many were looked at. */
   inodes: number;
   chunks: number;
+  /** With the last one: nodes that could not be asked for all that they have. */
+  unchecked: UncheckedNode[];
+}
+
+export interface UncheckedNode {
+  node: number;
+  name: string;
+  why: string;
 }
 
 export interface FsckFinding {
@@ -789,6 +800,8 @@ export interface FsckFinding {
   paths: Buffer[];
   /** 0: it is about no chunk. */
   chunk: number;
+  /** Absent: it is about no node. */
+  node?: number | undefined;
 }
 
 /** All metadata of one moment: answered by many DumpPart with the id of the request. */
@@ -8916,7 +8929,7 @@ export const Fsck: MessageFns<Fsck> = {
 };
 
 function createBaseFsckPart(): FsckPart {
-  return { findings: [], last: false, inodes: 0, chunks: 0 };
+  return { findings: [], last: false, inodes: 0, chunks: 0, unchecked: [] };
 }
 
 export const FsckPart: MessageFns<FsckPart> = {
@@ -8932,6 +8945,9 @@ export const FsckPart: MessageFns<FsckPart> = {
     }
     if (message.chunks !== 0) {
       writer.uint32(32).uint64(message.chunks);
+    }
+    for (const v of message.unchecked) {
+      UncheckedNode.encode(v!, writer.uint32(482).fork()).join();
     }
     return writer;
   },
@@ -8981,6 +8997,14 @@ export const FsckPart: MessageFns<FsckPart> = {
             message.chunks = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.unchecked.push(UncheckedNode.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9002,12 +9026,92 @@ export const FsckPart: MessageFns<FsckPart> = {
     message.last = object.last ?? false;
     message.inodes = object.inodes ?? 0;
     message.chunks = object.chunks ?? 0;
+    message.unchecked = object.unchecked?.map((e) => UncheckedNode.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUncheckedNode(): UncheckedNode {
+  return { node: 0, name: "", why: "" };
+}
+
+export const UncheckedNode: MessageFns<UncheckedNode> = {
+  encode(message: UncheckedNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.why !== "") {
+      writer.uint32(26).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UncheckedNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUncheckedNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UncheckedNode>, I>>(base?: I): UncheckedNode {
+    return UncheckedNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UncheckedNode>, I>>(object: I): UncheckedNode {
+    const message = createBaseUncheckedNode();
+    message.node = object.node ?? 0;
+    message.name = object.name ?? "";
+    message.why = object.why ?? "";
     return message;
   },
 };
 
 function createBaseFsckFinding(): FsckFinding {
-  return { check: "", what: "", inos: [], paths: [], chunk: 0 };
+  return { check: "", what: "", inos: [], paths: [], chunk: 0, node: undefined };
 }
 
 export const FsckFinding: MessageFns<FsckFinding> = {
@@ -9030,6 +9134,9 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     }
     if (message.chunk !== 0) {
       writer.uint32(40).uint64(message.chunk);
+    }
+    if (message.node !== undefined) {
+      writer.uint32(480).uint64(message.node);
     }
     return writer;
   },
@@ -9097,6 +9204,14 @@ export const FsckFinding: MessageFns<FsckFinding> = {
             message.chunk = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9119,6 +9234,7 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     message.inos = object.inos?.map((e) => e) || [];
     message.paths = object.paths?.map((e) => e) || [];
     message.chunk = object.chunk ?? 0;
+    message.node = object.node ?? undefined;
     return message;
   },
 };

@@ -19,6 +19,7 @@ export interface ChunkRequest {
     | { $case: "getBackup"; value: GetBackup }
     | { $case: "removeBackups"; value: RemoveBackups }
     | { $case: "listQuarantine"; value: ListQuarantine }
+    | { $case: "listHeld"; value: ListHeld }
     | undefined;
   /** The node that is meant: a daemon may be several. Absent: any that can answer. */
   node?: number | undefined;
@@ -75,6 +76,21 @@ export interface QuarantinedFile {
     | undefined;
   /** Seconds since 1970; absent likewise. */
   since?: number | undefined;
+}
+
+/** Asked by the metadata daemon: the chunks from <= id < to whose files stand there, each with all its bytes. */
+export interface ListHeld {
+  from: number;
+  to: number;
+}
+
+/** In order of their ids; the bytes are not read. */
+export interface HeldChunks {
+  chunks: number[];
+  lens: number[];
+  crcs: number[];
+  /** Those below it were looked at; `to` of the request when that is all. */
+  next: number;
 }
 
 export interface BackupList {
@@ -152,6 +168,7 @@ export interface ChunkReply {
   /** ListBackups: whole files alone. */
   backups?: BackupList | undefined;
   quarantine?: QuarantineList | undefined;
+  held?: HeldChunks | undefined;
 }
 
 function createBaseChunkRequest(): ChunkRequest {
@@ -190,6 +207,9 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         break;
       case "listQuarantine":
         ListQuarantine.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
+      case "listHeld":
+        ListHeld.encode(message.op.value, writer.uint32(498).fork()).join();
         break;
     }
     if (message.node !== undefined) {
@@ -291,6 +311,14 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
             message.op = { $case: "listQuarantine", value: ListQuarantine.decode(reader, reader.uint32()) };
             continue;
           }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.op = { $case: "listHeld", value: ListHeld.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 60: {
             if (tag !== 480) {
               break;
@@ -369,6 +397,12 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
       case "listQuarantine": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "listQuarantine", value: ListQuarantine.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "listHeld": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "listHeld", value: ListHeld.fromPartial(object.op.value) };
         }
         break;
       }
@@ -891,6 +925,206 @@ export const QuarantinedFile: MessageFns<QuarantinedFile> = {
     message.size = object.size ?? 0;
     message.reason = object.reason ?? undefined;
     message.since = object.since ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListHeld(): ListHeld {
+  return { from: 0, to: 0 };
+}
+
+export const ListHeld: MessageFns<ListHeld> = {
+  encode(message: ListHeld, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== 0) {
+      writer.uint32(8).uint64(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(16).uint64(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHeld {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHeld();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.from = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.to = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListHeld>, I>>(base?: I): ListHeld {
+    return ListHeld.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListHeld>, I>>(object: I): ListHeld {
+    const message = createBaseListHeld();
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
+    return message;
+  },
+};
+
+function createBaseHeldChunks(): HeldChunks {
+  return { chunks: [], lens: [], crcs: [], next: 0 };
+}
+
+export const HeldChunks: MessageFns<HeldChunks> = {
+  encode(message: HeldChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunks.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.chunks) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.lens.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.lens) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.crcs.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.crcs) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.next !== 0) {
+      writer.uint32(32).uint64(message.next);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldChunks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldChunks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.chunks.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.chunks.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.lens.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.lens.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.crcs.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.crcs.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.next = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HeldChunks>, I>>(base?: I): HeldChunks {
+    return HeldChunks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldChunks>, I>>(object: I): HeldChunks {
+    const message = createBaseHeldChunks();
+    message.chunks = object.chunks?.map((e) => e) || [];
+    message.lens = object.lens?.map((e) => e) || [];
+    message.crcs = object.crcs?.map((e) => e) || [];
+    message.next = object.next ?? 0;
     return message;
   },
 };
@@ -1480,6 +1714,7 @@ function createBaseChunkReply(): ChunkReply {
     uuid: "",
     backups: undefined,
     quarantine: undefined,
+    held: undefined,
   };
 }
 
@@ -1521,6 +1756,9 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     }
     if (message.quarantine !== undefined) {
       QuarantineList.encode(message.quarantine, writer.uint32(490).fork()).join();
+    }
+    if (message.held !== undefined) {
+      HeldChunks.encode(message.held, writer.uint32(498).fork()).join();
     }
     return writer;
   },
@@ -1636,6 +1874,14 @@ export const ChunkReply: MessageFns<ChunkReply> = {
             message.quarantine = QuarantineList.decode(reader, reader.uint32());
             continue;
           }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.held = HeldChunks.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1669,6 +1915,9 @@ export const ChunkReply: MessageFns<ChunkReply> = {
       : undefined;
     message.quarantine = (object.quarantine !== undefined && object.quarantine !== null)
       ? QuarantineList.fromPartial(object.quarantine)
+      : undefined;
+    message.held = (object.held !== undefined && object.held !== null)
+      ? HeldChunks.fromPartial(object.held)
       : undefined;
     return message;
   },

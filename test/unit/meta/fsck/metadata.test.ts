@@ -1,9 +1,9 @@
 import { test } from "tap";
-import { fsck, pathsOf, type Checked } from "../../../daemon/meta/fsck/fsck.js";
-import type { Finding } from "../../../daemon/meta/fsck/finding.js";
-import { key, type Key, type RowKind, type Rows } from "../../../daemon/meta/keys.js";
-import { MemoryStore } from "../../../daemon/meta/memory-store.js";
-import { decodeRow, encodeRow } from "../../../daemon/meta/row-codec.js";
+import { fsck, pathsOf, type Checked } from "../../../../daemon/meta/fsck/fsck.js";
+import type { Finding } from "../../../../daemon/meta/fsck/finding.js";
+import { key, type Key, type RowKind, type Rows } from "../../../../daemon/meta/keys.js";
+import { MemoryStore } from "../../../../daemon/meta/memory-store.js";
+import { decodeRow, encodeRow } from "../../../../daemon/meta/row-codec.js";
 import {
   ChunkRow,
   CookieRow,
@@ -14,8 +14,8 @@ import {
   ReplicaState,
   SlotRow,
   SweepRow,
-} from "../../../proto/gen/bigfs/v1/rows.js";
-import { nameBytes, type Name } from "../../../proto/name.js";
+} from "../../../../proto/gen/bigfs/v1/rows.js";
+import { nameBytes, type Name } from "../../../../proto/name.js";
 
 const [DIR, FILE] = [0o040000, 0o100000];
 
