@@ -6,6 +6,7 @@ import type { Link } from "../common/rpc/link.js";
 import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
+import type { Mender } from "./fsck/mender.js";
 import { key } from "./keys.js";
 import type { MetaStore } from "./metastore.js";
 import { isLong, longAnswer, type LongOp } from "./long-answers.js";
@@ -40,6 +41,7 @@ export interface AdminParts {
   readonly store: Pick<MetaStore, "snapshot">;
   readonly shipper: Pick<Shipper, "status"> | undefined;
   readonly dialStore: DialStore;
+  readonly mender: Mender;
   /** Who takes nothing of a long answer for so long is hung up on. */
   readonly stuckMs: number;
 }

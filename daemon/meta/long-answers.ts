@@ -7,6 +7,7 @@ import { cleaningCases } from "./cluster/cleaning-cases.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
 import { answerFsck } from "./fsck/answer.js";
+import type { Mender } from "./fsck/mender.js";
 import { inWords, type MetaStore } from "./metastore.js";
 import type { DialStore } from "./store-calls.js";
 
@@ -16,6 +17,7 @@ export interface LongAnswersParts {
   readonly cluster: Pick<Cluster, "cleaningDue" | "status">;
   readonly store: Pick<MetaStore, "snapshot">;
   readonly dialStore: DialStore;
+  readonly mender: Mender;
 }
 
 type Part = NonNullable<AdminReply["op"]>;
@@ -42,7 +44,8 @@ export async function* longAnswer(op: LongOp, parts: LongAnswersParts): AsyncGen
     return;
   }
   if (op.$case === "fsck") {
-    for await (const value of answerFsck({ ...parts, nodes: cluster.status().nodes })) yield { $case: "fsck", value };
+    for await (const value of answerFsck(op.value, { ...parts, nodes: cluster.status().nodes }))
+      yield { $case: "fsck", value };
     return;
   }
   await executor.drained();

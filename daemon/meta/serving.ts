@@ -13,6 +13,7 @@ import { Compaction } from "./compaction.js";
 import type { AnswerOp } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { FilesService } from "./files-service.js";
+import { Mender } from "./fsck/mender.js";
 import { Grants } from "./grants.js";
 import { InodeIds } from "./ids.js";
 import { Leases } from "./leases.js";
@@ -159,6 +160,7 @@ export class Serving {
       store: parts.store,
       shipper: parts.shipper,
       dialStore: parts.dialStore,
+      mender: new Mender({ ...all, dialStore: parts.dialStore }),
       stuckMs: deadlines.ioDeadlineMs,
     });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);

@@ -8,7 +8,7 @@
 import { FsError, errnoOf } from "../../../proto/errno.js";
 import type { NodeInfo } from "../../../proto/gen/bigfs/v1/node.js";
 import type { UncheckedNode } from "../../../proto/gen/bigfs/v1/meta.js";
-import type { ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
+import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { Clock } from "../../common/clock.js";
 import { isOfKnownSession } from "../cluster/evidence.js";
 import { pages } from "../cluster/pages.js";
@@ -16,7 +16,7 @@ import type { Executor } from "../executor.js";
 import { key } from "../keys.js";
 import type { DialStore, StoreCalls } from "../store-calls.js";
 import { compareCopies, persistent, type Disagreement, type Held } from "./compare-copies.js";
-import { ofChunk, type Finding } from "./finding.js";
+import { ofChunk, refused, type Finding } from "./finding.js";
 
 export interface CheckCopiesParts {
   readonly executor: Executor;
@@ -162,5 +162,18 @@ function explained(node: NodeInfo, disagreement: Disagreement, row: Readonly<Chu
     unlisted: `${at} has a copy that is not listed`,
     unknown: `${at} has it, and nothing is known of it`,
   };
-  return { ...ofChunk(kind, chunk, texts[kind]), node: node.id, disagreement };
+  const others = row?.replicas.filter((copy) => copy.node !== node.id && copy.state === ReplicaState.AVAILABLE) ?? [];
+  const isLast = (kind === "absent" || kind === "differs") && others.length === 0;
+  const remedy = isLast ? LAST : { mend: { plan: PLANS[kind], how: { kind: "copy" as const } } };
+  return { ...ofChunk(kind, chunk, texts[kind], remedy), node: node.id, disagreement };
 }
+
+const LAST = refused(
+  "no other copy is listed, and the last one is never dropped: start a node that had one, or restore the files",
+);
+const PLANS = {
+  absent: "when another copy was read whole, it is dropped from the list, and a new one is made",
+  differs: "when another copy was read whole, this one goes to quarantine, and a new one is made",
+  unlisted: "when it was read whole, it is listed",
+  unknown: "it goes as any chunk that nobody knows: as garbage, or to quarantine when its session is not known",
+} as const;

@@ -3,18 +3,19 @@ import { basename, join } from "node:path";
 import sqlite3 from "sqlite3";
 import { test } from "tap";
 import { Layout, idOfName } from "../../../daemon/common/chunks/layout.js";
+import { SCHEMAS } from "../../../daemon/cli/schemas.js";
 import { askForParts } from "../../../daemon/cli/admin/ask.js";
 import type { FsckFinding } from "../../../proto/gen/bigfs/v1/meta.js";
 import { bigfsd } from "../../helpers/cluster.js";
-import { KEY, Lab, RW, WHO, name, writeFile, type Client } from "../client/lab.js";
+import { KEY, Lab, RW, WHO, name, readFile, writeFile, type Client } from "../client/lab.js";
 
 /** All nodes must have been asked. */
-async function check(lab: Lab): Promise<FsckFinding[]> {
+async function check(lab: Lab, repair = false, areSomeAway = false): Promise<FsckFinding[]> {
   const found: FsckFinding[] = [];
-  for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: {} })) {
+  for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: { repair } })) {
     if (part.$case === "fsck") found.push(...part.value.findings);
     if (part.$case !== "fsck" || !part.value.last) continue;
-    if (part.value.unchecked.length > 0) throw new Error(JSON.stringify(part.value.unchecked));
+    if (!areSomeAway && part.value.unchecked.length > 0) throw new Error(JSON.stringify(part.value.unchecked));
     break;
   }
   return found;
@@ -38,6 +39,8 @@ async function busy({ fs }: Client, prefix: string, end: AbortSignal): Promise<v
   }
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Paths of the chunk files of a store, sorted by name. */
 async function chunkFiles(lab: Lab, n: number): Promise<string[]> {
   const { folders } = new Layout(join(lab.dir, `store${n}`));
@@ -47,10 +50,11 @@ async function chunkFiles(lab: Lab, n: number): Promise<string[]> {
   return all.flat().sort();
 }
 
-test("a chunk file that is gone or cut is found, with its node and file; a node that is away is named", async (t) => {
-  const lab = await Lab.start(t, { stores: 2 });
+test("a chunk file that is gone or cut is found with node and file, and made anew; the last copy stays listed", async (t) => {
+  const lab = await Lab.start(t, { stores: 2, deadlines: { confirmMs: 1000 } });
   const client = await lab.client();
-  await writeFile(client, "f", Buffer.alloc(600_000, 1));
+  const data = Buffer.alloc(600_000, "mended");
+  await writeFile(client, "f", data);
   await client.stop();
   const [gone = "", cut = ""] = await chunkFiles(lab, 1);
   await rm(gone);
@@ -62,15 +66,36 @@ test("a chunk file that is gone or cut is found, with its node and file; a node 
     ids.map((id) => ["absent", id, 2, "/f"]),
   );
   t.equal(found.length, 2);
-  await lab.stores[0]?.stop();
   const key = join(lab.dir, "key");
   await write(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
-  const outcome = await bigfsd(["fsck", "--meta", lab.meta.listen, "--key", key]);
-  t.match(outcome, {
+  const fsck = (...args: string[]) => bigfsd(["fsck", ...args, "--meta", lab.meta.listen, "--key", key]);
+  t.match(await fsck("--dry-run"), { code: 2, stderr: /--dry-run goes with --repair/ });
+  t.match(await fsck("--repair", "--dry-run"), {
     code: 1,
-    stdout: /^absent: chunk \d+: node 2 .*\n {2}\/f\n/,
-    stderr: /is not checked: it is DOWN/,
+    stdout:
+      /^absent: chunk \d+: node 2 .*\n {2}\/f\n {2}repair: when another copy was read whole, [^]* chunks: 2 wrong\n$/,
   });
+  t.equal((await check(lab)).length, 2, "nothing was done");
+  const { code, stdout } = await fsck("--repair", "--json");
+  const repaired = SCHEMAS.fsck.parse(JSON.parse(stdout));
+  t.match(repaired, { findings: [], unchecked: [], acts: [{ mended: true, outcome: "done" }, { mended: true }] });
+  t.equal(code, 0);
+  // Repair of copies goes on by itself.
+  while ((await chunkFiles(lab, 1)).length < 3) await turn();
+  const bytes = await readFile(await lab.client(), "f");
+  t.ok(bytes.equals(data));
+
+  await lab.stores[0]?.stop();
+  const [last = ""] = await chunkFiles(lab, 1);
+  await rm(last);
+  const refused = await fsck("--repair");
+  t.match(refused, { code: 1, stdout: /nothing was done: no other copy can be read, and the last one/ });
+  t.match(refused, { stdout: / 0 repaired, 1 wrong$/m, stderr: /is not checked: it is DOWN/ });
+  t.same(
+    (await check(lab, false, true)).map((finding) => finding.check),
+    ["absent"],
+    "still listed",
+  );
 });
 
 test("while clients make, move, cut and remove files, nothing is found; chunks and rows that are lost are", async (t) => {
@@ -78,7 +103,7 @@ test("while clients make, move, cut and remove files, nothing is found; chunks a
   const [one, two] = [await lab.client(), await lab.client()];
   const end = new AbortController();
   const working = [busy(one, "a", end.signal), busy(two, "b", end.signal)];
-  for (let round = 0; round < 15; round++) t.same(await check(lab), [], `round ${round}`);
+  for (let round = 0; round < 15; round++) t.same(await check(lab, round % 3 === 0), [], `round ${round}`);
   end.abort();
   await Promise.all(working);
   await writeFile(one, "kept", Buffer.alloc(300_000, 1));

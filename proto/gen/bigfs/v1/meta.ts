@@ -773,6 +773,8 @@ export interface CleaningCase {
  * with the id of the request.
  */
 export interface Fsck {
+  /** What can be repaired is, and all is checked again, until nothing more is repaired. EBUSY: another does so. */
+  repair?: boolean | undefined;
 }
 
 export interface FsckPart {
@@ -783,6 +785,8 @@ export interface FsckPart {
   chunks: number;
   /** With the last one: nodes that could not be asked for all that they have. */
   unchecked: UncheckedNode[];
+  /** Which check of a repair it is of: 0, 1, ... What an earlier one found is found again, or is right now. */
+  round?: number | undefined;
 }
 
 export interface UncheckedNode {
@@ -801,7 +805,17 @@ export interface FsckFinding {
   /** 0: it is about no chunk. */
   chunk: number;
   /** Absent: it is about no node. */
-  node?: number | undefined;
+  node?:
+    | number
+    | undefined;
+  /** For people: what repair does, or why it does nothing. */
+  plan?: string | undefined;
+  refusal?:
+    | string
+    | undefined;
+  /** Of a repair, the same finding once more: what came of the plan, and whether it is mended. */
+  outcome?: string | undefined;
+  mended?: boolean | undefined;
 }
 
 /** All metadata of one moment: answered by many DumpPart with the id of the request. */
@@ -8886,11 +8900,14 @@ export const CleaningCase: MessageFns<CleaningCase> = {
 };
 
 function createBaseFsck(): Fsck {
-  return {};
+  return { repair: undefined };
 }
 
 export const Fsck: MessageFns<Fsck> = {
-  encode(_: Fsck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Fsck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.repair !== undefined) {
+      writer.uint32(480).bool(message.repair);
+    }
     return writer;
   },
 
@@ -8907,6 +8924,14 @@ export const Fsck: MessageFns<Fsck> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8922,14 +8947,15 @@ export const Fsck: MessageFns<Fsck> = {
   create<I extends Exact<DeepPartial<Fsck>, I>>(base?: I): Fsck {
     return Fsck.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Fsck>, I>>(_: I): Fsck {
+  fromPartial<I extends Exact<DeepPartial<Fsck>, I>>(object: I): Fsck {
     const message = createBaseFsck();
+    message.repair = object.repair ?? undefined;
     return message;
   },
 };
 
 function createBaseFsckPart(): FsckPart {
-  return { findings: [], last: false, inodes: 0, chunks: 0, unchecked: [] };
+  return { findings: [], last: false, inodes: 0, chunks: 0, unchecked: [], round: undefined };
 }
 
 export const FsckPart: MessageFns<FsckPart> = {
@@ -8948,6 +8974,9 @@ export const FsckPart: MessageFns<FsckPart> = {
     }
     for (const v of message.unchecked) {
       UncheckedNode.encode(v!, writer.uint32(482).fork()).join();
+    }
+    if (message.round !== undefined) {
+      writer.uint32(488).uint32(message.round);
     }
     return writer;
   },
@@ -9005,6 +9034,14 @@ export const FsckPart: MessageFns<FsckPart> = {
             message.unchecked.push(UncheckedNode.decode(reader, reader.uint32()));
             continue;
           }
+          case 61: {
+            if (tag !== 488) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9027,6 +9064,7 @@ export const FsckPart: MessageFns<FsckPart> = {
     message.inodes = object.inodes ?? 0;
     message.chunks = object.chunks ?? 0;
     message.unchecked = object.unchecked?.map((e) => UncheckedNode.fromPartial(e)) || [];
+    message.round = object.round ?? undefined;
     return message;
   },
 };
@@ -9111,7 +9149,18 @@ export const UncheckedNode: MessageFns<UncheckedNode> = {
 };
 
 function createBaseFsckFinding(): FsckFinding {
-  return { check: "", what: "", inos: [], paths: [], chunk: 0, node: undefined };
+  return {
+    check: "",
+    what: "",
+    inos: [],
+    paths: [],
+    chunk: 0,
+    node: undefined,
+    plan: undefined,
+    refusal: undefined,
+    outcome: undefined,
+    mended: undefined,
+  };
 }
 
 export const FsckFinding: MessageFns<FsckFinding> = {
@@ -9137,6 +9186,18 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     }
     if (message.node !== undefined) {
       writer.uint32(480).uint64(message.node);
+    }
+    if (message.plan !== undefined) {
+      writer.uint32(490).string(message.plan);
+    }
+    if (message.refusal !== undefined) {
+      writer.uint32(498).string(message.refusal);
+    }
+    if (message.outcome !== undefined) {
+      writer.uint32(506).string(message.outcome);
+    }
+    if (message.mended !== undefined) {
+      writer.uint32(512).bool(message.mended);
     }
     return writer;
   },
@@ -9212,6 +9273,38 @@ export const FsckFinding: MessageFns<FsckFinding> = {
             message.node = longToNumber(reader.uint64());
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.plan = reader.string();
+            continue;
+          }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.refusal = reader.string();
+            continue;
+          }
+          case 63: {
+            if (tag !== 506) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 64: {
+            if (tag !== 512) {
+              break;
+            }
+
+            message.mended = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9235,6 +9328,10 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     message.paths = object.paths?.map((e) => e) || [];
     message.chunk = object.chunk ?? 0;
     message.node = object.node ?? undefined;
+    message.plan = object.plan ?? undefined;
+    message.refusal = object.refusal ?? undefined;
+    message.outcome = object.outcome ?? undefined;
+    message.mended = object.mended ?? undefined;
     return message;
   },
 };
