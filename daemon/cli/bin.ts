@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   volume: async () => (await import("./admin/volume.js")).volume,
   key: async () => (await import("./admin/key.js")).key,
   fsck: async () => (await import("./admin/fsck.js")).fsck,
+  quarantine: async () => (await import("./admin/quarantine.js")).quarantine,
   gc: async () => (await import("./admin/gc.js")).gc,
   doctor: async () => (await import("./commands/doctor.js")).doctor,
   debug: async () => (await import("./commands/debug.js")).debug,

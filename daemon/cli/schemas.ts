@@ -155,18 +155,27 @@ const restored = z.strictObject({
   moment: time.describe("when the last of it was written"),
   problems: z.array(z.string()).describe("what could not be read"),
 });
+const wrong = z.strictObject({
+  check: z.string().describe("a fixed word"),
+  what: z.string(),
+  inos: z.array(id).describe("inodes that it is about, some if they are many"),
+  paths: z.array(z.string()).describe("where they are, escaped"),
+  chunk: id.optional(),
+  node: id.optional().describe("whose copy of the chunk it is about"),
+  plan: z.string().optional().describe("what --repair does about it"),
+  refusal: z.string().optional().describe("why --repair does nothing about it, and what a person can do"),
+});
 const checked = z.strictObject({
   inodes: count,
   chunks: count,
-  findings: z.array(
-    z.strictObject({
-      check: z.string().describe("a fixed word"),
-      what: z.string(),
-      inos: z.array(id).describe("inodes that it is about, some if they are many"),
-      paths: z.array(z.string()).describe("where they are, escaped"),
-      chunk: id.optional(),
-    }),
-  ),
+  findings: z.array(wrong).describe("with --repair: what is left"),
+  unchecked: z
+    .array(z.strictObject({ node: id, name: z.string(), why: z.string() }))
+    .describe("nodes that could not be asked for all that they have"),
+  acts: z
+    .array(wrong.extend({ outcome: z.string(), mended: z.boolean() }))
+    .optional()
+    .describe("with --repair: what was tried, in order"),
 });
 const cleaningCases = z.strictObject({
   cleaning: z.boolean().describe("false: none of it happens"),
@@ -178,6 +187,22 @@ const cleaningCases = z.strictObject({
         .enum(["remove", "removing", "wait", "mark"])
         .describe("now; its nodes have been told; not yet; its delay begins now"),
       why: z.string(),
+    }),
+  ),
+});
+const quarantined = z.strictObject({
+  node: id,
+  name: z.string(),
+  address: z.string(),
+  folder: z.string().optional().describe("where the files are, on the node's machine"),
+  problem: z.string().optional().describe("why the node could not be asked; the listing is not whole then"),
+  files: z.array(
+    z.strictObject({
+      file: z.string(),
+      chunk: id.optional().describe("absent: it was no chunk's"),
+      size: bytes.describe("of the file, header included"),
+      reason: z.string().optional().describe("absent: an older build moved it"),
+      since: time.optional().describe("when it was moved, seconds since 1970; absent likewise"),
     }),
   ),
 });
@@ -256,6 +281,7 @@ export const SCHEMAS = {
   "volume create": volume,
   gc: cleaningCases,
   fsck: checked,
+  "quarantine ls": z.array(quarantined),
   "meta dump": backup,
   "meta load": loadedVolume,
   "meta restore": restored,

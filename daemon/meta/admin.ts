@@ -6,6 +6,7 @@ import type { Link } from "../common/rpc/link.js";
 import type { Shipper } from "./backup/shipper.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Executor } from "./executor.js";
+import type { Mender } from "./fsck/mender.js";
 import { key } from "./keys.js";
 import type { MetaStore } from "./metastore.js";
 import { isLong, longAnswer, type LongOp } from "./long-answers.js";
@@ -17,6 +18,7 @@ import { explain } from "./rules/explain.js";
 import { setVolume } from "./rules/volume.js";
 import type { Service } from "./service.js";
 import type { Sessions } from "./sessions.js";
+import type { DialStore } from "./store-calls.js";
 import type { LiveVolume } from "./volume-start.js";
 
 export interface AdminParts {
@@ -38,6 +40,8 @@ export interface AdminParts {
   readonly volume: LiveVolume;
   readonly store: Pick<MetaStore, "snapshot">;
   readonly shipper: Pick<Shipper, "status"> | undefined;
+  readonly dialStore: DialStore;
+  readonly mender: Mender;
   /** Who takes nothing of a long answer for so long is hung up on. */
   readonly stuckMs: number;
 }

@@ -22,6 +22,7 @@ import { Serving } from "./serving.js";
 import { knownSessions } from "./sessions.js";
 import { SpaceWatch } from "./space-watch.js";
 import { onlyDeletionsWhen } from "./space.js";
+import { StoreCalls, type DialStore } from "./store-calls.js";
 import { openMetadata } from "./volume-folder.js";
 import { openVolume } from "./volume-start.js";
 
@@ -117,7 +118,10 @@ async function serve(parts: MetaParts, opts: Omit<MetaOptions, "data">, undo: Un
           { deadlines, keep: opts.backupKeep ?? 0 },
         );
   undo.add(() => shipper?.stop() ?? Promise.resolve());
-  const serving = new Serving({ ...common, store, shipper, cluster, isLow }, { deadlines, known });
+  const dialed = { key: opts.key, clock, network, volume: volume.uuid, connectMs: deadlines.connectMs };
+  const dialStore: DialStore = ({ id, address }) =>
+    StoreCalls.connect(address, { ...dialed, node: id, answerMs: deadlines.chunkMs });
+  const serving = new Serving({ ...common, store, shipper, cluster, dialStore, isLow }, { deadlines, known });
   cluster.onMap((map) => serving.service.mapChanged(map));
   const spaceTask = new Task(common, { name: "space", periodMs: SPACE_MS, run: () => space.look() });
   spaceTask.start();

@@ -1,3 +1,5 @@
+import { FsError } from "../../proto/errno.js";
+
 /** What one commit writes. Keys as in keys.ts; no key stands in both. */
 export interface Batch {
   readonly puts: ReadonlyMap<string, Uint8Array>;
@@ -39,4 +41,9 @@ export class DamagedRow extends Error {
   ) {
     super(`row ${JSON.stringify(key)} in ${where} is damaged: it does not have its checksum`);
   }
+}
+
+/** What reading failed with, as one who asked for much of it is told. */
+export function inWords(error: unknown): unknown {
+  return error instanceof DamagedRow ? new FsError("EIO", error.message, { cause: error }) : error;
 }

@@ -13,6 +13,7 @@ import { Compaction } from "./compaction.js";
 import type { AnswerOp } from "./connection.js";
 import type { Executor } from "./executor.js";
 import { FilesService } from "./files-service.js";
+import { Mender } from "./fsck/mender.js";
 import { Grants } from "./grants.js";
 import { InodeIds } from "./ids.js";
 import { Leases } from "./leases.js";
@@ -31,6 +32,7 @@ import { OPERATIONS, type RuleName } from "./rules/operations.js";
 import { Service } from "./service.js";
 import { Sessions, type KnownSessions } from "./sessions.js";
 import { Sharing } from "./sharing.js";
+import type { DialStore } from "./store-calls.js";
 import { Sweeper } from "./sweeper.js";
 import type { LiveVolume } from "./volume-start.js";
 
@@ -43,6 +45,7 @@ export interface ServingParts {
   readonly volume: LiveVolume;
   readonly store: MetaStore;
   readonly shipper: Pick<Shipper, "status"> | undefined;
+  readonly dialStore: DialStore;
   /** Nothing new can be saved. */
   readonly isLow: () => boolean;
   readonly random?: Random;
@@ -156,6 +159,8 @@ export class Serving {
       service: this.service,
       store: parts.store,
       shipper: parts.shipper,
+      dialStore: parts.dialStore,
+      mender: new Mender({ ...all, dialStore: parts.dialStore }),
       stuckMs: deadlines.ioDeadlineMs,
     });
     const expireMs = Math.max(10, deadlines.leaseMs / 20);

@@ -69,9 +69,9 @@ export class ChunkIndex {
     return true;
   }
 
-  /** All ids, growing; a copy. */
-  sortedIds(): Float64Array {
-    return this.#ids.filter((id) => id >= 0).sort();
+  /** All ids from <= id < to, growing; a copy. */
+  sortedIds(from = 0, to = Infinity): Float64Array {
+    return this.#ids.filter((id) => id >= from && id < to).sort();
   }
 
   #find(id: number): number {

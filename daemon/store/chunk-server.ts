@@ -10,6 +10,7 @@ import type { Rate } from "../common/rate.js";
 import type { Link } from "../common/rpc/link.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Backups } from "./backups.js";
+import { heldIn } from "./inventory.js";
 import { Intake, Valve } from "./intake.js";
 import { Budget } from "./parallel.js";
 import { TooFewCopies, type Puts } from "./puts.js";
@@ -49,7 +50,7 @@ export interface ChunkServerOptions {
 }
 
 type Op = NonNullable<ChunkRequest["op"]>;
-type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" }>;
+type BackupOp = Exclude<Op, { $case: "put" | "get" | "verify" | "locate" | "listQuarantine" | "listHeld" }>;
 
 /** Bytes of chunks that have arrived and are not stored yet, from clients and from other nodes. */
 const INTAKE_BYTES = 24 * 1024 * 1024;
@@ -59,6 +60,9 @@ const READ_BYTES = 32 * 1024 * 1024;
 const ANSWER_BYTES = 8 * 1024 * 1024;
 /** Requests of one stream that may wait for an answer. */
 const REQUESTS = 1024;
+
+/** Files of one answer. */
+const QUARANTINE_PAGE = 500;
 
 /** What one stream may make this node hold. */
 interface Bounds {
@@ -130,6 +134,8 @@ export class ChunkServer {
         if (op.$case === "get") await this.#get(link, id, node, op.value, bounds);
         else if (op.$case === "verify") this.#answer(link, id, await node.store.verify(op.value.chunk));
         else if (op.$case === "locate") this.#answer(link, id, whereabouts(node));
+        else if (op.$case === "listQuarantine") await this.#listQuarantine(link, id, node, op.value.after);
+        else if (op.$case === "listHeld") this.#answer(link, id, { held: await heldIn(node.store, op.value) });
         else if (op.$case !== "put") await this.#backup(link, request.header, op, request.payload);
         else this.#answer(link, id, { nodes: await this.#put(node, op.value, request.payload, lend) });
       });
@@ -150,6 +156,14 @@ export class ChunkServer {
       return (op.$case === "get" || op.$case === "verify") && node.store.entry(op.value.chunk) !== undefined;
     };
     return nodes.find(can) ?? nodes[0] ?? fail("EIO", "no data folder is served");
+  }
+
+  async #listQuarantine(link: ChunkLink, id: number, { store }: ServedNode, after: string): Promise<void> {
+    if (link.peer.role !== "meta") fail("EACCES", "only the metadata daemon asks what lies in quarantine");
+    const { files, next } = await store.quarantined.list(after, QUARANTINE_PAGE);
+    const { folder } = store.quarantined;
+    const quarantine = { folder, files: [...files], last: next === undefined, next: next ?? "" };
+    this.#answer(link, id, { quarantine });
   }
 
   async #backup(link: ChunkLink, { id, node }: ChunkRequest, op: BackupOp, payload: Buffer): Promise<void> {

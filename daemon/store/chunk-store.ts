@@ -14,10 +14,12 @@ import * as format from "../common/chunks/chunk-format.js";
 import { ChunkReader } from "../common/chunks/chunk-reader.js";
 import { Layout, fileName } from "../common/chunks/layout.js";
 import type { OpenFile } from "../common/chunks/open-file.js";
-import { systemRandom, type Random } from "../common/random.js";
+import type { Clock } from "../common/clock.js";
+import type { Random } from "../common/random.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
 import { codeOf, diskError, type Disk, type WrittenFile } from "./disk.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
+import { Quarantine } from "./quarantine.js";
 import { recover } from "./recovery.js";
 import { Space } from "./space.js";
 import { SyncJournal, type SyncedChunk } from "./sync-journal.js";
@@ -30,6 +32,8 @@ export interface ChunkStoreParts {
   readonly log: Logger;
   /** For the names of what is moved aside; default: the machine's. */
   readonly random?: Random;
+  /** For the same; default: the machine's. */
+  readonly clock?: Pick<Clock, "now">;
 }
 
 export interface ChunkStoreOptions {
@@ -84,7 +88,7 @@ export class ChunkStore {
     private readonly parts: ChunkStoreParts & { layout: Layout; journal: SyncJournal; space: Space },
     private readonly index: ChunkIndex,
     unverified: readonly number[],
-    private quarantined: number,
+    readonly quarantined: Quarantine,
   ) {
     this.#unverified = new Set(unverified);
     const lose = (id: number, why: FsError): Promise<void> => this.#lock.run(id, () => this.#lose(id, why));
@@ -95,12 +99,13 @@ export class ChunkStore {
   static async open(parts: ChunkStoreParts, opts: ChunkStoreOptions): Promise<ChunkStore> {
     const layout = new Layout(opts.data);
     const journal = new SyncJournal(parts, layout.journal);
-    const { index, unverified } = await recover({ ...parts, layout, journal });
+    const quarantine = new Quarantine({ ...parts, layout });
+    const { index, unverified } = await recover({ ...parts, layout, journal, quarantine });
+    await quarantine.count();
     const space = new Space(parts.disk, { folder: opts.data, capacity: opts.capacity, reserve: opts.reserve });
     for (const id of index.sortedIds()) space.count(format.fileBytes(index.get(id)?.len ?? 0));
     await space.refresh();
-    const quarantined = (await parts.disk.list(layout.quarantine)).length;
-    return new ChunkStore({ ...parts, layout, journal, space }, index, unverified, quarantined);
+    return new ChunkStore({ ...parts, layout, journal, space }, index, unverified, quarantine);
   }
 
   /** Nothing is read or fsynced any more. */
@@ -121,14 +126,25 @@ export class ChunkStore {
       capacity: this.parts.space.capacity,
       unsynced: this.#syncs.size,
       unverified: this.#unverified.size,
-      quarantined: this.quarantined,
+      quarantined: this.quarantined.size,
       busy: Math.min(1, this.#gate.taken / WIDTH),
     };
   }
 
-  /** All ids, growing. */
-  ids(): Float64Array {
-    return this.index.sortedIds();
+  /** All ids from <= id < to, growing. */
+  ids(from?: number, to?: number): Float64Array {
+    return this.index.sortedIds(from, to);
+  }
+
+  /** Whether its file stands there with all its bytes, which are not read. EIO: the disk does not say. */
+  async isWhole(id: number): Promise<boolean> {
+    try {
+      const size = await this.#gate.run(1, () => this.parts.disk.size(this.parts.layout.pathOf(id)));
+      return size === format.fileBytes(this.index.get(id)?.len ?? -1);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw diskError(error, `chunk ${id}`);
+    }
   }
 
   entry(id: number): Entry | undefined {
@@ -331,15 +347,11 @@ export class ChunkStore {
   async #quarantine(id: number, reason: string): Promise<boolean> {
     const entry = this.index.get(id);
     if (entry === undefined) return false;
-    const { disk, layout, log, journal, random = systemRandom } = this.parts;
+    const { layout, log, journal } = this.parts;
     log.error({ chunk: id, reason }, "a chunk goes to quarantine");
     this.#forget(id, entry);
     try {
-      const aside = layout.quarantinePath(fileName(id), random.hex(4));
-      await disk.rename(layout.pathOf(id), aside);
-      this.quarantined++;
-      await disk.sync(layout.quarantine);
-      await disk.sync(layout.folderOf(id));
+      await this.quarantined.take(layout.pathOf(id), fileName(id), reason);
     } catch (error) {
       if (codeOf(error) !== "ENOENT") log.error({ err: error, chunk: id }, "a bad chunk cannot be moved");
     }

@@ -107,7 +107,7 @@ export class StoreNode implements ServedNode {
       const health = new DiskHealth(raw);
       const { disk } = health;
       const mustBeGood = (): void => health.mustBeGood();
-      const store = await ChunkStore.open({ disk, log, mustBeGood, random }, { data, capacity, reserve });
+      const store = await ChunkStore.open({ disk, log, mustBeGood, random, clock }, { data, capacity, reserve });
       const scrub = await Scrub.open(
         { store, disk, clock, log, registry, random },
         { path: new Layout(data).scrub, periodMs: deadlines.scrubMs },

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { errnoOf, fail, FsError } from "../../proto/errno.js";
-import type { Replicate, VerifyChunks } from "../../proto/gen/bigfs/v1/node.js";
+import type { QuarantineChunks, Replicate, VerifyChunks } from "../../proto/gen/bigfs/v1/node.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Push } from "./node-link.js";
 import { Budget } from "./parallel.js";
@@ -59,7 +59,7 @@ export class Pushes {
       case "remove":
         return this.parts.reports.removed(await this.parts.store.remove(push.value.chunks));
       case "quarantine":
-        return this.#quarantine(push.value.chunks);
+        return this.#quarantine(push.value);
       case "scrub":
         return this.parts.scrub.all();
       case "verify":
@@ -95,10 +95,11 @@ export class Pushes {
     await reports.verified(number, good);
   }
 
-  async #quarantine(chunks: readonly number[]): Promise<void> {
+  async #quarantine({ chunks, why }: QuarantineChunks): Promise<void> {
     const { store, reports } = this.parts;
+    const reason = `the metadata daemon cannot explain it${why === undefined ? "" : `: ${why}`}`;
     for (const chunk of chunks) {
-      if (await store.quarantine(chunk, "the metadata daemon cannot explain it")) await reports.lost(chunk, "ESTALE");
+      if (await store.quarantine(chunk, reason)) await reports.lost(chunk, "ESTALE");
     }
   }
 

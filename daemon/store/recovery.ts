@@ -1,11 +1,11 @@
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { headerBytes, fileBytes, decodeHeader, BLOCK, type ChunkHeader } from "../common/chunks/chunk-format.js";
-import { systemRandom, type Random } from "../common/random.js";
 import { ChunkIndex } from "./chunk-index.js";
 import { codeOf, type Disk } from "./disk.js";
 import { idOfName, type Layout } from "../common/chunks/layout.js";
 import { eachOf } from "./parallel.js";
+import type { Quarantine } from "./quarantine.js";
 import type { SyncJournal, SyncedChunk } from "./sync-journal.js";
 import { FsError } from "../../proto/errno.js";
 import { LIMITS } from "../../proto/limits.js";
@@ -15,14 +15,13 @@ export interface RecoveryParts {
   readonly log: Logger;
   readonly layout: Layout;
   readonly journal: SyncJournal;
-  readonly random?: Random;
+  readonly quarantine: Quarantine;
 }
 
 export interface Recovered {
   readonly index: ChunkIndex;
   /** Chunks to be read in full before they are reported. */
   readonly unverified: number[];
-  readonly quarantined: number;
 }
 
 /** Looks at this many files at once. */
@@ -51,14 +50,13 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   const run = new Recovery(parts, known);
   await eachOf(layout.folders, 2, (folder) => run.folder(folder));
   await journal.rewrite(run.synced);
-  return { index: run.index, unverified: run.unverified, quarantined: run.quarantined };
+  return { index: run.index, unverified: run.unverified };
 }
 
 class Recovery {
   readonly index = new ChunkIndex();
   readonly unverified: number[] = [];
   readonly synced: SyncedChunk[] = [];
-  quarantined = 0;
 
   constructor(
     private readonly parts: RecoveryParts,
@@ -104,11 +102,8 @@ class Recovery {
   }
 
   async #quarantine(path: string, name: string, reason: string): Promise<void> {
-    const { disk, layout, log, random = systemRandom } = this.parts;
+    const { log, quarantine } = this.parts;
     log.warn({ path, reason }, "a file among the chunks goes to quarantine");
-    await disk.rename(path, layout.quarantinePath(name, random.hex(4)));
-    await disk.sync(layout.quarantine);
-    await disk.sync(dirname(path));
-    this.quarantined++;
+    await quarantine.take(path, name, reason);
   }
 }

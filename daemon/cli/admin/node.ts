@@ -1,12 +1,12 @@
 import type { NodeInfo } from "../../../proto/gen/bigfs/v1/node.js";
-import { FsError } from "../../../proto/errno.js";
 import { formatSize } from "../../common/sizes.js";
 import { defineCommand, groupOf } from "../command.js";
 import { EXIT, UsageError } from "../exit.js";
-import { type ClusterAddress, clusterAddress } from "../shared-options.js";
+import { clusterAddress } from "../shared-options.js";
 import { table } from "../table.js";
 import { ago } from "./ago.js";
 import { ask, fetchStatus } from "./ask.js";
+import { findNode } from "./find-node.js";
 import { printJson, withJson } from "./json.js";
 
 /** All chunks of the volume are looked at. */
@@ -36,7 +36,7 @@ const show = defineCommand({
   builder: (yargs) =>
     withJson(yargs.positional("node", NODE)).example("$0 node show store1 --data ./cluster", "one, by its name"),
   run: async (args) => {
-    print(await find(await clusterAddress(args), args.node), args.json);
+    print(await findNode(await clusterAddress(args), args.node), args.json);
     return EXIT.done;
   },
 });
@@ -50,7 +50,7 @@ const rename = defineCommand({
       .example("$0 node rename 3 rack2-a --data ./cluster", "it keeps that name over restarts"),
   run: async (args) => {
     const address = await clusterAddress(args);
-    const { id } = await find(address, args.node);
+    const { id } = await findNode(address, args.node);
     print(await ask(address, { $case: "setNode", value: { node: id, name: args.name } }), args.json);
     return EXIT.done;
   },
@@ -66,7 +66,7 @@ const set = defineCommand({
   run: async (args) => {
     if (args.zone === undefined) throw new UsageError("what shall be changed? give --zone ZONE");
     const address = await clusterAddress(args);
-    const { id } = await find(address, args.node);
+    const { id } = await findNode(address, args.node);
     print(await ask(address, { $case: "setNode", value: { node: id, zone: args.zone } }), args.json);
     return EXIT.done;
   },
@@ -82,7 +82,7 @@ const scrub = defineCommand({
     ),
   run: async (args) => {
     const address = await clusterAddress(args);
-    const { id } = await find(address, args.node);
+    const { id } = await findNode(address, args.node);
     print(await ask(address, { $case: "scrubNode", value: { node: id } }), args.json);
     return EXIT.done;
   },
@@ -101,7 +101,7 @@ const drain = defineCommand({
       .example("$0 node drain store2 --cancel --data ./cluster", "and now it shall stay"),
   run: async (args) => {
     const address = await clusterAddress(args);
-    const { id } = await find(address, args.node);
+    const { id } = await findNode(address, args.node);
     const found = await ask(address, { $case: "setNode", value: { node: id, draining: !args.cancel } });
     if (args.json) printJson(found);
     else if (args.cancel) process.stdout.write(`${found.name} stays, and gets new chunks again\n`);
@@ -131,7 +131,7 @@ const rm = defineCommand({
   run: async (args) => {
     if (args.force && !args.lost) throw new UsageError("--force goes with --lost; an empty node needs neither");
     const address = await clusterAddress(args);
-    const { id } = await find(address, args.node);
+    const { id } = await findNode(address, args.node);
     const { lost, force } = args;
     const removal = { $case: "removeNode" as const, value: { node: id, lost, force } };
     const removed = await ask(address, removal, { timeoutMs: REMOVAL_MS });
@@ -150,21 +150,6 @@ export const node = groupOf(
   [ls, show, rename, set, scrub, drain, rm],
   ["$0 node ls --data ./cluster", "name, address, zone, state and space of each"],
 );
-
-async function find(address: ClusterAddress, wanted: string): Promise<NodeInfo> {
-  const { nodes } = await fetchStatus(address);
-  const found = nodes.find(({ id }) => `${id}` === wanted);
-  if (found !== undefined) return found;
-  // Daemons choose names themselves, and may choose the same.
-  const [one, ...others] = nodes.filter(({ name }) => name === wanted);
-  if (one !== undefined && others.length === 0) return one;
-  if (one !== undefined) {
-    const ids = [one, ...others].map(({ id }) => id).join(", ");
-    throw new FsError("EINVAL", `several nodes have the name '${wanted}': give the id of one (${ids})`);
-  }
-  const names = nodes.map(({ id, name }) => `${id} (${name})`).join(", ");
-  throw new FsError("ENOENT", `there is no node '${wanted}'; there are: ${names || "none"}`);
-}
 
 function columns(found: NodeInfo): string[] {
   const { id, name, address, zone, used, capacity, chunks } = found;

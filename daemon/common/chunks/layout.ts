@@ -10,7 +10,8 @@ import { join } from "node:path";
  *     tmp/            files that are being written; emptied at each start
  *     chunks/HH/      chunk files in 256 folders; chunks with neighbouring ids share one, so that one fsync of a folder
  *                     serves many of them
- *     quarantine/     chunk files that were found bad or that nobody can explain; never emptied by the daemon
+ *     quarantine/     chunk files that were found bad or that nobody can explain, with the reason in their names; never
+ *                     emptied by the daemon
  *     backup/         files of the metadata daemon (snapshots and its commit log)
  */
 export class Layout {
@@ -43,10 +44,6 @@ export class Layout {
 
   pathOf(id: number): string {
     return join(this.folderOf(id), fileName(id));
-  }
-
-  quarantinePath(name: string, nonce: string): string {
-    return join(this.quarantine, `${name}.${nonce}`);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import { fail } from "../../../proto/errno.js";
+import { fail, FsError } from "../../../proto/errno.js";
 import type { NodeRemoved, RemoveNode, SetNode } from "../../../proto/gen/bigfs/v1/meta.js";
 import type { NodeFrame, NodeInfo, NodeMap, NodeReply } from "../../../proto/gen/bigfs/v1/node.js";
 import type { VolumeRow } from "../../../proto/gen/bigfs/v1/rows.js";
@@ -15,6 +15,7 @@ import type { Link } from "../../common/rpc/link.js";
 import { Task } from "../../common/tasks.js";
 import type { Executor } from "../executor.js";
 import { availableOn, isSynced, neededOf } from "../rules/replicas.js";
+import type { Tx } from "../tx.js";
 import { Census } from "./census.js";
 import { ChunkChanges, type ChunkChange } from "./changes.js";
 import { ChunkWaits } from "./chunk-waits.js";
@@ -279,6 +280,23 @@ export class Cluster {
   /** Of these chunks another number of copies is wanted. */
   async chunksChanged(chunks: readonly number[]): Promise<void> {
     await this.#changes.run(chunks, { chunkOf: (chunk) => chunk }, () => undefined);
+  }
+
+  /** Runs a rule about one chunk. Resolves when it is durable; rejects as the rule does. */
+  async changeChunk<T>(chunk: number, rule: (tx: Tx) => T): Promise<T> {
+    const { outcomes, batch } = await this.#changes.run([chunk], { chunkOf: (id) => id }, rule);
+    const [outcome] = outcomes;
+    if (outcome === undefined || outcome.result instanceof FsError) throw outcome?.result ?? new FsError("EIO");
+    await this.parts.executor.whenDurable(batch);
+    return outcome.result;
+  }
+
+  /** What a report of the node would do that it holds this chunk. EAGAIN: it is away. */
+  async held(node: number, { chunk, len, crc }: { chunk: number; len: number; crc: number }): Promise<void> {
+    const member = this.#membership.get(node);
+    if (member?.link === undefined) fail("EAGAIN", `node ${node} is not connected`);
+    const stored = { chunk, len, crc, nodes: [node], synced: [], pending: [], wanted: undefined };
+    await this.parts.executor.whenDurable(await this.#reports.confirm(member, [stored]));
   }
 
   /** There shall be another number of copies of each chunk, or cleaning is on or off. */

@@ -62,6 +62,12 @@ export function rowsRead(chunks: readonly { readonly chunk: number }[]) {
   return chunks.flatMap(({ chunk }) => [key.chunk(chunk), key.range(rangeOf(chunk))]);
 }
 
+/** Whether the session that its id was given to lives, or has ended and its chunks are not dealt with yet. */
+export function isOfKnownSession(tx: Tx, chunk: number): boolean {
+  const range = tx.get(key.range(rangeOf(chunk)));
+  return range !== undefined && tx.get(key.session(range.session)) !== undefined;
+}
+
 function isOfThisIncarnation(tx: Tx, chunk: number): boolean {
   const range = tx.get(key.range(rangeOf(chunk)));
   return range?.incarnation === volumeOf(tx).incarnation && chunk < range.first + range.count;

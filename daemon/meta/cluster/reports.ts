@@ -174,7 +174,7 @@ export class Reports {
     this.parts.metrics.quarantined.inc(members.length);
     for (const member of members) {
       this.parts.log.warn({ chunk, node: member.id, why }, "a chunk that nobody can explain goes to quarantine");
-      member.push({ $case: "quarantine", value: { chunks: [chunk] } });
+      member.push({ $case: "quarantine", value: { chunks: [chunk], why } });
     }
   }
 

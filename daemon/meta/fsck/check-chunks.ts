@@ -1,7 +1,8 @@
 import { ReplicaState, type ChunkRow } from "../../../proto/gen/bigfs/v1/rows.js";
 import { idIn, key } from "../keys.js";
 import type { StoreSnapshot } from "../metastore.js";
-import { ofChunk, type Finding } from "./finding.js";
+import { dropGarbage, mendChunk } from "../rules/mend.js";
+import { byRule, ofChunk, refused, type Finding } from "./finding.js";
 import { rowsIn } from "./rows-in.js";
 
 interface Counted {
@@ -56,7 +57,8 @@ async function* count(
       if (chunk === 0 || !isHere(chunk)) continue;
       const one = counted.get(chunk);
       if (one === undefined) {
-        yield ofChunk("missing", chunk, `inode ${idIn(at)} needs it, and nothing is known of it`, [idIn(at)]);
+        const what = `inode ${idIn(at)} needs it, and nothing is known of it`;
+        yield ofChunk("missing", chunk, what, MISSING, [idIn(at)]);
         continue;
       }
       one.named += 1;
@@ -66,23 +68,40 @@ async function* count(
   const to = end === Infinity ? "H" : key.garbage(end);
   for await (const { row } of rowsIn<"G">(rows, { from: key.garbage(first), to })) {
     const one = counted.get(row.chunk);
-    if (one === undefined) yield ofChunk("garbage", row.chunk, "it is to be removed, and nothing is known of it");
+    if (one === undefined)
+      yield ofChunk(
+        "garbage",
+        row.chunk,
+        "it is to be removed, and nothing is known of it",
+        byRule("the note is dropped", (tx) => dropGarbage(tx, row.chunk)),
+      );
     else one.hasGarbageRow = true;
   }
 }
 
-function noteIno(inos: number[], ino: number): void {
+export function noteIno(inos: number[], ino: number): void {
   if (inos.length < INOS_MAX && !inos.includes(ino)) inos.push(ino);
 }
 
+const MISSING = refused(
+  "where its bytes are is not known: restore a dump, or 'bigfsd meta restore' into a new folder; nodes keep what they have",
+);
+const LOST = refused(
+  "a chunk without a copy stays listed: start a node that had it again, or write the files anew from a backup",
+);
+
 function* judge(chunk: number, one: Counted): Generator<Finding> {
-  if (one.refs !== one.named) yield ofChunk("refs", chunk, `${one.named} slices name it, and it counts ${one.refs}`);
-  if (one.isGarbage !== one.hasGarbageRow)
+  const { refs, isGarbage, named } = one;
+  const plan = named > 0 ? `it counts ${named}, and is no garbage` : "it goes as garbage, after the delay";
+  const remedy = byRule(plan, (tx) => mendChunk(tx, chunk, { refs, isGarbage, named }));
+  if (refs !== named) yield ofChunk("refs", chunk, `${named} slices name it, and it counts ${refs}`, remedy);
+  if (isGarbage !== one.hasGarbageRow)
     yield ofChunk(
       "garbage",
       chunk,
-      one.isGarbage ? "it is to be removed, and never will be" : "it is to be removed, and does not say so",
+      isGarbage ? "it is to be removed, and never will be" : "it is to be removed, and does not say so",
+      remedy,
     );
-  if (one.isGarbage && one.named > 0) yield ofChunk("garbage", chunk, "it is to be removed, and slices name it");
-  if (one.named > 0 && !one.isReadable) yield ofChunk("lost", chunk, "no node has a copy of it", one.inos ?? []);
+  if (isGarbage && named > 0) yield ofChunk("garbage", chunk, "it is to be removed, and slices name it", remedy);
+  if (named > 0 && !one.isReadable) yield ofChunk("lost", chunk, "no node has a copy of it", LOST, one.inos ?? []);
 }

@@ -5,10 +5,12 @@
 import { idIn, key, nameIn } from "../keys.js";
 import type { StoreSnapshot } from "../metastore.js";
 import { decodeRow } from "../row-codec.js";
+import { mendUsage } from "../rules/mend.js";
 import { ROOT_INO } from "../rules/volume.js";
-import { checkChunks } from "./check-chunks.js";
+import { checkChunks, noteIno } from "./check-chunks.js";
 import { checkInodes } from "./check-inodes.js";
-import type { Finding } from "./finding.js";
+import { checkGarbage } from "./check-garbage.js";
+import { byRule, type Finding } from "./finding.js";
 import { rowsIn } from "./rows-in.js";
 
 export interface Checked {
@@ -21,11 +23,14 @@ export async function* fsck(rows: StoreSnapshot, part?: number): AsyncGenerator<
   const totals = { inodes: 0, bytes: 0 };
   yield* checkInodes(rows, totals, part);
   const chunks = yield* checkChunks(rows, part);
+  yield* checkGarbage(rows);
   const [usage] = await rows.scan({ from: key.usage, to: `${key.usage}\0`, limit: 1 });
   const told = usage === undefined ? { inodes: 0, bytes: 0 } : decodeRow(key.usage, usage.value);
   if (told.inodes !== totals.inodes || told.bytes !== totals.bytes) {
     const what = `there are ${totals.inodes} inodes with ${totals.bytes} bytes, and the volume counts ${told.inodes} with ${told.bytes}`;
-    yield { check: "usage", what, inos: [], chunk: 0 };
+    const wrong = { inodes: told.inodes - totals.inodes, bytes: told.bytes - totals.bytes };
+    const remedy = byRule("the sums are set right by the difference", (tx) => mendUsage(tx, wrong));
+    yield { check: "usage", what, inos: [], chunk: 0, ...remedy };
   }
   return { inodes: totals.inodes, chunks };
 }
@@ -41,6 +46,21 @@ export async function pathsOf(rows: StoreSnapshot, inos: ReadonlySet<number>): P
   const paths = new Map<number, string>();
   for (const [ino, { dir, name }] of found) paths.set(ino, `${await folderPath(rows, dir)}/${name}`);
   return paths;
+}
+
+/** Files that name each of these chunks, some; none of what nothing names. Reads all slots once. */
+export async function filesOf(rows: StoreSnapshot, chunks: ReadonlySet<number>): Promise<Map<number, number[]>> {
+  const found = new Map<number, number[]>();
+  if (chunks.size === 0) return found;
+  for await (const { key: at, row } of rowsIn<"S">(rows, { from: "S", to: "T" })) {
+    for (const chunk of [...row.slices.map((slice) => slice.chunk), ...row.dropped]) {
+      if (!chunks.has(chunk)) continue;
+      const inos = found.get(chunk) ?? [];
+      found.set(chunk, inos);
+      noteIno(inos, idIn(at));
+    }
+  }
+  return found;
 }
 
 /** "" of the root. */

@@ -1,17 +1,22 @@
-import { chmod, writeFile as write } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, readdir, rm, truncate, writeFile as write } from "node:fs/promises";
+import { basename, join } from "node:path";
 import sqlite3 from "sqlite3";
 import { test } from "tap";
+import { Layout, idOfName } from "../../../daemon/common/chunks/layout.js";
+import { SCHEMAS } from "../../../daemon/cli/schemas.js";
 import { askForParts } from "../../../daemon/cli/admin/ask.js";
 import type { FsckFinding } from "../../../proto/gen/bigfs/v1/meta.js";
 import { bigfsd } from "../../helpers/cluster.js";
-import { KEY, Lab, RW, WHO, name, writeFile, type Client } from "../client/lab.js";
+import { KEY, Lab, RW, WHO, name, readFile, writeFile, type Client } from "../client/lab.js";
 
-async function check(lab: Lab): Promise<FsckFinding[]> {
+/** All nodes must have been asked. */
+async function check(lab: Lab, repair = false, areSomeAway = false): Promise<FsckFinding[]> {
   const found: FsckFinding[] = [];
-  for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: {} })) {
+  for await (const part of askForParts({ meta: lab.meta.listen, key: KEY }, { $case: "fsck", value: { repair } })) {
     if (part.$case === "fsck") found.push(...part.value.findings);
-    if (part.$case === "fsck" && part.value.last) break;
+    if (part.$case !== "fsck" || !part.value.last) continue;
+    if (!areSomeAway && part.value.unchecked.length > 0) throw new Error(JSON.stringify(part.value.unchecked));
+    break;
   }
   return found;
 }
@@ -34,12 +39,71 @@ async function busy({ fs }: Client, prefix: string, end: AbortSignal): Promise<v
   }
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Paths of the chunk files of a store, sorted by name. */
+async function chunkFiles(lab: Lab, n: number): Promise<string[]> {
+  const { folders } = new Layout(join(lab.dir, `store${n}`));
+  const all = await Promise.all(
+    folders.map(async (folder) => (await readdir(folder)).map((file) => join(folder, file))),
+  );
+  return all.flat().sort();
+}
+
+test("a chunk file that is gone or cut is found with node and file, and made anew; the last copy stays listed", async (t) => {
+  const lab = await Lab.start(t, { stores: 2, deadlines: { confirmMs: 1000 } });
+  const client = await lab.client();
+  const data = Buffer.alloc(600_000, "mended");
+  await writeFile(client, "f", data);
+  await client.stop();
+  const [gone = "", cut = ""] = await chunkFiles(lab, 1);
+  await rm(gone);
+  await truncate(cut, 100);
+  const ids = [gone, cut].map((path) => idOfName(basename(path)) ?? 0);
+  const found = await check(lab);
+  t.match(
+    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, `${Buffer.from(paths[0] ?? [])}`]),
+    ids.map((id) => ["absent", id, 2, "/f"]),
+  );
+  t.equal(found.length, 2);
+  const key = join(lab.dir, "key");
+  await write(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
+  const fsck = (...args: string[]) => bigfsd(["fsck", ...args, "--meta", lab.meta.listen, "--key", key]);
+  t.match(await fsck("--dry-run"), { code: 2, stderr: /--dry-run goes with --repair/ });
+  t.match(await fsck("--repair", "--dry-run"), {
+    code: 1,
+    stdout:
+      /^absent: chunk \d+: node 2 .*\n {2}\/f\n {2}repair: when another copy was read whole, [^]* chunks: 2 wrong\n$/,
+  });
+  t.equal((await check(lab)).length, 2, "nothing was done");
+  const { code, stdout } = await fsck("--repair", "--json");
+  const repaired = SCHEMAS.fsck.parse(JSON.parse(stdout));
+  t.match(repaired, { findings: [], unchecked: [], acts: [{ mended: true, outcome: "done" }, { mended: true }] });
+  t.equal(code, 0);
+  // Repair of copies goes on by itself.
+  while ((await chunkFiles(lab, 1)).length < 3) await turn();
+  const bytes = await readFile(await lab.client(), "f");
+  t.ok(bytes.equals(data));
+
+  await lab.stores[0]?.stop();
+  const [last = ""] = await chunkFiles(lab, 1);
+  await rm(last);
+  const refused = await fsck("--repair");
+  t.match(refused, { code: 1, stdout: /nothing was done: no other copy can be read, and the last one/ });
+  t.match(refused, { stdout: / 0 repaired, 1 wrong$/m, stderr: /is not checked: it is DOWN/ });
+  t.same(
+    (await check(lab, false, true)).map((finding) => finding.check),
+    ["absent"],
+    "still listed",
+  );
+});
+
 test("while clients make, move, cut and remove files, nothing is found; chunks and rows that are lost are", async (t) => {
   const lab = await Lab.start(t, { deadlines: { cleanMs: 100, leaseMs: 1000, renewMs: 200, deleteDelayMs: 2000 } });
   const [one, two] = [await lab.client(), await lab.client()];
   const end = new AbortController();
   const working = [busy(one, "a", end.signal), busy(two, "b", end.signal)];
-  for (let round = 0; round < 15; round++) t.same(await check(lab), [], `round ${round}`);
+  for (let round = 0; round < 15; round++) t.same(await check(lab, round % 3 === 0), [], `round ${round}`);
   end.abort();
   await Promise.all(working);
   await writeFile(one, "kept", Buffer.alloc(300_000, 1));

@@ -266,6 +266,30 @@ test("what is not a chunk goes to quarantine at the start, and nothing but unfin
   );
 });
 
+test("why and since when something is in quarantine is listed in pages, also after a restart", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  await store.put(chunkOf(5, 100, { sync: true }));
+  await store.quarantine(5, "nobody knows it: really");
+  await disk.write("/data/chunks/01/notes.txt", [Buffer.from("x")]);
+  await disk.write(`${layout.quarantine}/0000000000000007.chunk.0123abcd`, [Buffer.from("xyz")]);
+  disk.restart(undefined);
+  const again = await openStore(disk);
+  const first = await again.quarantined.list("", 2);
+  t.match(first.files, [
+    { chunk: 5, size: fileBytes(100), reason: "nobody knows it: really", since: 1_700_000_000 },
+    { chunk: 7, size: 3, reason: undefined, since: undefined },
+  ]);
+  const last = await again.quarantined.list(first.next ?? "", 2);
+  t.match(last, {
+    files: [{ chunk: undefined, file: /^notes\.txt\./, reason: "not a chunk's name" }],
+    next: undefined,
+  });
+  t.equal(last.files.length, 1);
+  disk.verdict = (label, path) => (label === "size" && path.includes("0123abcd") ? { code: "ENOENT" } : "do");
+  t.equal((await again.quarantined.list("", 9)).files.length, 2, "what a person removes meanwhile is left out");
+});
+
 test("a chunk that was fsynced, removed and stored again is on disk before its name is", async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk);

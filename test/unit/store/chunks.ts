@@ -19,5 +19,6 @@ export function chunkOf(id: number, len: number, opts: { sync?: boolean; version
 }
 
 export function openStore(disk: Disk, opts: { data?: string; capacity?: number; reserve?: number } = {}) {
-  return ChunkStore.open({ disk, log: silent }, { data: "/data", reserve: 0, ...opts });
+  const clock = { now: () => ({ sec: 1_700_000_000, nsec: 0 }) };
+  return ChunkStore.open({ disk, log: silent, clock }, { data: "/data", reserve: 0, ...opts });
 }

@@ -8,6 +8,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { NodeInfo, NodeMap } from "./node.js";
 import { ChunkRow, Slice, Time, Xattr } from "./rows.js";
+import { QuarantineList } from "./store.js";
 
 /**
  * Who asks. `checked`: the kernel has done the permission check (default_permissions), so only types, names and limits
@@ -728,7 +729,26 @@ export interface AdminRequest {
     | { $case: "fsck"; value: Fsck }
     | { $case: "setReplicas"; value: SetReplicas }
     | { $case: "explainCleaning"; value: ExplainCleaning }
+    | { $case: "askQuarantine"; value: AskQuarantine }
     | undefined;
+}
+
+/** What lies in quarantine on the nodes: answered by QuarantineParts with the id of the request. */
+export interface AskQuarantine {
+  /** Absent: of all nodes. */
+  node?: number | undefined;
+}
+
+/** Some of what one node said. */
+export interface QuarantinePart {
+  node: number;
+  list:
+    | QuarantineList
+    | undefined;
+  /** Why it did not say all of it; empty: it did. */
+  problem: string;
+  /** Of the whole answer; of no node then. */
+  last: boolean;
 }
 
 /** What cleaning would do now, at one moment: answered by CleaningParts with the id of the request. */
@@ -748,8 +768,13 @@ export interface CleaningCase {
   why: string;
 }
 
-/** Checks the metadata against itself, as it is at one moment: answered by FsckParts with the id of the request. */
+/**
+ * Checks the metadata against itself, as it is at one moment, and then against what the nodes have: answered by FsckParts
+ * with the id of the request.
+ */
 export interface Fsck {
+  /** What can be repaired is, and all is checked again, until nothing more is repaired. EBUSY: another does so. */
+  repair?: boolean | undefined;
 }
 
 export interface FsckPart {
@@ -758,6 +783,16 @@ export interface FsckPart {
   /** With the last one: how many were looked at. */
   inodes: number;
   chunks: number;
+  /** With the last one: nodes that could not be asked for all that they have. */
+  unchecked: UncheckedNode[];
+  /** Which check of a repair it is of: 0, 1, ... What an earlier one found is found again, or is right now. */
+  round?: number | undefined;
+}
+
+export interface UncheckedNode {
+  node: number;
+  name: string;
+  why: string;
 }
 
 export interface FsckFinding {
@@ -769,6 +804,18 @@ export interface FsckFinding {
   paths: Buffer[];
   /** 0: it is about no chunk. */
   chunk: number;
+  /** Absent: it is about no node. */
+  node?:
+    | number
+    | undefined;
+  /** For people: what repair does, or why it does nothing. */
+  plan?: string | undefined;
+  refusal?:
+    | string
+    | undefined;
+  /** Of a repair, the same finding once more: what came of the plan, and whether it is mended. */
+  outcome?: string | undefined;
+  mended?: boolean | undefined;
 }
 
 /** All metadata of one moment: answered by many DumpPart with the id of the request. */
@@ -946,6 +993,7 @@ export interface AdminReply {
     | { $case: "fsck"; value: FsckPart }
     | { $case: "setReplicas"; value: Done }
     | { $case: "explainCleaning"; value: CleaningPart }
+    | { $case: "askQuarantine"; value: QuarantinePart }
     | undefined;
 }
 
@@ -8282,6 +8330,9 @@ export const AdminRequest: MessageFns<AdminRequest> = {
       case "explainCleaning":
         ExplainCleaning.encode(message.op.value, writer.uint32(338).fork()).join();
         break;
+      case "askQuarantine":
+        AskQuarantine.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
     }
     return writer;
   },
@@ -8395,6 +8446,14 @@ export const AdminRequest: MessageFns<AdminRequest> = {
             message.op = { $case: "explainCleaning", value: ExplainCleaning.decode(reader, reader.uint32()) };
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.op = { $case: "askQuarantine", value: AskQuarantine.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8480,7 +8539,161 @@ export const AdminRequest: MessageFns<AdminRequest> = {
         }
         break;
       }
+      case "askQuarantine": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "askQuarantine", value: AskQuarantine.fromPartial(object.op.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseAskQuarantine(): AskQuarantine {
+  return { node: undefined };
+}
+
+export const AskQuarantine: MessageFns<AskQuarantine> = {
+  encode(message: AskQuarantine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      writer.uint32(8).uint64(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskQuarantine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskQuarantine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AskQuarantine>, I>>(base?: I): AskQuarantine {
+    return AskQuarantine.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AskQuarantine>, I>>(object: I): AskQuarantine {
+    const message = createBaseAskQuarantine();
+    message.node = object.node ?? undefined;
+    return message;
+  },
+};
+
+function createBaseQuarantinePart(): QuarantinePart {
+  return { node: 0, list: undefined, problem: "", last: false };
+}
+
+export const QuarantinePart: MessageFns<QuarantinePart> = {
+  encode(message: QuarantinePart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.list !== undefined) {
+      QuarantineList.encode(message.list, writer.uint32(18).fork()).join();
+    }
+    if (message.problem !== "") {
+      writer.uint32(26).string(message.problem);
+    }
+    if (message.last !== false) {
+      writer.uint32(32).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantinePart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantinePart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.list = QuarantineList.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantinePart>, I>>(base?: I): QuarantinePart {
+    return QuarantinePart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantinePart>, I>>(object: I): QuarantinePart {
+    const message = createBaseQuarantinePart();
+    message.node = object.node ?? 0;
+    message.list = (object.list !== undefined && object.list !== null)
+      ? QuarantineList.fromPartial(object.list)
+      : undefined;
+    message.problem = object.problem ?? "";
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -8687,11 +8900,14 @@ export const CleaningCase: MessageFns<CleaningCase> = {
 };
 
 function createBaseFsck(): Fsck {
-  return {};
+  return { repair: undefined };
 }
 
 export const Fsck: MessageFns<Fsck> = {
-  encode(_: Fsck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Fsck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.repair !== undefined) {
+      writer.uint32(480).bool(message.repair);
+    }
     return writer;
   },
 
@@ -8708,6 +8924,14 @@ export const Fsck: MessageFns<Fsck> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8723,14 +8947,15 @@ export const Fsck: MessageFns<Fsck> = {
   create<I extends Exact<DeepPartial<Fsck>, I>>(base?: I): Fsck {
     return Fsck.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Fsck>, I>>(_: I): Fsck {
+  fromPartial<I extends Exact<DeepPartial<Fsck>, I>>(object: I): Fsck {
     const message = createBaseFsck();
+    message.repair = object.repair ?? undefined;
     return message;
   },
 };
 
 function createBaseFsckPart(): FsckPart {
-  return { findings: [], last: false, inodes: 0, chunks: 0 };
+  return { findings: [], last: false, inodes: 0, chunks: 0, unchecked: [], round: undefined };
 }
 
 export const FsckPart: MessageFns<FsckPart> = {
@@ -8746,6 +8971,12 @@ export const FsckPart: MessageFns<FsckPart> = {
     }
     if (message.chunks !== 0) {
       writer.uint32(32).uint64(message.chunks);
+    }
+    for (const v of message.unchecked) {
+      UncheckedNode.encode(v!, writer.uint32(482).fork()).join();
+    }
+    if (message.round !== undefined) {
+      writer.uint32(488).uint32(message.round);
     }
     return writer;
   },
@@ -8795,6 +9026,22 @@ export const FsckPart: MessageFns<FsckPart> = {
             message.chunks = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.unchecked.push(UncheckedNode.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 61: {
+            if (tag !== 488) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8816,12 +9063,104 @@ export const FsckPart: MessageFns<FsckPart> = {
     message.last = object.last ?? false;
     message.inodes = object.inodes ?? 0;
     message.chunks = object.chunks ?? 0;
+    message.unchecked = object.unchecked?.map((e) => UncheckedNode.fromPartial(e)) || [];
+    message.round = object.round ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUncheckedNode(): UncheckedNode {
+  return { node: 0, name: "", why: "" };
+}
+
+export const UncheckedNode: MessageFns<UncheckedNode> = {
+  encode(message: UncheckedNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.why !== "") {
+      writer.uint32(26).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UncheckedNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUncheckedNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UncheckedNode>, I>>(base?: I): UncheckedNode {
+    return UncheckedNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UncheckedNode>, I>>(object: I): UncheckedNode {
+    const message = createBaseUncheckedNode();
+    message.node = object.node ?? 0;
+    message.name = object.name ?? "";
+    message.why = object.why ?? "";
     return message;
   },
 };
 
 function createBaseFsckFinding(): FsckFinding {
-  return { check: "", what: "", inos: [], paths: [], chunk: 0 };
+  return {
+    check: "",
+    what: "",
+    inos: [],
+    paths: [],
+    chunk: 0,
+    node: undefined,
+    plan: undefined,
+    refusal: undefined,
+    outcome: undefined,
+    mended: undefined,
+  };
 }
 
 export const FsckFinding: MessageFns<FsckFinding> = {
@@ -8844,6 +9183,21 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     }
     if (message.chunk !== 0) {
       writer.uint32(40).uint64(message.chunk);
+    }
+    if (message.node !== undefined) {
+      writer.uint32(480).uint64(message.node);
+    }
+    if (message.plan !== undefined) {
+      writer.uint32(490).string(message.plan);
+    }
+    if (message.refusal !== undefined) {
+      writer.uint32(498).string(message.refusal);
+    }
+    if (message.outcome !== undefined) {
+      writer.uint32(506).string(message.outcome);
+    }
+    if (message.mended !== undefined) {
+      writer.uint32(512).bool(message.mended);
     }
     return writer;
   },
@@ -8911,6 +9265,46 @@ export const FsckFinding: MessageFns<FsckFinding> = {
             message.chunk = longToNumber(reader.uint64());
             continue;
           }
+          case 60: {
+            if (tag !== 480) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.plan = reader.string();
+            continue;
+          }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.refusal = reader.string();
+            continue;
+          }
+          case 63: {
+            if (tag !== 506) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 64: {
+            if (tag !== 512) {
+              break;
+            }
+
+            message.mended = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8933,6 +9327,11 @@ export const FsckFinding: MessageFns<FsckFinding> = {
     message.inos = object.inos?.map((e) => e) || [];
     message.paths = object.paths?.map((e) => e) || [];
     message.chunk = object.chunk ?? 0;
+    message.node = object.node ?? undefined;
+    message.plan = object.plan ?? undefined;
+    message.refusal = object.refusal ?? undefined;
+    message.outcome = object.outcome ?? undefined;
+    message.mended = object.mended ?? undefined;
     return message;
   },
 };
@@ -10365,6 +10764,9 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "explainCleaning":
         CleaningPart.encode(message.op.value, writer.uint32(338).fork()).join();
         break;
+      case "askQuarantine":
+        QuarantinePart.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
     }
     return writer;
   },
@@ -10494,6 +10896,14 @@ export const AdminReply: MessageFns<AdminReply> = {
             message.op = { $case: "explainCleaning", value: CleaningPart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.op = { $case: "askQuarantine", value: QuarantinePart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10578,6 +10988,12 @@ export const AdminReply: MessageFns<AdminReply> = {
       case "explainCleaning": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "explainCleaning", value: CleaningPart.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "askQuarantine": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "askQuarantine", value: QuarantinePart.fromPartial(object.op.value) };
         }
         break;
       }

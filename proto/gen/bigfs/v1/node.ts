@@ -183,6 +183,8 @@ export interface RemoveChunks {
 /** Nobody can explain these: move them to quarantine. */
 export interface QuarantineChunks {
   chunks: number[];
+  /** For people. */
+  why?: string | undefined;
 }
 
 /** Read every chunk against its checksums, beginning now. */
@@ -2146,7 +2148,7 @@ export const RemoveChunks: MessageFns<RemoveChunks> = {
 };
 
 function createBaseQuarantineChunks(): QuarantineChunks {
-  return { chunks: [] };
+  return { chunks: [], why: undefined };
 }
 
 export const QuarantineChunks: MessageFns<QuarantineChunks> = {
@@ -2157,6 +2159,9 @@ export const QuarantineChunks: MessageFns<QuarantineChunks> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.why !== undefined) {
+      writer.uint32(482).string(message.why);
     }
     return writer;
   },
@@ -2192,6 +2197,14 @@ export const QuarantineChunks: MessageFns<QuarantineChunks> = {
 
             break;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2210,6 +2223,7 @@ export const QuarantineChunks: MessageFns<QuarantineChunks> = {
   fromPartial<I extends Exact<DeepPartial<QuarantineChunks>, I>>(object: I): QuarantineChunks {
     const message = createBaseQuarantineChunks();
     message.chunks = object.chunks?.map((e) => e) || [];
+    message.why = object.why ?? undefined;
     return message;
   },
 };

@@ -18,6 +18,8 @@ export interface ChunkRequest {
     | { $case: "listBackups"; value: ListBackups }
     | { $case: "getBackup"; value: GetBackup }
     | { $case: "removeBackups"; value: RemoveBackups }
+    | { $case: "listQuarantine"; value: ListQuarantine }
+    | { $case: "listHeld"; value: ListHeld }
     | undefined;
   /** The node that is meant: a daemon may be several. Absent: any that can answer. */
   node?: number | undefined;
@@ -47,6 +49,48 @@ export interface GetBackup {
 /** Those that are not there count as removed. */
 export interface RemoveBackups {
   names: string[];
+}
+
+/** Asked by the metadata daemon: what lies in quarantine, the next files after that name. */
+export interface ListQuarantine {
+  after: string;
+}
+
+export interface QuarantineList {
+  /** Absolute path, as the daemon sees it. */
+  folder: string;
+  files: QuarantinedFile[];
+  /** False: ask again after `next`. */
+  last: boolean;
+  next: string;
+}
+
+export interface QuarantinedFile {
+  file: string;
+  /** Absent: it was no chunk's. */
+  chunk?: number | undefined;
+  size: number;
+  /** Absent: an older build moved it. */
+  reason?:
+    | string
+    | undefined;
+  /** Seconds since 1970; absent likewise. */
+  since?: number | undefined;
+}
+
+/** Asked by the metadata daemon: the chunks from <= id < to whose files stand there, each with all its bytes. */
+export interface ListHeld {
+  from: number;
+  to: number;
+}
+
+/** In order of their ids; the bytes are not read. */
+export interface HeldChunks {
+  chunks: number[];
+  lens: number[];
+  crcs: number[];
+  /** Those below it were looked at; `to` of the request when that is all. */
+  next: number;
 }
 
 export interface BackupList {
@@ -123,6 +167,8 @@ export interface ChunkReply {
   uuid: string;
   /** ListBackups: whole files alone. */
   backups?: BackupList | undefined;
+  quarantine?: QuarantineList | undefined;
+  held?: HeldChunks | undefined;
 }
 
 function createBaseChunkRequest(): ChunkRequest {
@@ -158,6 +204,12 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
         break;
       case "removeBackups":
         RemoveBackups.encode(message.op.value, writer.uint32(346).fork()).join();
+        break;
+      case "listQuarantine":
+        ListQuarantine.encode(message.op.value, writer.uint32(490).fork()).join();
+        break;
+      case "listHeld":
+        ListHeld.encode(message.op.value, writer.uint32(498).fork()).join();
         break;
     }
     if (message.node !== undefined) {
@@ -251,6 +303,22 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
             message.op = { $case: "removeBackups", value: RemoveBackups.decode(reader, reader.uint32()) };
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.op = { $case: "listQuarantine", value: ListQuarantine.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.op = { $case: "listHeld", value: ListHeld.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 60: {
             if (tag !== 480) {
               break;
@@ -323,6 +391,18 @@ export const ChunkRequest: MessageFns<ChunkRequest> = {
       case "removeBackups": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "removeBackups", value: RemoveBackups.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "listQuarantine": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "listQuarantine", value: ListQuarantine.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "listHeld": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "listHeld", value: ListHeld.fromPartial(object.op.value) };
         }
         break;
       }
@@ -596,6 +676,455 @@ export const RemoveBackups: MessageFns<RemoveBackups> = {
   fromPartial<I extends Exact<DeepPartial<RemoveBackups>, I>>(object: I): RemoveBackups {
     const message = createBaseRemoveBackups();
     message.names = object.names?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseListQuarantine(): ListQuarantine {
+  return { after: "" };
+}
+
+export const ListQuarantine: MessageFns<ListQuarantine> = {
+  encode(message: ListQuarantine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.after !== "") {
+      writer.uint32(10).string(message.after);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListQuarantine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListQuarantine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListQuarantine>, I>>(base?: I): ListQuarantine {
+    return ListQuarantine.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListQuarantine>, I>>(object: I): ListQuarantine {
+    const message = createBaseListQuarantine();
+    message.after = object.after ?? "";
+    return message;
+  },
+};
+
+function createBaseQuarantineList(): QuarantineList {
+  return { folder: "", files: [], last: false, next: "" };
+}
+
+export const QuarantineList: MessageFns<QuarantineList> = {
+  encode(message: QuarantineList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.folder !== "") {
+      writer.uint32(10).string(message.folder);
+    }
+    for (const v of message.files) {
+      QuarantinedFile.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    if (message.next !== "") {
+      writer.uint32(34).string(message.next);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantineList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantineList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.files.push(QuarantinedFile.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.next = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantineList>, I>>(base?: I): QuarantineList {
+    return QuarantineList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantineList>, I>>(object: I): QuarantineList {
+    const message = createBaseQuarantineList();
+    message.folder = object.folder ?? "";
+    message.files = object.files?.map((e) => QuarantinedFile.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    message.next = object.next ?? "";
+    return message;
+  },
+};
+
+function createBaseQuarantinedFile(): QuarantinedFile {
+  return { file: "", chunk: undefined, size: 0, reason: undefined, since: undefined };
+}
+
+export const QuarantinedFile: MessageFns<QuarantinedFile> = {
+  encode(message: QuarantinedFile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.file !== "") {
+      writer.uint32(10).string(message.file);
+    }
+    if (message.chunk !== undefined) {
+      writer.uint32(16).uint64(message.chunk);
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.since !== undefined) {
+      writer.uint32(40).uint64(message.since);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantinedFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantinedFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.chunk = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.since = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantinedFile>, I>>(base?: I): QuarantinedFile {
+    return QuarantinedFile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantinedFile>, I>>(object: I): QuarantinedFile {
+    const message = createBaseQuarantinedFile();
+    message.file = object.file ?? "";
+    message.chunk = object.chunk ?? undefined;
+    message.size = object.size ?? 0;
+    message.reason = object.reason ?? undefined;
+    message.since = object.since ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListHeld(): ListHeld {
+  return { from: 0, to: 0 };
+}
+
+export const ListHeld: MessageFns<ListHeld> = {
+  encode(message: ListHeld, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== 0) {
+      writer.uint32(8).uint64(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(16).uint64(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHeld {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHeld();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.from = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.to = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListHeld>, I>>(base?: I): ListHeld {
+    return ListHeld.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListHeld>, I>>(object: I): ListHeld {
+    const message = createBaseListHeld();
+    message.from = object.from ?? 0;
+    message.to = object.to ?? 0;
+    return message;
+  },
+};
+
+function createBaseHeldChunks(): HeldChunks {
+  return { chunks: [], lens: [], crcs: [], next: 0 };
+}
+
+export const HeldChunks: MessageFns<HeldChunks> = {
+  encode(message: HeldChunks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunks.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.chunks) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.lens.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.lens) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.crcs.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.crcs) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.next !== 0) {
+      writer.uint32(32).uint64(message.next);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldChunks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldChunks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.chunks.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.chunks.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.lens.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.lens.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.crcs.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.crcs.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.next = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HeldChunks>, I>>(base?: I): HeldChunks {
+    return HeldChunks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldChunks>, I>>(object: I): HeldChunks {
+    const message = createBaseHeldChunks();
+    message.chunks = object.chunks?.map((e) => e) || [];
+    message.lens = object.lens?.map((e) => e) || [];
+    message.crcs = object.crcs?.map((e) => e) || [];
+    message.next = object.next ?? 0;
     return message;
   },
 };
@@ -1184,6 +1713,8 @@ function createBaseChunkReply(): ChunkReply {
     folder: "",
     uuid: "",
     backups: undefined,
+    quarantine: undefined,
+    held: undefined,
   };
 }
 
@@ -1222,6 +1753,12 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     }
     if (message.backups !== undefined) {
       BackupList.encode(message.backups, writer.uint32(322).fork()).join();
+    }
+    if (message.quarantine !== undefined) {
+      QuarantineList.encode(message.quarantine, writer.uint32(490).fork()).join();
+    }
+    if (message.held !== undefined) {
+      HeldChunks.encode(message.held, writer.uint32(498).fork()).join();
     }
     return writer;
   },
@@ -1329,6 +1866,22 @@ export const ChunkReply: MessageFns<ChunkReply> = {
             message.backups = BackupList.decode(reader, reader.uint32());
             continue;
           }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.quarantine = QuarantineList.decode(reader, reader.uint32());
+            continue;
+          }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.held = HeldChunks.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1359,6 +1912,12 @@ export const ChunkReply: MessageFns<ChunkReply> = {
     message.uuid = object.uuid ?? "";
     message.backups = (object.backups !== undefined && object.backups !== null)
       ? BackupList.fromPartial(object.backups)
+      : undefined;
+    message.quarantine = (object.quarantine !== undefined && object.quarantine !== null)
+      ? QuarantineList.fromPartial(object.quarantine)
+      : undefined;
+    message.held = (object.held !== undefined && object.held !== null)
+      ? HeldChunks.fromPartial(object.held)
       : undefined;
     return message;
   },

@@ -1,9 +1,6 @@
-import { test } from "tap";
-import { fsck, pathsOf, type Checked } from "../../../daemon/meta/fsck/fsck.js";
-import type { Finding } from "../../../daemon/meta/fsck/finding.js";
-import { key, type Key, type RowKind, type Rows } from "../../../daemon/meta/keys.js";
-import { MemoryStore } from "../../../daemon/meta/memory-store.js";
-import { decodeRow, encodeRow } from "../../../daemon/meta/row-codec.js";
+/** Rows that agree with each other, and ways to make them disagree. */
+import { key, type Key, type RowKind, type Rows } from "../../../../daemon/meta/keys.js";
+import { decodeRow, encodeRow } from "../../../../daemon/meta/row-codec.js";
 import {
   ChunkRow,
   CookieRow,
@@ -14,13 +11,14 @@ import {
   ReplicaState,
   SlotRow,
   SweepRow,
-} from "../../../proto/gen/bigfs/v1/rows.js";
-import { nameBytes, type Name } from "../../../proto/name.js";
+  VolumeRow,
+} from "../../../../proto/gen/bigfs/v1/rows.js";
+import { nameBytes, type Name } from "../../../../proto/name.js";
 
 const [DIR, FILE] = [0o040000, 0o100000];
 
 /** The root with `sub/f`, a second name of that file, and a chunk of it. */
-function good(): Map<string, Uint8Array> {
+export function good(): Map<string, Uint8Array> {
   const rows = new Map<string, Uint8Array>();
   const put = <K extends RowKind>(at: Key<K>, row: Rows[K]) => rows.set(at, encodeRow(at, row));
   const entry = (dir: number, name: string, cookie: number, child: { ino: number; type: number }) => {
@@ -44,34 +42,25 @@ function good(): Map<string, Uint8Array> {
   put(key.inode(8), InodeRow.fromPartial({ ino: 8, mode: FILE, nlink: 0, size: 10 }));
   put(key.orphan(8), OrphanRow.fromPartial({ ino: 8 }));
   put(key.usage, { inodes: 4, bytes: 100 });
+  put(key.volume, VolumeRow.fromPartial({ replicas: 1, minReplicas: 1, servedSec: 10 }));
   return rows;
 }
 
-async function found(rows: Map<string, Uint8Array>, part?: number): Promise<{ all: Finding[]; checked: Checked }> {
-  const all: Finding[] = [];
-  const running = fsck(await new MemoryStore({}, rows).snapshot(), part);
-  for (;;) {
-    const { value, done } = await running.next();
-    if (done === true) return { all, checked: value };
-    all.push(value);
-  }
-}
+export type Damage = (rows: Map<string, Uint8Array>) => void;
 
-type Damage = (rows: Map<string, Uint8Array>) => void;
-
-function change<K extends RowKind>(at: Key<K>, more: Partial<Rows[K]>): Damage {
+export function change<K extends RowKind>(at: Key<K>, more: Partial<Rows[K]>): Damage {
   return (rows) => {
     rows.set(at, encodeRow(at, { ...decodeRow(at, rows.get(at) ?? Buffer.alloc(0)), ...more }));
   };
 }
 
-const remove =
+export const remove =
   (at: Key): Damage =>
   (rows) =>
     rows.delete(at);
 
 /** What is done to good rows, and what must be found; nothing else. */
-const DAMAGES: readonly (readonly [string, Damage, readonly (readonly [string, number])[]])[] = [
+export const DAMAGES: readonly (readonly [string, Damage, readonly (readonly [string, number])[]])[] = [
   ["a wrong number of entries", change(key.inode(5), { children: 2 }), [["children", 5]]],
   ["a missing name in the listing", remove(key.cookie(5, 3)), [["listing", 5]]],
   ["another inode in the listing", change(key.cookie(1, 4), { ino: 8 }), [["listing", 1]]],
@@ -103,51 +92,3 @@ const DAMAGES: readonly (readonly [string, Damage, readonly (readonly [string, n
   ],
   ["the sum of all", change(key.usage, { bytes: 99 }), [["usage", 0]]],
 ];
-
-test("of metadata that agrees with itself nothing is found, whatever the size of the parts", async (t) => {
-  for (const part of [undefined, 1, 2, 3]) {
-    const { all, checked } = await found(good(), part);
-    t.same([all, checked], [[], { inodes: 4, chunks: 3 }], `parts of ${part ?? "any size"}`);
-  }
-});
-
-test("each thing that is wrong is found, and nothing else", async (t) => {
-  for (const [what, damage, expected] of DAMAGES) {
-    for (const part of [undefined, 1]) {
-      const rows = good();
-      damage(rows);
-      const { all } = await found(rows, part);
-      t.same(
-        all.map(({ check, inos, chunk }) => [check, chunk === 0 ? (inos[0] ?? 0) : chunk]),
-        expected,
-        what,
-      );
-    }
-  }
-});
-
-test("an entry of what does not exist, and a folder that does not exist, are found", async (t) => {
-  const rows = good();
-  remove(key.inode(7))(rows);
-  const without = (await found(rows)).all.map(({ check, inos }) => `${check} ${inos.join()}`);
-  t.same(without, ["entry 7", "entry 7", "usage "]);
-  const folderless = good();
-  remove(key.inode(5))(folderless);
-  const checks = (await found(folderless)).all.map(({ check, inos }) => `${check} ${inos.join()}`);
-  t.same(checks.sort(), ["entry 5", "folder 5", "folder 5", "usage "]);
-});
-
-test("a lost chunk is told with the files that need it, and where they are", async (t) => {
-  const rows = good();
-  change(key.chunk(20), { replicas: [{ node: 1, state: ReplicaState.PENDING, synced: false, since: 0 }] })(rows);
-  const [lost] = (await found(rows)).all;
-  t.match(lost, { check: "lost", chunk: 20, inos: [7] });
-  const paths = await pathsOf(await new MemoryStore({}, rows).snapshot(), new Set([7, 5, 99]));
-  t.same(
-    [...paths],
-    [
-      [7, "/sub/f"],
-      [5, "/sub"],
-    ],
-  );
-});
