@@ -2,6 +2,7 @@
 import type { Chance } from "../helpers/chance.js";
 import type { ClientMachine, Machine, MetaMachine, StoreMachine } from "./machines.js";
 import type { SimNetwork } from "./network.js";
+import type { Meddler } from "./program.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Model } from "./tree-model.js";
 
@@ -18,8 +19,11 @@ type Kind = (typeof KINDS)[number];
 /** Milliseconds between faults, one for each seed, and how long one lasts. */
 const PAUSES_MS = [1_500, 4_000, 12_000];
 const LASTS_MS = [200, 3_000, 20_000, 90_000];
+/** How often a stream breaks just when its client asks for a change, and all power is cut just after an fsync. */
+const BREAKS_ASKING = 0.05;
+const BLACKS_OUT_SYNCED = 0.15;
 
-export class Faults {
+export class Faults implements Meddler {
   readonly #kinds: Kind[];
   readonly #rotting: StoreMachine | undefined;
   readonly #pauseMs: number;
@@ -52,6 +56,22 @@ export class Faults {
 
   start(): void {
     if (this.#kinds.length > 0) this.#next();
+  }
+
+  /** A client asks for a change: its stream may break while the answer is on its way, and it has to ask again. */
+  asked(host: string): void {
+    const { scheduler, cluster } = this.parts;
+    if (!this.#kinds.includes("break") || !scheduler.chance.happens(BREAKS_ASKING)) return;
+    const ms = scheduler.chance.next() * pick(scheduler.chance, [3, 20]);
+    scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#break([host, cluster.meta.host]));
+  }
+
+  /** A file was fsynced: everything may lose its power before disks are written of themselves. */
+  synced(): void {
+    const { scheduler } = this.parts;
+    if (!this.#kinds.includes("blackout") || !scheduler.chance.happens(BLACKS_OUT_SYNCED)) return;
+    const ms = scheduler.chance.next() * scheduler.chance.next() * 1_000;
+    scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#inject("blackout"));
   }
 
   /** Mends everything. */
@@ -94,7 +114,7 @@ export class Faults {
         return this.#for(`cut ${one.host} from ${others.map(({ host }) => host).join(",")}`, [one, ...others], heal);
       }
       case "break":
-        return this.#for(`break ${network.breakOne() ?? "nothing"}`, machines, () => {}, 500);
+        return this.#break();
       case "stall": {
         const { life, host } = pick(chance, machines);
         if (life === undefined) return;
@@ -126,6 +146,12 @@ export class Faults {
         network.slowMs = pick(chance, [0.2, 20, 200]);
         return this.#for(`slow network: ${network.slowMs} ms`, machines, () => (network.slowMs = 2));
     }
+  }
+
+  #break(between?: readonly [string, string]): void {
+    const { network, cluster } = this.parts;
+    const broken = network.breakOne(between) ?? "nothing";
+    this.#for(`break ${broken}`, [cluster.meta, ...cluster.stores, ...cluster.clients], () => {}, 500);
   }
 
   /** Down for a while. */

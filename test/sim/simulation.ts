@@ -9,6 +9,7 @@ import { SimNetwork } from "./network.js";
 import { Program, type Folders } from "./program.js";
 import { Scheduler } from "./scheduler.js";
 import { Model } from "./tree-model.js";
+import { Watch, Watcher } from "./watch.js";
 import { badCopies, unrest } from "./verdict.js";
 
 export interface SimulationOptions {
@@ -112,13 +113,14 @@ class Simulation {
   async #main(): Promise<void> {
     const { meta, stores, clients } = this.#cluster;
     for (const machine of [meta, ...stores, ...clients]) machine.start();
-    const programs = await this.#settleIn();
+    const { programs, watch } = await this.#settleIn();
     this.#faults.start();
     await Promise.all(programs.map((program) => this.#drive(program)));
     this.#faults.mend();
     this.#scheduler.note("everything is mended");
     for (const machine of [meta, ...stores, ...clients]) machine.start();
     await Promise.all(programs.map((program) => program.finish()));
+    await watch.finish();
     await this.#scheduler.pause(CALM_MS);
     for (const program of programs) await program.audit();
     for (const client of clients) await client.client?.stop();
@@ -126,7 +128,7 @@ class Simulation {
   }
 
   /** The folders, and who works in them. */
-  async #settleIn(): Promise<Program[]> {
+  async #settleIn(): Promise<{ programs: Program[]; watch: Watch }> {
     const { scheduler } = { scheduler: this.#scheduler };
     const { clients, stores } = this.#cluster;
     while (clients.some(({ fs }) => fs === undefined) || stores.some(({ running }) => running === undefined))
@@ -144,16 +146,21 @@ class Simulation {
     const shared = await made("shared");
     const { handle } = await fs!.opendir(who, fs!.root);
     await fs!.fsyncdir(handle);
-    return names.map((name, i) => {
-      const machine = clients[Math.floor(i / PROGRAMS)]!;
-      const folders: Folders = { own: all[i]!, shared, all };
-      const note = (what: string): void => scheduler.note(what);
-      return new Program(
-        name,
-        { machine, model: this.#model, chance: scheduler.chance, note, isCalm: () => this.#isCalm },
-        folders,
-      );
+    const eyes = (machine: ClientMachine) => ({
+      ...{ machine, model: this.#model, isCalm: () => this.#isCalm },
+      note: (what: string): void => scheduler.note(what),
     });
+    const { chance } = scheduler;
+    const watch = new Watch(
+      clients.map((machine) => new Watcher(machine.host, chance, eyes(machine))),
+      scheduler,
+    );
+    const programs = names.map((name, i) => {
+      const folders: Folders = { own: all[i]!, shared, all };
+      const parts = { ...eyes(clients[Math.floor(i / PROGRAMS)]!), chance, watch, meddler: this.#faults };
+      return new Program(name, parts, folders);
+    });
+    return { programs, watch };
   }
 
   get #isCalm(): boolean {
