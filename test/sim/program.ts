@@ -14,6 +14,8 @@ const FILE = 0o100644;
 const WRITE: OpenFlags = { ...READ, write: true };
 const APPEND: OpenFlags = { ...WRITE, append: true };
 
+/** Cells that some files get before they are fsynced. */
+const SYNCED = 20;
 /** Cells of a file, at most. */
 const CELLS_MAX = 600;
 
@@ -77,8 +79,8 @@ export class Program extends Eyes {
     const { chance } = this.parts;
     const open = this.#open[chance.below(this.#open.length)];
     if (dice < 16 || (open === undefined && dice < 55)) return this.#openSome();
-    if (open !== undefined && dice < 42) return open.file.isLog ? this.#append(open) : this.#write(open);
-    if (open !== undefined && dice < 46) return open.file.isLog ? this.#append(open) : this.#cut(open);
+    if (open !== undefined && dice < 40) return open.file.isLog ? this.#append(open) : this.#write(open);
+    if (open !== undefined && dice < 44) return open.file.isLog ? this.#append(open) : this.#cut(open);
     if (open !== undefined && dice < 52) return this.#sync(open);
     if (open !== undefined && dice < 60) return this.#close(open);
     if (dice < 66) return this.list(chance.happens(0.5) ? this.folders.shared : this.#anyFolder());
@@ -308,7 +310,9 @@ export class Program extends Eyes {
   }
 
   async #sync(open: Open): Promise<void> {
-    const { model, meddler } = this.parts;
+    const { model, meddler, chance } = this.parts;
+    // With something to sync that is too large for the metadata.
+    if (!open.file.isLog && chance.happens(0.5)) await this.#put(open, chance.below(open.size + 1), SYNCED);
     await this.#watched(open.file);
     const start = model.moments.next();
     const moment = await this.#storing(open, start, () => this.#ask((fs) => fs.fsync(open.handle)));

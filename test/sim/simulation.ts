@@ -3,6 +3,7 @@ import { pino, type Logger } from "pino";
 import { DEADLINES } from "../../daemon/common/deadlines.js";
 import { LIMITS } from "../../proto/limits.js";
 import { nameOf } from "../../proto/name.js";
+import type { EyesParts } from "./eyes.js";
 import { Faults, type Cluster } from "./faults.js";
 import { ClientMachine, MetaMachine, StoreMachine, type Lab } from "./machines.js";
 import { SimNetwork } from "./network.js";
@@ -55,6 +56,7 @@ class Simulation {
   readonly #scheduler: Scheduler;
   readonly #cluster: Cluster;
   readonly #model: Model;
+  readonly #watch: Watch;
   readonly #faults: Faults;
   readonly #lab: Lab;
   readonly #violations: string[] = [];
@@ -84,7 +86,9 @@ class Simulation {
     for (const client of cluster.clients) {
       client.onLoss = (isCrash) => (isCrash ? model.crashed(client.host) : model.fenced(client.host));
     }
-    this.#faults = new Faults({ scheduler, network, model, cluster, minReplicas }, opts.faults);
+    const watchers = cluster.clients.map((client) => new Watcher(client.host, chance, this.#eyes(client)));
+    const watch = (this.#watch = new Watch(watchers, scheduler));
+    this.#faults = new Faults({ scheduler, network, model, cluster, watch, minReplicas }, opts.faults);
   }
 
   outcome(): Outcome {
@@ -113,14 +117,14 @@ class Simulation {
   async #main(): Promise<void> {
     const { meta, stores, clients } = this.#cluster;
     for (const machine of [meta, ...stores, ...clients]) machine.start();
-    const { programs, watch } = await this.#settleIn();
+    const programs = await this.#settleIn();
     this.#faults.start();
     await Promise.all(programs.map((program) => this.#drive(program)));
     this.#faults.mend();
     this.#scheduler.note("everything is mended");
     for (const machine of [meta, ...stores, ...clients]) machine.start();
     await Promise.all(programs.map((program) => program.finish()));
-    await watch.finish();
+    await this.#watch.finish();
     await this.#scheduler.pause(CALM_MS);
     for (const program of programs) await program.audit();
     for (const client of clients) await client.client?.stop();
@@ -128,7 +132,7 @@ class Simulation {
   }
 
   /** The folders, and who works in them. */
-  async #settleIn(): Promise<{ programs: Program[]; watch: Watch }> {
+  async #settleIn(): Promise<Program[]> {
     const { scheduler } = { scheduler: this.#scheduler };
     const { clients, stores } = this.#cluster;
     while (clients.some(({ fs }) => fs === undefined) || stores.some(({ running }) => running === undefined))
@@ -146,21 +150,17 @@ class Simulation {
     const shared = await made("shared");
     const { handle } = await fs!.opendir(who, fs!.root);
     await fs!.fsyncdir(handle);
-    const eyes = (machine: ClientMachine) => ({
-      ...{ machine, model: this.#model, isCalm: () => this.#isCalm },
-      note: (what: string): void => scheduler.note(what),
-    });
-    const { chance } = scheduler;
-    const watch = new Watch(
-      clients.map((machine) => new Watcher(machine.host, chance, eyes(machine))),
-      scheduler,
-    );
-    const programs = names.map((name, i) => {
+    return names.map((name, i) => {
       const folders: Folders = { own: all[i]!, shared, all };
-      const parts = { ...eyes(clients[Math.floor(i / PROGRAMS)]!), chance, watch, meddler: this.#faults };
+      const eyes = this.#eyes(clients[Math.floor(i / PROGRAMS)]!);
+      const parts = { ...eyes, chance: scheduler.chance, watch: this.#watch, meddler: this.#faults };
       return new Program(name, parts, folders);
     });
-    return { programs, watch };
+  }
+
+  #eyes(machine: ClientMachine): EyesParts {
+    const note = (what: string): void => this.#scheduler.note(what);
+    return { machine, model: this.#model, note, isCalm: () => this.#isCalm };
   }
 
   get #isCalm(): boolean {

@@ -41,6 +41,11 @@ export class Model {
     return register;
   }
 
+  /** Folders in which a name was ever asked for. */
+  get folders(): number[] {
+    return [...new Set([...this.#names.keys()].map((key) => parseInt(key)))];
+  }
+
   /** Names of that folder that were ever asked for. */
   namesIn(dir: number): string[] {
     const prefix = `${dir} `;

@@ -30,6 +30,11 @@ export class Watch {
     if (this.scheduler.chance.happens(0.5)) this.#look(host, what);
   }
 
+  /** The one on that host looks at every name. */
+  everything(host: string): void {
+    this.watchers.find((watcher) => watcher.host === host)?.lookAround();
+  }
+
   /** Resolves when nobody looks any more. */
   async finish(): Promise<void> {
     while (this.watchers.some(({ isBusy }) => isBusy)) await this.scheduler.pause(100);
@@ -67,6 +72,11 @@ export class Watcher extends Eyes {
     if (what instanceof FileModel) return this.#once(what, () => this.#readFile(what));
     const { dir, names } = what;
     for (const name of names) this.#once(`${dir} ${name}`, async () => void (await this.find(dir, name)));
+  }
+
+  lookAround(): void {
+    const { model } = this.eyes;
+    for (const dir of model.folders) this.look({ dir, names: model.namesIn(dir) });
   }
 
   async finish(): Promise<void> {
