@@ -173,6 +173,7 @@ export class Faults implements Meddler {
   #alone({ host }: ClientMachine): void {
     const { scheduler, network, cluster, watch } = this.parts;
     const meta = cluster.meta.host;
+    if (cluster.clients.some((client) => network.isCut(client.host, meta))) return;
     watch.everything(host);
     scheduler.after(LOOKS_MS, "fault", undefined, () => {
       if (this.#isOver) return;

@@ -171,7 +171,7 @@ class Simulation {
     const { chance } = this.#scheduler;
     while (this.#steps < this.opts.steps) {
       if (await program.step()) this.#steps++;
-      await this.#scheduler.pause(chance.next() * (chance.happens(0.05) ? 15_000 : 300));
+      await this.#scheduler.pause(chance.next() * (chance.happens(0.12) ? 15_000 : 300));
     }
   }
 
