@@ -180,7 +180,7 @@ export class Eyes {
       // Whether copies are lost or only out of reach is not to be seen.
       if (!this.eyes.isCalm()) return undefined;
       const { attr } = await this.during((fs) => fs.getattr(WHO, file.ino));
-      content = await this.#readParts(handle, { from: 0, to: Math.ceil(attr.size / CELL) }, lost);
+      content = await this.#readParts(open, Math.ceil(attr.size / CELL), lost);
     }
     const held = machine.sessions === open.session ? open.held : Infinity;
     const reading = { ...this.who(), opened: open.opened, held, start, end: model.moments.next(), lost };
@@ -189,24 +189,21 @@ export class Eyes {
     return lost.size > 0 ? undefined : content.length / CELL;
   }
 
-  /** These cells, with zeros where there is an error. */
-  async #readParts(
-    handle: number,
-    { from, to }: { readonly from: number; readonly to: number },
-    lost: Set<number>,
-  ): Promise<Buffer> {
-    try {
-      return await this.during((fs) => fs.read(handle, from * CELL, (to - from) * CELL));
-    } catch (error) {
-      if (!(error instanceof FsError && error.errno === "EIO")) throw error;
-      if (to - from === 1) {
-        lost.add(from);
-        return Buffer.alloc(CELL);
+  /** So many cells, with zeros where there is an error. */
+  async #readParts({ handle, file }: Open, cells: number, lost: Set<number>): Promise<Buffer> {
+    const content = Buffer.alloc(cells * CELL);
+    const read = async (from: number, to: number): Promise<void> => {
+      try {
+        const part = await this.during((fs) => fs.read(handle, from * CELL, (to - from) * CELL));
+        part.copy(content, from * CELL);
+      } catch (error) {
+        if (!(error instanceof FsError && error.errno === "EIO")) throw error;
+        for (let at = from; at < to; at++) lost.add(at);
       }
-    }
-    const middle = (from + to) >> 1;
-    const first = await this.#readParts(handle, { from, to: middle }, lost);
-    return Buffer.concat([first, await this.#readParts(handle, { from: middle, to }, lost)]);
+    };
+    const starts = file.pieces(cells);
+    await Promise.all(starts.map((from, i) => read(from, starts[i + 1] ?? cells)));
+    return content;
   }
 }
 

@@ -80,6 +80,13 @@ export class FileModel {
     }
   }
 
+  /** Where pieces of so many cells begin that no change tells apart: what excuses one of their cells excuses all. */
+  pieces(cells: number): number[] {
+    const edges = this.changes.flatMap(({ from, to }) => [from, to]).filter((at) => at < cells);
+    const starts = this.isLog ? Array.from({ length: cells }, (_, at) => at) : [0, ...edges];
+    return [...new Set(starts)].sort((a, b) => a - b);
+  }
+
   /** Judges the whole content, from its start to its end. */
   check(bytes: Buffer, reading: Reading, judge: Judge): void {
     const { report } = judge;
