@@ -58,7 +58,7 @@ interface Ran {
   readonly grant: Grant | undefined;
   readonly used: number;
   /** The answer waits for them. */
-  readonly waits: readonly Promise<void>[];
+  readonly waits: readonly Promise<unknown>[];
   readonly opened: Handle | undefined;
   readonly sweeps: boolean;
 }
@@ -73,6 +73,9 @@ export function isRuleName(name: string): name is RuleName {
 }
 
 export class OperationsService {
+  /** By session and request: answers that wait until others show no more what has changed. */
+  readonly #unshown = new Map<string, Promise<unknown>>();
+
   constructor(private readonly parts: OperationsParts) {}
 
   /** Time and ids of a request: those of its first run when it is sent again. */
@@ -152,6 +155,7 @@ export class OperationsService {
     const opened = this.#countOpen(call, answer);
     const grant = grants.give(session.id, frame.id, op, answer, seen);
     const waits = [unshown, recalled, this.#told(opened)].filter((wait) => wait !== undefined);
+    if (waits.length > 0) this.#keepWaiting(call, Promise.all(waits));
     return { waits, opened, grant, sweeps: seen.sweeps };
   }
 
@@ -160,8 +164,16 @@ export class OperationsService {
     const { op, stamp } = ServerFrame.decode(stored);
     if (op?.$case !== call.op.$case) throw new FsError("EIO", `request ${call.frame.id} was another one before`);
     const opened = this.#countOpen(call, op);
-    const told = this.#told(opened);
-    return { answer: op, stamp, grant: undefined, used: 0, waits: told ? [told] : [], opened, sweeps: false };
+    const waits = [this.#told(opened), this.#unshown.get(requestOf(call))].filter((wait) => wait !== undefined);
+    return { answer: op, stamp, grant: undefined, used: 0, waits, opened, sweeps: false };
+  }
+
+  /** When the stream breaks meanwhile, the request comes again: it must not be answered earlier. */
+  #keepWaiting(call: Call, shown: Promise<unknown>): void {
+    const request = requestOf(call);
+    this.#unshown.set(request, shown);
+    const done = (): void => void this.#unshown.delete(request);
+    shown.then(done, done);
   }
 
   #told(opened: Handle | undefined): Promise<void> | undefined {
@@ -197,7 +209,10 @@ export class OperationsService {
     const { op } = call;
     if (ran.stamp !== undefined) {
       const { stamp } = ran;
-      return { waits: [executor.drained()], answer: () => ({ op: this.#withSharing(ran.answer), stamp }) };
+      return {
+        waits: [...ran.waits, executor.drained()],
+        answer: () => ({ op: this.#withSharing(ran.answer), stamp }),
+      };
     }
     const durable = mustBeDurable(op) && batch !== 0 ? executor.whenDurable(batch) : undefined;
     const stamp = { now: fixed.now, inos: fixed.inos.slice(0, ran.used), order, batch };
@@ -226,6 +241,10 @@ export class OperationsService {
       volume,
     };
   }
+}
+
+function requestOf({ session, frame }: Call): string {
+  return `${session.id} ${frame.id}`;
 }
 
 /** An inode id that a client wants to use was given to it, and was not used. EIO: whatever is wrong, it must not cost a file. */

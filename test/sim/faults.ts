@@ -2,8 +2,10 @@
 import type { Chance } from "../helpers/chance.js";
 import type { ClientMachine, Machine, MetaMachine, StoreMachine } from "./machines.js";
 import type { SimNetwork } from "./network.js";
+import type { Meddler } from "./program.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Model } from "./tree-model.js";
+import type { Watch } from "./watch.js";
 
 export interface Cluster {
   readonly meta: MetaMachine;
@@ -12,14 +14,33 @@ export interface Cluster {
 }
 
 /** How often each kind is chosen; some seeds have none of some. */
-const KINDS = ["kill", "power", "blackout", "cut", "break", "stall", "clock", "rot", "full", "commit", "slow"] as const;
+const KINDS = [
+  "kill",
+  "power",
+  "blackout",
+  "cut",
+  "alone",
+  "break",
+  "stall",
+  "clock",
+  "rot",
+  "full",
+  "commit",
+  "slow",
+] as const;
 type Kind = (typeof KINDS)[number];
 
 /** Milliseconds between faults, one for each seed, and how long one lasts. */
 const PAUSES_MS = [1_500, 4_000, 12_000];
 const LASTS_MS = [200, 3_000, 20_000, 90_000];
+/** How often a stream breaks just when its client asks for a change, and all power is cut just after an fsync. */
+const BREAKS_ASKING = 0.05;
+const BLACKS_OUT_SYNCED = 0.3;
+/** A client is alone for longer than its lease lasts; before that it looks around for so long. */
+const ALONE_MS = { min: 14_000, max: 30_000 };
+const LOOKS_MS = 50;
 
-export class Faults {
+export class Faults implements Meddler {
   readonly #kinds: Kind[];
   readonly #rotting: StoreMachine | undefined;
   readonly #pauseMs: number;
@@ -34,6 +55,7 @@ export class Faults {
       readonly network: SimNetwork;
       readonly model: Model;
       readonly cluster: Cluster;
+      readonly watch: Watch;
       readonly minReplicas: number;
     },
     only?: readonly string[],
@@ -52,6 +74,22 @@ export class Faults {
 
   start(): void {
     if (this.#kinds.length > 0) this.#next();
+  }
+
+  /** A client asks for a change: its stream may break while the answer is on its way, and it has to ask again. */
+  asked(host: string): void {
+    const { scheduler, cluster } = this.parts;
+    if (!this.#kinds.includes("break") || !scheduler.chance.happens(BREAKS_ASKING)) return;
+    const ms = scheduler.chance.next() * pick(scheduler.chance, [3, 20]);
+    scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#break([host, cluster.meta.host]));
+  }
+
+  /** A file was fsynced: everything may lose its power before disks are written of themselves. */
+  synced(): void {
+    const { scheduler } = this.parts;
+    if (!this.#kinds.includes("blackout") || !scheduler.chance.happens(BLACKS_OUT_SYNCED)) return;
+    const ms = scheduler.chance.next() * scheduler.chance.next() * 1_000;
+    scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#inject("blackout"));
   }
 
   /** Mends everything. */
@@ -80,7 +118,8 @@ export class Faults {
       case "power":
         return this.#crash(pick(chance, machines), kind === "power");
       case "blackout": {
-        // Everything but some clients at once.
+        // Everything but some clients at once; not before the machines are up again from the one before.
+        if (machines.some(({ isUp }) => !isUp)) return;
         for (const machine of machines) if (!clients.includes(machine as ClientMachine)) this.#crash(machine, true);
         for (const client of clients) if (chance.happens(0.5)) this.#crash(client, true);
         return;
@@ -93,8 +132,10 @@ export class Faults {
         const heal = () => others.forEach(({ host }) => network.heal(one.host, host));
         return this.#for(`cut ${one.host} from ${others.map(({ host }) => host).join(",")}`, [one, ...others], heal);
       }
+      case "alone":
+        return this.#alone(pick(chance, clients));
       case "break":
-        return this.#for(`break ${network.breakOne() ?? "nothing"}`, machines, () => {}, 500);
+        return this.#break();
       case "stall": {
         const { life, host } = pick(chance, machines);
         if (life === undefined) return;
@@ -126,6 +167,26 @@ export class Faults {
         network.slowMs = pick(chance, [0.2, 20, 200]);
         return this.#for(`slow network: ${network.slowMs} ms`, machines, () => (network.slowMs = 2));
     }
+  }
+
+  /** It has much in its caches, and does not hear what others change. */
+  #alone({ host }: ClientMachine): void {
+    const { scheduler, network, cluster, watch } = this.parts;
+    const meta = cluster.meta.host;
+    if (cluster.clients.some((client) => network.isCut(client.host, meta))) return;
+    watch.everything(host);
+    scheduler.after(LOOKS_MS, "fault", undefined, () => {
+      if (this.#isOver) return;
+      network.cut(host, meta, false);
+      const ms = ALONE_MS.min + scheduler.chance.next() * (ALONE_MS.max - ALONE_MS.min);
+      this.#for(`${host} is alone`, [cluster.meta], () => network.heal(host, meta), ms);
+    });
+  }
+
+  #break(between?: readonly [string, string]): void {
+    const { network, cluster } = this.parts;
+    const broken = network.breakOne(between) ?? "nothing";
+    this.#for(`break ${broken}`, [cluster.meta, ...cluster.stores, ...cluster.clients], () => {}, 500);
   }
 
   /** Down for a while. */

@@ -20,6 +20,16 @@ export interface Reading extends Seer {
   readonly opened: number;
   readonly start: number;
   readonly end: number;
+  /** When it was open; Infinity: the session has been given up since. */
+  readonly held?: number;
+  /** Cells that cannot be read. */
+  readonly lost?: ReadonlySet<number>;
+}
+
+/** What a verdict on a file needs of the rest of the model. */
+export interface Judge {
+  readonly report: Report;
+  mayBeLost(change: Change): boolean;
 }
 
 export class FileModel {
@@ -70,21 +80,36 @@ export class FileModel {
     }
   }
 
+  /** Where pieces of so many cells begin that no change tells apart: what excuses one of their cells excuses all. */
+  pieces(cells: number): number[] {
+    const edges = this.changes.flatMap(({ from, to }) => [from, to]).filter((at) => at < cells);
+    const starts = this.isLog ? Array.from({ length: cells }, (_, at) => at) : [0, ...edges];
+    return [...new Set(starts)].sort((a, b) => a - b);
+  }
+
   /** Judges the whole content, from its start to its end. */
-  check(bytes: Buffer, reading: Reading, report: Report): void {
+  check(bytes: Buffer, reading: Reading, judge: Judge): void {
+    const { report } = judge;
     if (bytes.length % CELL !== 0) report(`file ${this.ino} ends within a cell: ${bytes.length} bytes`);
     const cells = readCells(bytes);
     const unknown = cells.indexOf(undefined);
     if (unknown >= 0) report(`file ${this.ino}: nobody wrote what stands at ${unknown * CELL}`);
-    else if (this.isLog) this.#checkLog(cells as Cell[], reading, report);
-    else this.#checkCells(cells as Cell[], reading, report);
+    else if (!this.isLog) this.#checkCells(cells as Cell[], reading, judge);
+    else if (reading.lost !== undefined && reading.lost.size > 0) this.#checkLostLog(cells as Cell[], reading, judge);
+    else this.#checkLog(cells as Cell[], reading, report);
   }
 
-  #checkCells(cells: readonly Cell[], reading: Reading, report: Report): void {
+  #checkCells(cells: readonly Cell[], reading: Reading, judge: Judge): void {
+    const { report } = judge;
     const last = Math.max(cells.length, ...this.changes.map(({ from, to, isCut }) => (isCut ? from : to)));
     for (let at = 0; at < last; at++) {
       const cell = cells[at];
       const covering = this.changes.filter(({ from, to }) => from <= at && at < to);
+      if (reading.lost?.has(at) === true) {
+        if (!covering.some((change) => judge.mayBeLost(change) && !isReplaced(change, covering, reading)))
+          report(`file ${this.ino}: cell ${at} of ${cells.length} cannot be read: ${this.#tell(covering)}`);
+        continue;
+      }
       const isGone = cell === undefined || cell.id === ZERO;
       if (cell?.id === ZERO && !this.mayHaveHoles) {
         return report(
@@ -135,6 +160,19 @@ export class FileModel {
     });
   }
 
+  /** A log that cannot be read in part: what is certain is there, and no more is lost than may be. */
+  #checkLostLog(cells: readonly Cell[], reading: Reading, judge: Judge): void {
+    const sizeOf = ({ from, to }: DataChange): number => to - from;
+    const losable = this.changes.filter((change) => judge.mayBeLost(change)).reduce((sum, one) => sum + sizeOf(one), 0);
+    const { size } = reading.lost ?? new Set();
+    if (size > losable) judge.report(`log ${this.ino}: ${size} cells cannot be read, ${losable} may be lost`);
+    for (const change of this.changes) {
+      if (!sees(reading, change) || judge.mayBeLost(change)) continue;
+      const have = new Set(cells.filter(({ id }) => id === change.id).map(({ index }) => index)).size;
+      if (have < sizeOf(change)) judge.report(`log ${this.ino}: what is certain is missing: ${this.#tell([change])}`);
+    }
+  }
+
   #tell(changes: readonly DataChange[]): string {
     const told = changes.map(({ id, client, isCut, from, to, start, end, stored, state, isDurable }) => {
       const what = `${isCut ? "cut" : "write"} ${id} of ${client} ${from}-${to}`;
@@ -148,8 +186,17 @@ export class FileModel {
 function sees(reading: Reading, change: Change): boolean {
   const isOwn = change.client === reading.client && change.life === reading.life;
   if (isOwn && change.state === "told") return change.end < reading.start;
+  // While somebody else has the file open a write is answered when all can see it.
+  const isShared = reading.held !== undefined && change.start > reading.held;
+  if (isShared && change.state === "told") return change.end < reading.start;
   if (change.state !== "stored") return false;
+  if (isShared) return change.end < reading.start;
   return isOwn ? change.end < reading.start : change.stored < reading.opened;
+}
+
+/** Whether that reader must see something newer instead. */
+function isReplaced(change: DataChange, by: readonly DataChange[], reading: Reading): boolean {
+  return by.some((other) => other.start > endOf(change) && sees(reading, other));
 }
 
 /** Whether `one` was certainly appended before the other. */

@@ -212,6 +212,9 @@ export class StoreMachine extends Machine {
 
 export class ClientMachine extends Machine {
   client: Client | undefined;
+  /** How often the process was started, and sessions were opened. */
+  lives = 0;
+  sessions = 0;
   /** Called with each new session, and when the process has ended. */
   onLoss: (isCrash: boolean) => void = () => {};
 
@@ -221,7 +224,8 @@ export class ClientMachine extends Machine {
 
   protected async begin(life: Life): Promise<void> {
     const { lab, host } = this;
-    let sessions = 0;
+    let isFirst = true;
+    this.lives++;
     for (;;) {
       try {
         const client = await openClient({
@@ -230,8 +234,10 @@ export class ClientMachine extends Machine {
           ...{ cacheBytes: 256 * 1024, dirtyBytes: 192 * 1024, registry: new Registry() },
           network: lab.network.of(life),
           onSession: () => {
-            if (sessions++ > 0) lab.scheduler.note(`fenced ${host}`);
-            if (sessions > 1) this.onLoss(false);
+            this.sessions++;
+            if (!isFirst) lab.scheduler.note(`fenced ${host}`);
+            if (!isFirst) this.onLoss(false);
+            isFirst = false;
           },
         });
         if (!life.isDead) this.client = client;

@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { CELL, cellsOf } from "./cells.js";
 import { FileModel, type DataChange } from "./files-model.js";
-import { Moments, Register, fail } from "./model.js";
+import { Moments, Register, fail, type Change, type Seer } from "./model.js";
 
 const ME = { client: "c1", life: 1 };
 const OTHER = { client: "c2", life: 1 };
@@ -23,10 +23,11 @@ function lab(isLog = false) {
     file.flushed({ ...ME, handle: 1 }, start, { moment, ms: 0 }, report);
     return moment;
   };
-  /** What somebody is told who opens the file now and reads these bytes. */
-  const read = (bytes: Buffer, who = OTHER): string => {
-    const at = { opened: moments.next(), start: moments.next(), end: moments.next() };
-    file.check(bytes, { ...who, ...at }, report);
+  /** What somebody is told who opens the file now and reads these bytes; power cuts have taken what was not fsynced. */
+  const read = (bytes: Buffer, who = OTHER, more: { held?: number; lost?: ReadonlySet<number> } = {}): string => {
+    const at = { opened: more.held ?? moments.next(), start: moments.next(), end: moments.next() };
+    const mayBeLost = ({ isDurable }: Change): boolean => !isDurable;
+    file.check(bytes, { ...who, ...at, ...more }, { report, mayBeLost });
     return reports.splice(0).join();
   };
   return { moments, file, reports, write, flush, read };
@@ -91,6 +92,61 @@ test("appends are there once each, whole, and in order", async (t) => {
   t.match(read(a), /missing/);
   t.match(read(Buffer.concat([a, b, b])), /twice/);
   t.match(read(Buffer.concat([a.subarray(0, CELL), b])), /in part/);
+});
+
+test("a cell that cannot be read is excused by what was written there and not fsynced, unless it was replaced", async (t) => {
+  const { file, moments, write, flush, read } = lab();
+  const first = write(0, 2);
+  file.synced(moments.next(), flush());
+  const second = write(1, 3);
+  flush();
+  const content = (lost: readonly number[]): Buffer => {
+    const bytes = Buffer.concat([cellsOf(first.id, 0, 1), cellsOf(second.id, 1, 2)]);
+    for (const at of lost) bytes.fill(0, at * CELL, (at + 1) * CELL);
+    return bytes;
+  };
+  t.equal(read(content([1, 2]), OTHER, { lost: new Set([1, 2]) }), "");
+  t.match(read(content([0]), OTHER, { lost: new Set([0]) }), /cell 0 of 3 cannot be read/);
+  write(1, 2);
+  file.synced(moments.next(), flush());
+  t.match(read(content([1]), OTHER, { lost: new Set([1]) }), /cell 1 of 3 cannot be read/);
+});
+
+test("a log that cannot be read in part has all that is certain, and lacks no more than may be lost", async (t) => {
+  const { file, moments, write, flush, read } = lab(true);
+  const first = write(0, 1);
+  file.synced(moments.next(), flush());
+  write(0, 2);
+  flush();
+  const log = Buffer.concat([cellsOf(first.id, 0, 1), Buffer.alloc(2 * CELL)]);
+  t.equal(read(log, OTHER, { lost: new Set([1, 2]) }), "");
+  t.match(read(log.fill(0), OTHER, { lost: new Set([0, 1, 2]) }), /2 may be lost.*what is certain is missing/);
+});
+
+test("while somebody else has the file open, what was answered is seen", async (t) => {
+  const { moments, write, read, reports } = lab();
+  const held = moments.next();
+  const change = write(0, 1);
+  t.equal(read(cellsOf(change.id, 0, 1), OTHER, { held }), "");
+  t.equal(read(Buffer.alloc(0), OTHER), "", "by who opens it now, not before it is flushed");
+  t.equal(change.missed, undefined);
+  read(Buffer.alloc(0), OTHER, { held });
+  t.match(change.missed, /shows the end/, "then it is lost, and the next flush must say so");
+  t.same(reports, []);
+});
+
+test("what somebody of another session has seen is durable", async (t) => {
+  const moments = new Moments(() => 0);
+  const name = new Register(0);
+  const change = moments.begin(ME);
+  name.write(change, 5);
+  const asked = (who: Seer) => ({ ...who, start: moments.next(), end: moments.next() });
+  name.seen(5, asked(ME));
+  fail(change);
+  t.ok(name.allows(0, asked(OTHER)), "seen by its own session alone it may go with it");
+  name.seen(5, asked(OTHER));
+  t.notOk(name.allows(0, asked(OTHER)));
+  t.ok(name.allows(5, asked(OTHER)));
 });
 
 test("a name leads where it led at some moment of the question", async (t) => {

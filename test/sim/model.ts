@@ -29,6 +29,8 @@ export interface Change extends Seer {
   /** When it was stored, for those who look elsewhere. */
   stored: number;
   storedMs: number;
+  /** Of names: when somebody of another session has seen it. From then on it is certain and durable, whatever fails. */
+  seen: number;
   state: State;
   /** It survives whatever fails. */
   isDurable: boolean;
@@ -45,7 +47,7 @@ export class Moments {
   }
 
   begin({ client, life }: Seer): Change {
-    const never = { end: Infinity, stored: Infinity, storedMs: Infinity, isDurable: false };
+    const never = { end: Infinity, stored: Infinity, storedMs: Infinity, seen: Infinity, isDurable: false };
     const startMs = this.nowMs();
     return { client, life, id: ++this.#lastId, startMs, start: this.next(), ...never, state: "open" };
   }
@@ -53,7 +55,8 @@ export class Moments {
 
 /** It was certainly over at that moment. */
 export function endOf(change: Change): number {
-  return change.state === "told" || change.state === "stored" ? change.end : Infinity;
+  const isAnswered = change.state === "told" || change.state === "stored";
+  return Math.min(change.seen, isAnswered ? change.end : Infinity);
 }
 
 export function fail(change: Change): void {
@@ -62,6 +65,12 @@ export function fail(change: Change): void {
 
 /** A file of which nobody was told which it is. */
 export const UNKNOWN = -1;
+
+/** The moments of a question and its answer. */
+export interface Asked {
+  readonly start: number;
+  readonly end: number;
+}
 
 interface Written {
   readonly change: Change;
@@ -96,13 +105,27 @@ export class Register {
   }
 
   /** Whether a reader may see the value that asked at `start` and was answered at `end`. */
-  allows(value: number, { start, end }: { readonly start: number; readonly end: number }): boolean {
-    const over = this.#writes.filter(({ change }) => endOf(change) < start);
-    const isReplaced = (since: number): boolean => over.some(({ change }) => change.start > since);
-    if (value === this.initial && !isReplaced(-1)) return true;
-    return this.#writes.some(
-      ({ change, value: written }) => written === value && change.start <= end && !isReplaced(endOf(change)),
-    );
+  allows(value: number, asked: Asked): boolean {
+    return (value === this.initial && !this.#isReplaced(-1, asked)) || this.#leadingTo(value, asked).length > 0;
+  }
+
+  /** Somebody has seen that value. What one other session alone can have done is durable: nobody sees it before. */
+  seen(value: number, asked: Asked & Seer): void {
+    if (value === this.initial && !this.#isReplaced(-1, asked)) return;
+    const [change, another] = this.#leadingTo(value, asked);
+    if (change === undefined || another !== undefined || change.client === asked.client) return;
+    change.isDurable = true;
+    change.seen = Math.min(change.seen, asked.end);
+  }
+
+  /** The changes that have led to that value, perhaps, when somebody asked. */
+  #leadingTo(value: number, asked: Asked): Change[] {
+    const led = this.#writes.filter((written) => written.value === value).map(({ change }) => change);
+    return led.filter((change) => change.start <= asked.end && !this.#isReplaced(endOf(change), asked));
+  }
+
+  #isReplaced(since: number, { start }: Asked): boolean {
+    return this.#writes.some(({ change }) => endOf(change) < start && change.start > since);
   }
 
   /** Whether there may have been another value than the initial one. */

@@ -63,9 +63,9 @@ export class SimNetwork {
     for (const link of [...this.#links]) link.pump();
   }
 
-  /** One stream breaks, chosen by chance. */
-  breakOne(): string | undefined {
-    const links = [...this.#links];
+  /** One stream breaks, chosen by chance; what machines it was between. */
+  breakOne(between?: readonly [string, string]): string | undefined {
+    const links = [...this.#links].filter(({ pair }) => between === undefined || pair === pairOf(...between));
     const link = links[this.scheduler.chance.below(links.length)];
     if (link === undefined) return undefined;
     link.lostAfter(this.#latency(), () => true);

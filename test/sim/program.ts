@@ -2,26 +2,20 @@
 import type { Chance } from "../helpers/chance.js";
 import type { OpenFlags } from "../../mount/vfs/filesystem.js";
 import type { Vfs } from "../../mount/vfs/vfs.js";
-import { FsError, type Errno } from "../../proto/errno.js";
-import { nameOf, type Name } from "../../proto/name.js";
+import { FsError } from "../../proto/errno.js";
 import { CELL, cellsOf } from "./cells.js";
-import type { DataChange, FileModel } from "./files-model.js";
-import type { ClientMachine } from "./machines.js";
+import { Died, Eyes, READ, WHO, bytes, type EyesParts, type Open } from "./eyes.js";
+import type { DataChange } from "./files-model.js";
 import { UNKNOWN, fail } from "./model.js";
-import { ABSENT, type Model } from "./tree-model.js";
+import { ABSENT } from "./tree-model.js";
+import type { Watch, Watched } from "./watch.js";
 
-const WHO = { uid: 0, gid: 0, pid: 1 };
 const FILE = 0o100644;
-const READ: OpenFlags = { read: true, write: false, append: false, truncate: false, sync: false };
 const WRITE: OpenFlags = { ...READ, write: true };
 const APPEND: OpenFlags = { ...WRITE, append: true };
 
-/** Answers like any; everything else says that something has failed. */
-const ANSWERS: ReadonlySet<Errno> = new Set(["ENOENT", "EEXIST", "ESTALE"]);
-/** What may fail when machines and networks do. */
-const FAILURES: ReadonlySet<Errno> = new Set(["EIO", "ENOSPC", "ETIMEDOUT", "ESTALE"]);
-/** Files are read whole. */
-const WHOLE = 2 ** 26;
+/** Cells that some files get before they are fsynced. */
+const SYNCED = 20;
 /** Cells of a file, at most. */
 const CELLS_MAX = 600;
 
@@ -34,93 +28,62 @@ export interface Folders {
   readonly all: readonly number[];
 }
 
-interface Open {
-  readonly handle: number;
-  readonly file: FileModel;
-  readonly opened: number;
-  readonly isLog: boolean;
-  /** In cells, as far as this program knows. */
-  size: number;
+/** Hears of what a program does, to be in its way just then. */
+export interface Meddler {
+  /** A change is being asked for. */
+  asked(host: string): void;
+  /** A file was fsynced. */
+  synced(): void;
 }
 
-/** The process has died meanwhile. */
-class Died extends Error {}
-
-export interface ProgramParts {
-  readonly machine: ClientMachine;
-  readonly model: Model;
+export interface ProgramParts extends EyesParts {
   readonly chance: Chance;
-  readonly note: (what: string) => void;
-  /** Nothing has failed for long. */
-  readonly isCalm: () => boolean;
+  readonly watch: Watch;
+  readonly meddler: Meddler;
 }
 
-export class Program {
+export class Program extends Eyes {
   #open: Open[] = [];
-  #fs: Vfs | undefined;
-  #life = 0;
 
   constructor(
-    readonly name: string,
+    name: string,
     private readonly parts: ProgramParts,
     private readonly folders: Folders,
-  ) {}
+  ) {
+    super(name, parts);
+  }
 
   /** Does one thing; false: the client is not up. */
   async step(): Promise<boolean> {
-    const { machine, chance } = this.parts;
-    const { fs } = machine;
-    if (fs === undefined) return false;
-    if (fs !== this.#fs) {
-      this.#fs = fs;
-      this.#life += 1;
-      this.#open = [];
-    }
-    await this.#guarded(() => this.#one(chance.below(100)));
+    if (!this.attach()) return false;
+    await this.guarded(() => this.#one(this.parts.chance.below(100)));
     return true;
   }
 
   /** Closes everything, and judges all that can be seen. */
   async finish(): Promise<void> {
-    while (this.#open.length > 0) await this.#guarded(() => this.#close(this.#open[0]!));
+    while (this.#open.length > 0) await this.guarded(() => this.#close(this.#open[0]!));
   }
 
   /** Everything is whole again: nothing may fail any more. */
   async audit(): Promise<void> {
-    this.#fs = this.parts.machine.fs;
-    this.#life += 1;
+    this.attach();
+    for (const dir of [...this.folders.all, this.folders.shared]) await this.guarded(() => this.#audit(dir));
+  }
+
+  protected override forget(): void {
     this.#open = [];
-    for (const dir of [...this.folders.all, this.folders.shared]) await this.#guarded(() => this.#audit(dir));
-  }
-
-  #note(what: string): void {
-    this.parts.note(`${this.name} ${what}`);
-  }
-
-  async #guarded(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (error instanceof Died) return;
-      if (error instanceof FsError && FAILURES.has(error.errno)) {
-        this.#note(`failed: ${error.message}`);
-        if (this.parts.isCalm()) this.parts.model.report(`${this.name} fails without a reason: ${error.message}`);
-        return;
-      }
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.parts.model.report(`${this.name} breaks: ${text}`);
-    }
   }
 
   #one(dice: number): Promise<void> {
     const { chance } = this.parts;
     const open = this.#open[chance.below(this.#open.length)];
     if (dice < 16 || (open === undefined && dice < 55)) return this.#openSome();
-    if (open !== undefined && dice < 42) return open.isLog ? this.#append(open) : this.#write(open);
-    if (open !== undefined && dice < 46) return open.isLog ? this.#append(open) : this.#cut(open);
+    if (open !== undefined && dice < 40) return open.file.isLog ? this.#append(open) : this.#write(open);
+    if (open !== undefined && dice < 44) return open.file.isLog ? this.#append(open) : this.#cut(open);
     if (open !== undefined && dice < 52) return this.#sync(open);
     if (open !== undefined && dice < 60) return this.#close(open);
-    if (dice < 66) return this.#list(chance.happens(0.5) ? this.folders.shared : this.#anyFolder());
+    if (dice < 66) return this.list(chance.happens(0.5) ? this.folders.shared : this.#anyFolder());
     if (dice < 84) return this.#readSome();
     if (dice < 90) return this.#removeSome();
     return this.#renameSome();
@@ -158,12 +121,12 @@ export class Program {
     if (this.#open.some(({ file }) => file.ino === model.name(dir, name).latest)) return;
     const made = await this.#make(dir, name, { ...WRITE, exclusive: true }, false);
     if (made !== undefined) return void this.#open.push(made);
-    const found = await this.#find(dir, name);
+    const found = await this.find(dir, name);
     if (found === undefined || this.#open.some(({ file }) => file === found)) return;
-    const opened = await this.#openFile(found, WRITE);
+    const opened = await this.openFile(found, WRITE);
     if (opened === undefined) return;
     this.#open.push(opened);
-    const size = await this.#read(opened);
+    const size = await this.read(opened);
     opened.size = size ?? 0;
     if (size === undefined) await this.#close(opened);
   }
@@ -172,9 +135,9 @@ export class Program {
   async #openLog(dir: number, name: string): Promise<void> {
     const made = await this.#make(dir, name, { ...APPEND, exclusive: true }, true);
     if (made !== undefined) return void this.#open.push(made);
-    const found = await this.#find(dir, name);
+    const found = await this.find(dir, name);
     if (found === undefined) return;
-    const opened = await this.#openFile(found, APPEND);
+    const opened = await this.openFile(found, APPEND);
     if (opened !== undefined) this.#open.push(opened);
   }
 
@@ -193,16 +156,18 @@ export class Program {
     isLog: boolean,
   ): Promise<Open | undefined> {
     const { model } = this.parts;
-    const change = model.begin(this.#who());
-    this.#note(`make ${name} in ${dir} at ${change.start}`);
+    await this.#watched({ dir, names: [name] });
+    const change = model.begin(this.who());
+    this.note(`make ${name} in ${dir} at ${change.start}`);
     const register = model.name(dir, name);
     const written = register.write(change, UNKNOWN);
     try {
-      const found = await this.#during((fs) => fs.create(WHO, dir, bytes(name), FILE, 0, flags));
+      const found = await this.#ask((fs) => fs.create(WHO, dir, bytes(name), FILE, 0, flags));
       const ino = found.attr?.ino ?? ABSENT;
       written.value = ino;
       model.done(change);
-      return { handle: found.handle, file: model.made(ino, isLog), opened: change.end, isLog, size: 0 };
+      this.#changed({ dir, names: [name] });
+      return this.opened(found.handle, model.made(ino, isLog), change.end);
     } catch (error) {
       if (error instanceof FsError && error.errno === "EEXIST") {
         register.refused(change);
@@ -215,66 +180,23 @@ export class Program {
     }
   }
 
-  /** The file of that name; undefined: there is none, or none that is known. */
-  async #find(dir: number, name: string): Promise<FileModel | undefined> {
-    const { model } = this.parts;
-    const start = model.moments.next();
-    const found = await this.#during((fs) => fs.lookup(WHO, dir, bytes(name)));
-    const ino = found.attr?.ino ?? ABSENT;
-    return this.#seen(dir, name, ino, start);
-  }
-
-  #seen(dir: number, name: string, ino: number, start: number): FileModel | undefined {
-    const { model } = this.parts;
-    const asked = { start, end: model.moments.next() };
-    const register = model.name(dir, name);
-    // Made, or moved, by a program that was not told of which file.
-    const isFound = ino !== ABSENT && !register.allows(ino, asked) && register.resolve(ino);
-    if (isFound) model.found(ino, name.startsWith("log-"));
-    model.seesName(dir, name, ino, asked);
-    return model.files.get(ino);
-  }
-
-  async #list(dir: number): Promise<void> {
-    const { model } = this.parts;
-    const start = model.moments.next();
-    const { handle } = await this.#during((fs) => fs.opendir(WHO, dir));
-    const listed = new Map<string, number>();
-    let cookie = 0;
-    for (let isMore = true; isMore;) {
-      isMore = false;
-      const take = (entry: { name: Name; ino: number; cookie: number }): boolean => {
-        if (listed.has(entry.name)) model.report(`${entry.name} is listed twice in ${dir}`);
-        listed.set(entry.name, entry.ino);
-        cookie = entry.cookie;
-        isMore = true;
-        return true;
-      };
-      await this.#during((fs) => fs.readdir(handle, cookie, false, take));
-    }
-    await this.#during((fs) => fs.releasedir(handle));
-    for (const name of model.namesIn(dir)) this.#seen(dir, name, listed.get(name) ?? ABSENT, start);
-    for (const name of listed.keys()) {
-      if (name !== "." && name !== ".." && !model.namesIn(dir).includes(name))
-        model.report(`nobody made ${name}, which is listed in ${dir}`);
-    }
-  }
-
   async #removeSome(): Promise<void> {
     const { chance, model } = this.parts;
     const { own, shared } = this.folders;
     const [dir, name] = chance.happens(0.6) ? [own, this.#ownName()] : [shared, this.#commonName()];
-    const change = model.begin(this.#who());
-    this.#note(`remove ${name} in ${dir} at ${change.start}`);
+    await this.#watched({ dir, names: [name] });
+    const change = model.begin(this.who());
+    this.note(`remove ${name} in ${dir} at ${change.start}`);
     const register = model.name(dir, name);
     register.write(change, ABSENT);
     try {
-      await this.#during((fs) => fs.unlink(WHO, dir, bytes(name)));
+      await this.#ask((fs) => fs.unlink(WHO, dir, bytes(name)));
       model.done(change);
+      this.#changed({ dir, names: [name] });
     } catch (error) {
       if (error instanceof FsError && error.errno === "ENOENT") {
         register.refused(change);
-        return model.seesName(dir, name, ABSENT, { start: change.start, end: model.moments.next() });
+        return model.seesName(dir, name, ABSENT, { ...this.who(), start: change.start, end: model.moments.next() });
       }
       fail(change);
       throw error;
@@ -287,23 +209,25 @@ export class Program {
     const { own: dir } = this.folders;
     const [from, into] = [this.#ownName(), this.#ownName()];
     if (from === into) return;
+    await this.#watched({ dir, names: [from, into] });
     const [source, target] = [model.name(dir, from), model.name(dir, into)];
     const ino = source.certain;
     // Which file it moves would have to be guessed.
     if (ino === undefined) return;
-    const change = model.begin(this.#who());
-    this.#note(`rename ${from} to ${into} in ${dir} at ${change.start}`);
+    const change = model.begin(this.who());
+    this.note(`rename ${from} to ${into} in ${dir} at ${change.start}`);
     source.write(change, ABSENT);
     target.write(change, ino);
     try {
       const move = { fromDir: dir, fromName: bytes(from), intoDir: dir, intoName: bytes(into) };
-      await this.#during((fs) => fs.rename(WHO, { ...move, noReplace: false, exchange: false }));
+      await this.#ask((fs) => fs.rename(WHO, { ...move, noReplace: false, exchange: false }));
       model.done(change);
+      this.#changed({ dir, names: [from, into] });
     } catch (error) {
       if (error instanceof FsError && error.errno === "ENOENT") {
         source.refused(change);
         target.refused(change);
-        return model.seesName(dir, from, ABSENT, { start: change.start, end: model.moments.next() });
+        return model.seesName(dir, from, ABSENT, { ...this.who(), start: change.start, end: model.moments.next() });
       }
       fail(change);
       throw error;
@@ -312,49 +236,19 @@ export class Program {
 
   // Data
 
-  async #openFile(file: FileModel, flags: OpenFlags): Promise<Open | undefined> {
-    const { model } = this.parts;
-    const opened = model.moments.next();
-    try {
-      const { handle } = await this.#during((fs) => fs.open(WHO, file.ino, flags));
-      return { handle, file, opened, isLog: file.isLog, size: 0 };
-    } catch (error) {
-      // It may have gone since it was found.
-      if (error instanceof FsError && ANSWERS.has(error.errno)) return undefined;
-      throw error;
-    }
-  }
-
   async #readSome(): Promise<void> {
     const { chance } = this.parts;
     const dir = chance.happens(0.3) ? this.folders.shared : this.#anyFolder();
     const names = this.parts.model.namesIn(dir);
     const name = names[chance.below(names.length)];
-    const file = name === undefined ? undefined : await this.#find(dir, name);
-    const opened = file && (await this.#openFile(file, READ));
+    const file = name === undefined ? undefined : await this.find(dir, name);
+    const opened = file && (await this.openFile(file, READ));
     if (opened === undefined) return;
     try {
-      await this.#read(opened);
+      await this.read(opened);
     } finally {
-      await this.#release(opened);
+      await this.release(opened);
     }
-  }
-
-  /** The whole file; its size in cells. Undefined: it cannot be read, and that may be so. */
-  async #read(open: Open): Promise<number | undefined> {
-    const { model } = this.parts;
-    const start = model.moments.next();
-    let content: Buffer;
-    try {
-      content = await this.#during((fs) => fs.read(open.handle, 0, WHOLE));
-    } catch (error) {
-      if (error instanceof FsError && FAILURES.has(error.errno) && model.mayBeLost(open.file)) return undefined;
-      throw error;
-    }
-    const reading = { ...this.#who(), opened: open.opened, start, end: model.moments.next() };
-    this.#note(`read ${content.length / CELL} cells of file ${open.file.ino} at ${start}-${reading.end}`);
-    open.file.check(content, reading, model.report);
-    return content.length / CELL;
   }
 
   async #write(open: Open): Promise<void> {
@@ -375,7 +269,7 @@ export class Program {
     const change = this.#data(open, { from, to: from + count, isCut: false });
     await this.#changing(open, change, async () => {
       const data = cellsOf(change.id, from, count);
-      const answer = this.#during((fs) => fs.write(open.handle, from * CELL, data));
+      const answer = this.#ask((fs) => fs.write(open.handle, from * CELL, data));
       // It is the program's again as soon as that has returned.
       data.fill(0xdb);
       const written = await answer;
@@ -389,15 +283,15 @@ export class Program {
     const change = this.#data(open, { from: to, to: Infinity, isCut: true });
     await this.#changing(open, change, async () => {
       const handle = this.parts.chance.happens(0.7) ? open.handle : undefined;
-      await this.#during((fs) => fs.setattr(WHO, open.file.ino, { size: to * CELL }, handle));
+      await this.#ask((fs) => fs.setattr(WHO, open.file.ino, { size: to * CELL }, handle));
     });
     open.size = to;
   }
 
   #data(open: Open, what: { from: number; to: number; isCut: boolean }): DataChange {
     const { model } = this.parts;
-    const change = Object.assign(model.begin(this.#who()), { ...what, handle: open.handle, opened: open.opened });
-    this.#note(
+    const change = Object.assign(model.begin(this.who()), { ...what, handle: open.handle, opened: open.opened });
+    this.note(
       `${what.isCut ? "cut" : "write"} ${change.id} at ${change.start}: file ${open.file.ino} ${what.from}-${what.to}`,
     );
     return open.file.add(change);
@@ -416,11 +310,15 @@ export class Program {
   }
 
   async #sync(open: Open): Promise<void> {
-    const { model } = this.parts;
+    const { model, meddler, chance } = this.parts;
+    // With something to sync that is too large for the metadata.
+    if (!open.file.isLog && chance.happens(0.5)) await this.#put(open, chance.below(open.size + 1), SYNCED);
+    await this.#watched(open.file);
     const start = model.moments.next();
-    const moment = await this.#storing(open, start, () => this.#during((fs) => fs.fsync(open.handle)));
+    const moment = await this.#storing(open, start, () => this.#ask((fs) => fs.fsync(open.handle)));
     open.file.synced(start, moment);
-    this.#note(`synced file ${open.file.ino}, asked at ${start}`);
+    meddler.synced();
+    this.note(`synced file ${open.file.ino}, asked at ${start}`);
   }
 
   /** The moment at which it was stored. */
@@ -429,7 +327,8 @@ export class Program {
     try {
       await work();
       const now = { moment: model.moments.next(), ms: machine.nowMs };
-      open.file.flushed({ ...this.#who(), handle: open.handle }, start, now, model.report);
+      open.file.flushed({ ...this.who(), handle: open.handle }, start, now, model.report);
+      this.#changed(open.file);
       return now.moment;
     } catch (error) {
       if (!(error instanceof Died)) await this.#failed(open);
@@ -439,54 +338,46 @@ export class Program {
 
   /** What came by the handle may be lost: the program goes on with another one. */
   async #failed(open: Open): Promise<void> {
-    open.file.failed({ ...this.#who(), handle: open.handle });
+    open.file.failed({ ...this.who(), handle: open.handle });
     this.#open = this.#open.filter((other) => other !== open);
-    await this.#release(open).catch(() => {});
+    await this.release(open).catch(() => {});
   }
 
   async #close(open: Open): Promise<void> {
     const { model } = this.parts;
-    this.#note(`close file ${open.file.ino}`);
+    this.note(`close file ${open.file.ino}`);
     this.#open = this.#open.filter((other) => other !== open);
-    await this.#storing(open, model.moments.next(), async () => this.#during((fs) => fs.flush(open.handle)));
-    await this.#release(open);
+    await this.#watched(open.file);
+    await this.#storing(open, model.moments.next(), async () => this.#ask((fs) => fs.flush(open.handle)));
+    await this.release(open);
   }
 
-  async #release(open: Open): Promise<void> {
-    await this.#during((fs) => fs.release(open.handle));
+  #ask<T>(change: (fs: Vfs) => T | Promise<T>): Promise<T> {
+    this.parts.meddler.asked(this.parts.machine.host);
+    return this.during(change);
+  }
+
+  /** Others may look at it now, and have it in their caches then, */
+  async #watched(what: Watched): Promise<void> {
+    await this.parts.watch.before(this.parts.machine.host, what);
+  }
+
+  /** and once more when its change has just been answered. */
+  #changed(what: Watched): void {
+    this.parts.watch.after(this.parts.machine.host, what);
   }
 
   // After everything
 
   async #audit(dir: number): Promise<void> {
     const { model } = this.parts;
-    await this.#list(dir);
+    await this.list(dir);
     for (const name of model.namesIn(dir)) {
-      const file = await this.#find(dir, name);
-      const opened = file && (await this.#openFile(file, READ));
+      const file = await this.find(dir, name);
+      const opened = file && (await this.openFile(file, READ));
       if (opened === undefined) continue;
-      await this.#read(opened);
-      await this.#release(opened);
+      await this.read(opened);
+      await this.release(opened);
     }
   }
-
-  #who() {
-    return { client: this.parts.machine.host, life: this.#life };
-  }
-
-  /** The answer; throws Died when the process has gone before it. */
-  async #during<T>(ask: (fs: Vfs) => T | Promise<T>): Promise<T> {
-    const { machine } = this.parts;
-    const fs = this.#fs;
-    if (fs === undefined || machine.fs !== fs) throw new Died();
-    const died = machine.life!.death.then(() => {
-      throw new Died();
-    });
-    died.catch(() => {});
-    return Promise.race([ask(fs), died]);
-  }
-}
-
-function bytes(name: string): Name {
-  return nameOf(Buffer.from(name));
 }

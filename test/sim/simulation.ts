@@ -3,12 +3,14 @@ import { pino, type Logger } from "pino";
 import { DEADLINES } from "../../daemon/common/deadlines.js";
 import { LIMITS } from "../../proto/limits.js";
 import { nameOf } from "../../proto/name.js";
+import type { EyesParts } from "./eyes.js";
 import { Faults, type Cluster } from "./faults.js";
 import { ClientMachine, MetaMachine, StoreMachine, type Lab } from "./machines.js";
 import { SimNetwork } from "./network.js";
 import { Program, type Folders } from "./program.js";
 import { Scheduler } from "./scheduler.js";
 import { Model } from "./tree-model.js";
+import { Watch, Watcher } from "./watch.js";
 import { badCopies, unrest } from "./verdict.js";
 
 export interface SimulationOptions {
@@ -54,6 +56,7 @@ class Simulation {
   readonly #scheduler: Scheduler;
   readonly #cluster: Cluster;
   readonly #model: Model;
+  readonly #watch: Watch;
   readonly #faults: Faults;
   readonly #lab: Lab;
   readonly #violations: string[] = [];
@@ -83,7 +86,9 @@ class Simulation {
     for (const client of cluster.clients) {
       client.onLoss = (isCrash) => (isCrash ? model.crashed(client.host) : model.fenced(client.host));
     }
-    this.#faults = new Faults({ scheduler, network, model, cluster, minReplicas }, opts.faults);
+    const watchers = cluster.clients.map((client) => new Watcher(client.host, chance, this.#eyes(client)));
+    const watch = (this.#watch = new Watch(watchers, scheduler));
+    this.#faults = new Faults({ scheduler, network, model, cluster, watch, minReplicas }, opts.faults);
   }
 
   outcome(): Outcome {
@@ -119,6 +124,7 @@ class Simulation {
     this.#scheduler.note("everything is mended");
     for (const machine of [meta, ...stores, ...clients]) machine.start();
     await Promise.all(programs.map((program) => program.finish()));
+    await this.#watch.finish();
     await this.#scheduler.pause(CALM_MS);
     for (const program of programs) await program.audit();
     for (const client of clients) await client.client?.stop();
@@ -145,15 +151,16 @@ class Simulation {
     const { handle } = await fs!.opendir(who, fs!.root);
     await fs!.fsyncdir(handle);
     return names.map((name, i) => {
-      const machine = clients[Math.floor(i / PROGRAMS)]!;
       const folders: Folders = { own: all[i]!, shared, all };
-      const note = (what: string): void => scheduler.note(what);
-      return new Program(
-        name,
-        { machine, model: this.#model, chance: scheduler.chance, note, isCalm: () => this.#isCalm },
-        folders,
-      );
+      const eyes = this.#eyes(clients[Math.floor(i / PROGRAMS)]!);
+      const parts = { ...eyes, chance: scheduler.chance, watch: this.#watch, meddler: this.#faults };
+      return new Program(name, parts, folders);
     });
+  }
+
+  #eyes(machine: ClientMachine): EyesParts {
+    const note = (what: string): void => this.#scheduler.note(what);
+    return { machine, model: this.#model, note, isCalm: () => this.#isCalm };
   }
 
   get #isCalm(): boolean {
@@ -164,7 +171,7 @@ class Simulation {
     const { chance } = this.#scheduler;
     while (this.#steps < this.opts.steps) {
       if (await program.step()) this.#steps++;
-      await this.#scheduler.pause(chance.next() * (chance.happens(0.05) ? 15_000 : 300));
+      await this.#scheduler.pause(chance.next() * (chance.happens(0.12) ? 15_000 : 300));
     }
   }
 

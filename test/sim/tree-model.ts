@@ -1,6 +1,6 @@
 /** What names there may be, and which files they lead to. */
 import { FileModel } from "./files-model.js";
-import { Moments, Register, fail, type Change, type Report, type Seer } from "./model.js";
+import { Moments, Register, fail, type Asked, type Change, type Report, type Seer } from "./model.js";
 
 /** No such name. */
 export const ABSENT = 0;
@@ -39,6 +39,11 @@ export class Model {
     let register = this.#names.get(key);
     if (register === undefined) this.#names.set(key, (register = new Register(ABSENT)));
     return register;
+  }
+
+  /** Folders in which a name was ever asked for. */
+  get folders(): number[] {
+    return [...new Set([...this.#names.keys()].map((key) => parseInt(key)))];
   }
 
   /** Names of that folder that were ever asked for. */
@@ -80,12 +85,12 @@ export class Model {
     return file;
   }
 
-  seesName(dir: number, name: string, ino: number, asked: { readonly start: number; readonly end: number }): void {
+  seesName(dir: number, name: string, ino: number, asked: Asked & Seer): void {
     const register = this.name(dir, name);
-    if (!register.allows(ino, asked)) {
-      const what = ino === ABSENT ? "is not there" : `leads to ${ino}`;
-      this.report(`name ${name} in ${dir} ${what} at ${asked.start}-${asked.end}: ${String(register)}`);
-    }
+    if (register.allows(ino, asked)) return register.seen(ino, asked);
+    const what = ino === ABSENT ? "is not there" : `leads to ${ino}`;
+    const when = `${asked.start}-${asked.end}`;
+    this.report(`name ${name} in ${dir} ${what} at ${when} for ${asked.client}: ${String(register)}`);
   }
 
   // What is lost, and what is not any more
@@ -132,11 +137,9 @@ export class Model {
     return new Set(this.cuts.map(({ host }) => host)).size >= this.minReplicas;
   }
 
-  /** Whether enough copies were lost since something that is not durable was written there. */
-  mayBeLost(file: FileModel): boolean {
-    return file.changes.some(({ isDurable, startMs }) => {
-      const hosts = new Set(this.cuts.filter(({ ms }) => ms >= startMs).map(({ host }) => host));
-      return !isDurable && hosts.size >= this.minReplicas;
-    });
+  /** Whether enough copies were lost since that was written, and it was not durable. */
+  mayBeLost({ isDurable, startMs }: Change): boolean {
+    const hosts = new Set(this.cuts.filter(({ ms }) => ms >= startMs).map(({ host }) => host));
+    return !isDurable && hosts.size >= this.minReplicas;
   }
 }

@@ -33,6 +33,28 @@ test("a change is answered when whoever cached what it changes has dropped it", 
   await changed;
 });
 
+test("a change that comes again, because its stream broke, is answered no earlier than the first time", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const writer = await harness.client();
+  const reader = await harness.client();
+  await writer.create(1, "f");
+  reader.confirms = false;
+  await reader.lookup(1, "f");
+  const unlink = { $case: "unlink", value: { dir: 1, name: Buffer.from("f") } } as const;
+  const id = writer.send(unlink);
+  await reader.until(() => reader.recalls.length > 0);
+  writer.close();
+  const next = await harness.client({ session: writer.session });
+  t.equal(next.session, writer.session);
+  next.nextId = id + 1;
+  next.send(unlink, { id, again: true });
+  const answered = next.answer(id);
+  await next.untilDurable();
+  t.equal(await stateOf(answered), "waiting");
+  reader.confirm(reader.recalls[0]?.number ?? 0);
+  t.equal((await answered).errno, "");
+});
+
 test("a second change waits for the recall that the first one sent", async (t) => {
   const harness = await MetaHarness.start(t);
   const [a, b, reader] = [await harness.client(), await harness.client(), await harness.client()];
