@@ -7,6 +7,9 @@ import type { Readable } from "node:stream";
 import type { Test } from "tap";
 import { run, type Outcome } from "./run.js";
 
+/** A hardware address that no host has. */
+const NOBODY = "02:00:00:00:00:01";
+
 const BIN = new URL("../../daemon/cli/bin.js", import.meta.url).pathname;
 
 /** Why hosts cannot be made here; false: they can. */
@@ -99,6 +102,21 @@ export class Host {
 
   plug(): Promise<void> {
     return this.cable.set("up");
+  }
+
+  /** What it sends to that one by IPv4 gets lost, and nobody is told; what comes from there arrives. */
+  lose(to: Host): Promise<void> {
+    return this.namespaces.must(`ip neigh replace ${to.ip} lladdr ${NOBODY} dev eth0 nud permanent`);
+  }
+
+  /** Whether a connection to that port comes about within a second. */
+  async connects(to: Host, port: number): Promise<boolean> {
+    return (await this.run("timeout", ["1", "bash", "-c", `true < /dev/tcp/${to.ip}/${port}`])).code === 0;
+  }
+
+  /** It reaches that one again. */
+  reach(to: Host): Promise<void> {
+    return this.namespaces.must(`ip neigh del ${to.ip} dev eth0`);
   }
 }
 

@@ -90,6 +90,8 @@ export interface Orders {
   readonly sizes: readonly number[];
   /** The newest so many files stay. */
   readonly keep: number;
+  /** What may be refused with EIO: such a file is not promised, and is read again at the end. Default: nothing. */
+  readonly mayFail?: boolean;
 }
 
 export interface Found {
@@ -97,6 +99,8 @@ export interface Found {
   readonly files: number;
   /** Files that were written, in all. */
   readonly written: number;
+  /** So many of them were refused. */
+  readonly refused: number;
   readonly problems: readonly string[];
 }
 
@@ -114,12 +118,21 @@ export class Diligent {
     const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(orders)]);
     this.#child = child;
     t.teardown(() => void child.kill("SIGKILL"));
-    this.#found = once(child, "message").then(([found]) => found as Found);
+    this.#found = new Promise((resolve) => {
+      child.on("message", (said: Found | "turn") => {
+        if (said !== "turn") resolve(said);
+      });
+    });
     this.failed = this.#found.then(({ problems }) => {
       if (problems.length > 0) throw new Error(problems.join("; "));
       return new Promise<never>(() => {});
     });
     this.failed.catch(() => {});
+  }
+
+  /** Resolves when it has tried to write so many further files, and to read as many. */
+  async turns(count: number): Promise<void> {
+    for (let left = count; left > 0; left--) await once(this.#child, "message");
   }
 
   /** Ends it, after it has read everything once more. */
@@ -129,24 +142,30 @@ export class Diligent {
   }
 }
 
-async function obey({ write, read, sizes, keep }: Orders): Promise<Found> {
+async function obey({ write, read, sizes, keep, mayFail = false }: Orders): Promise<Found> {
   const manifest = new Manifest();
   let isOver = false;
   process.on("message", () => (isOver = true));
   const problems: string[] = [];
-  let written = 0;
-  try {
-    for (; !isOver && problems.length === 0; written++) {
+  const note = (problem: string): boolean => {
+    const isRefused = mayFail && problem.includes("EIO");
+    if (!isRefused) problems.push(problem);
+    return isRefused;
+  };
+  let [written, refused] = [0, 0];
+  for (; !isOver && problems.length === 0; written++) {
+    try {
       await manifest.write(write, sizes[written % sizes.length] ?? 0);
       const problem = await manifest.check(read, written * 7);
-      if (problem !== undefined) problems.push(problem);
+      if (problem !== undefined) note(problem);
       await manifest.shrink(write, keep);
+    } catch (error) {
+      if (note(`writing: ${String(error)}`)) refused++;
     }
-  } catch (error) {
-    problems.push(`writing: ${String(error)}`);
+    process.send?.("turn");
   }
   problems.push(...(await manifest.checkAll(read)));
-  return { files: manifest.size, written, problems };
+  return { files: manifest.size, written, refused, problems };
 }
 
 const [, script, orders] = process.argv;

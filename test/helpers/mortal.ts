@@ -8,7 +8,9 @@
  *
  * Steps of a store: "LABEL KIND", LABEL a call of Disk, KIND what it is about (chunk, journal, folder, other); "report X"
  * and "say X", messages to the metadata daemon ("after": it has answered); "push X", what the metadata daemon tells it.
- * Steps of a metadata daemon: "commit" (after: it is on disk, and nobody was told yet) and "push X".
+ * Steps of a metadata daemon: "commit" (after: it is on disk, and nobody was told yet) and "push X". Steps of a mount: "put"
+ * of a chunk, "ask X" of the metadata daemon (before: not sent; after: whoever asked has the answer) and "answer X" (before:
+ * it has come, and nothing knows of it).
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -93,9 +95,18 @@ async function stepMeta(): Promise<void> {
   steps(Member.prototype, "push", (args) => `push ${caseOf(args)}`);
 }
 
+async function stepMount(): Promise<void> {
+  const { StoreClients } = await import("../../mount/clients/store-clients.js");
+  const { Requests } = await import("../../mount/clients/requests.js");
+  steps(StoreClients.prototype, "put", () => "put");
+  steps(Requests.prototype, "add", (args) => `ask ${caseOf(args)}`);
+  steps(Requests.prototype, "answered", ([frame]) => `answer ${(frame as { op?: { $case: string } }).op?.$case}`);
+}
+
 const role = process.argv[2];
 if (wanted !== "" && role === "store") await stepStore();
 if (wanted !== "" && role === "meta") await stepMeta();
+if (wanted !== "" && role === "mount") await stepMount();
 
 const skewSec = Number(process.env["TEST_SKEW_SEC"] ?? 0);
 if (skewSec !== 0 && (role === "store" || role === "meta")) {
