@@ -62,7 +62,7 @@ test("a chunk file that is gone or cut is found with node and file, and made ane
   const ids = [gone, cut].map((path) => idOfName(basename(path)) ?? 0);
   const found = await check(lab);
   t.match(
-    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, `${Buffer.from(paths[0] ?? [])}`]),
+    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, Buffer.from(paths[0] ?? []).toString()]),
     ids.map((id) => ["absent", id, 2, "/f"]),
   );
   t.equal(found.length, 2);
