@@ -283,12 +283,12 @@ export class Cluster {
   }
 
   /** Runs a rule about one chunk. Resolves when it is durable; rejects as the rule does. */
-  async changeChunk<T>(chunk: number, rule: (tx: Tx) => T): Promise<T> {
+  async changeChunk(chunk: number, rule: (tx: Tx) => boolean): Promise<boolean> {
     const { outcomes, batch } = await this.#changes.run([chunk], { chunkOf: (id) => id }, rule);
-    const [outcome] = outcomes;
-    if (outcome === undefined || outcome.result instanceof FsError) throw outcome?.result ?? new FsError("EIO");
+    const result = outcomes[0]?.result ?? fail("EIO", `nothing was done about chunk ${chunk}`);
+    if (result instanceof FsError) throw result;
     await this.parts.executor.whenDurable(batch);
-    return outcome.result;
+    return result;
   }
 
   /** What a report of the node would do that it holds this chunk. EAGAIN: it is away. */

@@ -62,7 +62,7 @@ test("a chunk file that is gone or cut is found with node and file, and made ane
   const ids = [gone, cut].map((path) => idOfName(basename(path)) ?? 0);
   const found = await check(lab);
   t.match(
-    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, `${Buffer.from(paths[0] ?? [])}`]),
+    found.map(({ check: what, chunk, node, paths }) => [what, chunk, node, Buffer.from(paths[0] ?? []).toString()]),
     ids.map((id) => ["absent", id, 2, "/f"]),
   );
   t.equal(found.length, 2);
@@ -78,7 +78,8 @@ test("a chunk file that is gone or cut is found with node and file, and made ane
   t.equal((await check(lab)).length, 2, "nothing was done");
   const { code, stdout } = await fsck("--repair", "--json");
   const repaired = SCHEMAS.fsck.parse(JSON.parse(stdout));
-  t.match(repaired, { findings: [], unchecked: [], acts: [{ mended: true, outcome: "done" }, { mended: true }] });
+  t.same([repaired.findings, repaired.unchecked], [[], []]);
+  t.match(repaired, { acts: [{ mended: true, outcome: "done" }, { mended: true }] });
   t.equal(code, 0);
   // Repair of copies goes on by itself.
   while ((await chunkFiles(lab, 1)).length < 3) await turn();
