@@ -149,7 +149,7 @@ export class FileData {
     sync: boolean,
     waits: readonly (Promise<void> | undefined)[],
   ): Promise<number> {
-    await Promise.all(waits);
+    await Promise.all(waits.filter((wait) => wait !== undefined));
     if (sync) await this.#sync(open);
     else open.file.inode.errors.tell(open);
     return length;
