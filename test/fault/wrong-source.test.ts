@@ -1,0 +1,155 @@
+import { createHash } from "node:crypto";
+import { open, readFile, readdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { test } from "tap";
+import { decodeFile } from "../../daemon/common/chunks/chunk-format.js";
+import { Layout, idOfName } from "../../daemon/common/chunks/layout.js";
+import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { TestCluster, bigfsd } from "../helpers/cluster.js";
+import { contentOf } from "../helpers/manifest.js";
+import { sh } from "../helpers/run.js";
+
+const FAST = [
+  "heartbeatMs=300",
+  "nodeDownMs=1500",
+  "confirmMs=1500",
+  "syncMs=100",
+  "cleanMs=200",
+  "leaseMs=2000",
+  "renewMs=500",
+  "deleteDelayMs=4000",
+].flatMap((change) => ["--deadline", change]);
+const FILES = 60;
+const PIECE = 8 * 1024;
+const PIECES = 80;
+
+/** Chunks of a cluster as they were written, and whether those on disk still are. */
+class Copies {
+  readonly #sums = new Map<string, string>();
+
+  constructor(private readonly cluster: TestCluster) {}
+
+  async paths(store: string): Promise<string[]> {
+    const { chunks } = new Layout((await this.cluster.member(store)).data);
+    const names = await readdir(chunks, { recursive: true });
+    return names.filter((name) => name.endsWith(".chunk")).map((name) => join(chunks, name));
+  }
+
+  /** Files with bytes that nobody wrote. */
+  async wrong(): Promise<string[]> {
+    const wrong: string[] = [];
+    const stores = (await this.cluster.file()).processes.filter(({ role }) => role === "store");
+    for (const { name } of stores) {
+      for (const path of await this.paths(name)) {
+        const file = await readFile(path).catch(() => undefined);
+        if (file !== undefined && !this.#isRight(basename(path), file)) wrong.push(path);
+      }
+    }
+    return wrong;
+  }
+
+  /** Flips a bit in each copy that this store has. */
+  async flip(store: string): Promise<string[]> {
+    const paths = await this.paths(store);
+    for (const path of paths) {
+      const file = await open(path, "r+");
+      const { size } = await file.stat();
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 100);
+      await file.write(Buffer.from([(buffer[0] ?? 0) ^ 4]), 0, 1, size - 100);
+      await file.close();
+    }
+    return paths;
+  }
+
+  /** A chunk that is seen for the first time is right when its checksums are. */
+  #isRight(name: string, file: Buffer): boolean {
+    try {
+      const sum = createHash("sha256")
+        .update(decodeFile(idOfName(name) ?? 0, file).data)
+        .digest("hex");
+      if (!this.#sums.has(name)) this.#sums.set(name, sum);
+      return this.#sums.get(name) === sum;
+    } catch {
+      return false;
+    }
+  }
+}
+
+test("drain, repair and compaction that meet copies with flipped bits take nothing of them over (D11)", async (t) => {
+  const cluster = await TestCluster.start(t, ["--storage", "3", ...FAST]);
+  const copies = new Copies(cluster);
+  const status = async () =>
+    JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
+  const until = async (met: (status: StatusReply) => boolean) => {
+    while (!met(await status()));
+  };
+  const isWhole = ({ nodes, underReplicated, pending, surplus = 0 }: StatusReply) =>
+    nodes.every(({ state }) => state === "UP" || state === "DRAINING") && underReplicated + pending + surplus === 0;
+  const does = async (...args: string[]) => {
+    const { code, stderr } = await bigfsd([...args, "--data", cluster.data]);
+    t.equal(code, 0, `${args.join(" ")} ${stderr}`);
+  };
+  /** Nothing wrong but what was flipped; then that is mended, and every file is as it was written. */
+  const check = async (store: string, flipped: readonly string[]) => {
+    const others = (await copies.wrong()).filter((path) => !flipped.includes(path));
+    t.same(others, [], "no other copy has wrong bytes");
+    await does("node", "scrub", store);
+    while ((await copies.wrong()).length > 0);
+    await until(isWhole);
+    await sh("sync; echo 3 > /proc/sys/vm/drop_caches");
+    await sh(`sha256sum --quiet -c ${cluster.dir}/sums`, { cwd: cluster.mnt });
+  };
+  await sh(
+    `for i in $(seq ${FILES}); do head -c 10000 /dev/urandom > f$i; done; sync -f .; sha256sum * > ${cluster.dir}/sums`,
+    { cwd: cluster.mnt },
+  );
+  await until(isWhole);
+  t.same(await copies.wrong(), []);
+
+  await t.test("drain", async () => {
+    const flipped = await copies.flip("store2");
+    await does("node", "drain", "store2");
+    await until(({ nodes }) => nodes.some(({ name, copies: left }) => name === "store2" && (left ?? 0) === 0));
+    await does("node", "drain", "store2", "--cancel");
+    await check("store2", flipped);
+  });
+
+  await t.test("repair", async () => {
+    const flipped = await copies.flip("store3");
+    await cluster.kill("store1");
+    const { quarantine } = new Layout((await cluster.member("store3")).data);
+    const before = (await readdir(quarantine)).length;
+    while ((await readdir(quarantine)).length === before);
+    await cluster.up();
+    await check("store3", flipped);
+  });
+
+  await t.test("compaction", async () => {
+    const whole = contentOf("pieces", PIECE * PIECES);
+    const file = await open(join(cluster.mnt, "pieces"), "wx");
+    for (let pos = 0; pos < whole.length; pos += PIECE) {
+      await file.write(whole, pos, PIECE, pos);
+      await file.datasync();
+    }
+    await file.close();
+    const flipped = await copies.flip("store1");
+    // One that has nothing in its memory, and asks the stores.
+    const other = await cluster.mountAgain("other", ["--no-short-circuit", ...FAST]);
+    const info = async () =>
+      JSON.parse((await bigfsd(["info", "/pieces", "--data", cluster.data, "--json"])).stdout) as { slices: unknown[] };
+    do
+      if (!whole.equals(await readFile(join(other, "pieces")))) throw new Error("what is read is not what was written");
+    while ((await info()).slices.length > 1);
+    await writeFile(join(cluster.dir, "pieces"), whole);
+    await check("store1", flipped);
+    await sh(`cmp ${cluster.dir}/pieces ${cluster.mnt}/pieces`);
+  });
+
+  await t.test("and nothing that BigFS keeps for itself is ever to be seen (D25)", async (t) => {
+    const names = ["pieces", ...Array.from({ length: FILES }, (_, n) => `f${n + 1}`)];
+    t.same((await readdir(cluster.mnt)).sort(), names.sort());
+    for (const name of [".bigfs", "chunks", "tmp", "journal", "quarantine", "meta.db", "cluster.key", "lost+found"]) {
+      await t.rejects(readdir(join(cluster.mnt, name)), { code: "ENOENT" }, name);
+    }
+  });
+});
