@@ -23,6 +23,7 @@ import type { CleaningDue } from "./cleaning-cases.js";
 import { Cleaning } from "./cleaning.js";
 import { ClusterMetrics } from "./cluster-metrics.js";
 import { Connection } from "./connection.js";
+import { type ClusterStatus, Figures } from "./figures.js";
 import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
@@ -56,23 +57,6 @@ export interface ClusterParts {
   readonly random?: Random;
 }
 
-export interface ClusterStatus {
-  readonly nodes: readonly NodeInfo[];
-  readonly chunks: number;
-  /** Copies that were assigned and not confirmed. */
-  readonly pending: number;
-  /** Seconds since the oldest of them was. */
-  readonly oldestPendingSec: number;
-  /** Chunks with a copy that is not fsynced. */
-  readonly unsynced: number;
-  /** Seconds since the oldest of them came. */
-  readonly oldestUnsyncedSec: number;
-  /** Chunks with fewer live copies than the volume wants. */
-  readonly underReplicated: number;
-  readonly surplus: number;
-  readonly garbage: number;
-}
-
 /** A census is taken so many cleaning periods after the last, besides those that events ask for. */
 const CENSUS_PERIODS = 10;
 
@@ -81,8 +65,6 @@ export class Cluster {
   readonly #changes: ChunkChanges;
   readonly #reports: Reports;
   readonly #inventories: Inventories;
-  readonly #pending: PendingCopies;
-  readonly #unsynced: UnsyncedCopies;
   readonly #shortage: Shortage;
   readonly #census: Census;
   readonly #repair: Repair;
@@ -95,6 +77,7 @@ export class Cluster {
   readonly #served: ServedTime;
   readonly #available: ChunkWaits;
   readonly #synced: ChunkWaits;
+  readonly #figures: Figures;
   readonly #log: Logger;
   /** The background work, by name; for tests too. */
   readonly tasks: Readonly<Record<"census" | "repair" | "surplus" | "rebalance" | "cleaning" | "served", Task>>;
@@ -107,10 +90,10 @@ export class Cluster {
     const metrics = new ClusterMetrics(registry);
     const membership = (this.#membership = new Membership(parts));
     const changes = (this.#changes = new ChunkChanges(executor));
-    const pending = (this.#pending = new PendingCopies({ clock }, { confirmMs }));
+    const pending = new PendingCopies({ clock }, { confirmMs });
     const nodes = viewOf(membership);
     const shortage = (this.#shortage = new Shortage({ nodes, volume }));
-    const unsynced = (this.#unsynced = new UnsyncedCopies(clock));
+    const unsynced = new UnsyncedCopies(clock);
     const unexplained = new Unexplained();
     const reportsParts = { executor, changes, membership, unexplained, metrics, clock, log, volume };
     const reports = (this.#reports = new Reports(reportsParts, { recentHeartbeatMs }));
@@ -140,7 +123,9 @@ export class Cluster {
     };
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
-    this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs });
+    const cleaning = (this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs }));
+    const counted = { census: this.#census, pending, unsynced, shortage, surplus, cleaning };
+    this.#figures = new Figures({ ...counted, membership });
     this.#available = this.#availableWaits();
     this.#synced = this.#syncedWaits();
     this.tasks = {
@@ -164,7 +149,7 @@ export class Cluster {
     changes.onChange((change) => this.#chunkChanged(change));
     membership.onMap((map) => this.#pushMap(map));
     membership.onState((member, isSameStream) => this.#nodeChanged(member, isSameStream));
-    this.#show(metrics);
+    metrics.show(this.#figures.view());
   }
 
   /** Reads the known nodes; they count as SUSPECT until they come back. Before it, the map is empty. */
@@ -260,13 +245,13 @@ export class Cluster {
     const member = await this.#membership.set(change, (one) => {
       if (change.draining === true && !one.row.draining) this.#mustBeDrainable(one);
     });
-    return this.#infoOf(member);
+    return this.#figures.infoOf(member);
   }
 
   /** See Retirement. */
   async removeNode(remove: RemoveNode): Promise<NodeRemoved> {
     const { member, lostChunks } = await this.#retirement.remove(remove);
-    return { node: this.#infoOf(member), lostChunks };
+    return { node: this.#figures.infoOf(member), lostChunks };
   }
 
   /** Has a node read all its chunks. ENOENT: it does not exist; EAGAIN: it is away. */
@@ -317,21 +302,7 @@ export class Cluster {
   }
 
   status(): ClusterStatus {
-    return {
-      nodes: [...this.#membership.all()].map((member) => this.#infoOf(member)),
-      chunks: this.#census.chunks,
-      pending: this.#pending.size,
-      oldestPendingSec: Math.round(this.#pending.oldestMs / 1000),
-      unsynced: this.#unsynced.size,
-      oldestUnsyncedSec: Math.round(this.#unsynced.oldestMs / 1000),
-      underReplicated: this.#shortage.size,
-      surplus: this.#surplus.size,
-      garbage: this.#cleaning.garbage,
-    };
-  }
-
-  #infoOf(member: Member): NodeInfo {
-    return { ...member.info(), copies: this.#census.copiesOn(member.id) };
+    return this.#figures.status();
   }
 
   #mustBeDrainable(member: Member): void {
@@ -417,24 +388,5 @@ export class Cluster {
 
   #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {
     return new Task(this.parts, { name, periodMs, run });
-  }
-
-  #show(metrics: ClusterMetrics): void {
-    metrics.show({
-      nodesByState: () => {
-        const counts = new Map<string, number>();
-        for (const { state } of this.#membership.all()) counts.set(state.kind, (counts.get(state.kind) ?? 0) + 1);
-        return counts;
-      },
-      chunks: () => this.#census.chunks,
-      pending: () => this.#pending.size,
-      oldestPendingSec: () => this.#pending.oldestMs / 1000,
-      confirmedPercent: () => {
-        const assigned = this.#census.confirmed + this.#pending.size;
-        return assigned === 0 ? 100 : (100 * this.#census.confirmed) / assigned;
-      },
-      underReplicated: () => this.#shortage.size,
-      garbage: () => this.#cleaning.garbage,
-    });
   }
 }
