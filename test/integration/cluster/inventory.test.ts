@@ -127,7 +127,7 @@ test("a copy with other bytes is quarantined and not listed", async (t) => {
   const chunk = chunks[0] ?? 0;
   await b.inventory([stored(chunk, [b.id], { crc: 99 })], true);
   await settle();
-  t.same(b.pushed("quarantine"), [{ chunks: [chunk] }]);
+  t.same(b.pushed("quarantine"), [{ chunks: [chunk], why: "it is recorded with other bytes" }]);
   t.same(await bench.copies(chunk), [`${a.id}:A`]);
 });
 

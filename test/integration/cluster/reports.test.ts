@@ -95,8 +95,8 @@ test("an id that was never given out is refused and its copies go to quarantine"
   const chunk = (await bench.session(77)) + 5000;
   t.equal((await a.register([stored(chunk, [a.id, b.id])])).errno, "ESTALE");
   await settle();
-  t.same(a.pushed("quarantine"), [{ chunks: [chunk] }]);
-  t.same(b.pushed("quarantine"), [{ chunks: [chunk] }]);
+  t.same(a.pushed("quarantine"), [{ chunks: [chunk], why: "its id was never given out" }]);
+  t.same(b.pushed("quarantine"), [{ chunks: [chunk], why: "its id was never given out" }]);
   t.equal(await bench.chunk(chunk), undefined);
   t.match(await bench.metrics(), /bigfs_cluster_quarantined_chunks_total 2/);
 });
