@@ -4,7 +4,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "tap";
-import { TestCluster } from "../helpers/cluster.js";
+import { serverOf, TestCluster } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
 
 /** Others wait no longer than this for the mount that stands still. */
@@ -42,7 +42,7 @@ test("a mount that stood still for longer than its lease answers nothing as it w
   t.equal(await look(), BEFORE);
   t.equal(await look(), BEFORE);
 
-  const { pid } = await cluster.member("mount");
+  const pid = await serverOf((await cluster.member("mount")).pid);
   process.kill(pid, "SIGSTOP");
   await sh(
     "rm gone; chmod 600 mode; touch new; echo -n 456 >> longer; echo -n new > text; echo -n second > t; mv t replaced",
