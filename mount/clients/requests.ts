@@ -27,6 +27,9 @@ const READS: ReadonlySet<Op["$case"]> = new Set([
   "inodes",
 ]);
 
+/** They name places and chunks that the session chose by its leases: in another one others may have written there. */
+const OF_ITS_LEASES: ReadonlySet<Op["$case"]> = new Set(["commit", "compact"]);
+
 export interface Request {
   readonly op: Op;
   readonly cred: Cred | undefined;
@@ -202,8 +205,8 @@ export class Requests {
   }
 
   /**
-   * Another session: what was sent is lost, except for questions, which can be asked there as well. True when that may
-   * be the fate of changes that were answered.
+   * Another session: what was sent is lost, except for questions, which can be asked there as well; so is what has
+   * waited and was told before, or counts on the leases that were. True when changes that were answered may be lost.
    */
   fence(durable: number): boolean {
     const told = [...this.#open.values(), ...this.#waiting].filter(({ told }) => told !== undefined);
@@ -216,7 +219,11 @@ export class Requests {
     }
     for (const request of again) request.id = 0;
     for (const { waiter } of told) waiter?.reject(lost);
-    this.#waiting = [...again, ...this.#waiting.filter(({ told }) => told === undefined)];
+    for (const { op, waiter } of this.#waiting) if (OF_ITS_LEASES.has(op.$case)) waiter?.reject(lost);
+    this.#waiting = [
+      ...again,
+      ...this.#waiting.filter(({ op, told }) => told === undefined && !OF_ITS_LEASES.has(op.$case)),
+    ];
     this.#forgetOpen(lost);
     this.#nextId = 1;
     this.#stream++;
