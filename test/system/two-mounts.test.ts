@@ -163,6 +163,11 @@ test("what is written to an open file the other mount sees before it is closed",
         if os.pread(writer, 6, 0) != b"%06d" % (1000 + i): seen.append(("writer", i))
         os.pwrite(writer, b"x" * (i + 1), 100)
         if os.fstat(back).st_size != 101 + i or os.pread(back, 1, 100 + i) != b"x": seen.append(("size", i))
+    appending = os.open(a, os.O_RDWR | os.O_APPEND)
+    for i in range(20):
+        os.ftruncate(back, 1000 * (i + 1))
+        os.write(appending, b"end")
+        if os.lseek(appending, 0, os.SEEK_END) != 1000 * (i + 1) + 3: seen.append(("end", i))
     print(seen)`.replaceAll("\n    ", "\n");
   t.equal((await must("python3", ["-c", script, cluster.mnt, second])).trim(), "['before']");
 });
