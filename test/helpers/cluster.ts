@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { fetchStatus } from "../../daemon/cli/admin/ask.js";
@@ -8,7 +7,7 @@ import { isAlive, type ClusterFile, type Member } from "../../daemon/cli/cluster
 import { readKey } from "../../daemon/common/key.js";
 import { startTimeOf } from "../../daemon/common/process.js";
 import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
-import { endAllOf } from "./end-all.js";
+import { giveUp, ownFolder } from "./own-folder.js";
 import { must, run, type Outcome } from "./run.js";
 import { until } from "./until.js";
 
@@ -57,8 +56,6 @@ function peakOf(pid: number): number {
 
 /** A cluster of real processes in a temp folder, with a real mount, that goes away with the test. */
 export class TestCluster {
-  readonly #mounts: string[] = [];
-
   private constructor(
     /** Everything of this cluster. */
     readonly dir: string,
@@ -71,9 +68,10 @@ export class TestCluster {
     args: readonly string[] = [],
     prepare: (cluster: TestCluster) => Promise<void> = () => Promise.resolve(),
   ): Promise<TestCluster> {
-    const dir = await mkdtemp(join(tmpdir(), "bigfs-test-"));
+    const dir = await ownFolder("bigfs-test-");
     const cluster = new TestCluster(dir, args);
-    t.teardown(() => cluster.destroy());
+    // What it has stored is of no use any more, and to stop in order takes its time.
+    t.teardown(() => giveUp(dir));
     await prepare(cluster);
     await cluster.up();
     return cluster;
@@ -129,7 +127,6 @@ export class TestCluster {
     const log = join(this.data, "log", `${name}.log`);
     const outcome = await bigfsd(["mount", mountpoint, "--data", this.data, "--log", log, ...args]);
     if (outcome.code !== 0) throw new Error(`mount failed: ${outcome.stderr}`);
-    this.#mounts.push(mountpoint);
     return mountpoint;
   }
 
@@ -156,12 +153,5 @@ export class TestCluster {
   /** The last lines of every log. */
   async logs(): Promise<string> {
     return (await run("bash", ["-c", `tail -n 5 ${this.data}/log/*.log`])).stdout;
-  }
-
-  /** All of it is killed: what it has stored is of no use any more, and stopping in order takes its time. */
-  private async destroy(): Promise<void> {
-    await endAllOf(this.dir);
-    for (const mountpoint of [...this.#mounts, this.mnt]) await run("fusermount3", ["-uz", mountpoint]);
-    await rm(this.dir, { recursive: true, force: true });
   }
 }
