@@ -284,6 +284,7 @@ test("a mount process that dies while the metadata daemon is away is followed by
   await cluster.up();
   t.same(await reading, { value: "b'content'" });
   t.equal((await cluster.member("mount")).pid, pid, "it is still the same mount");
+  t.same(await program.ask("os.close(fd)"), { value: null });
   await cluster.down();
 });
 
