@@ -2,7 +2,7 @@ import { fail } from "../../proto/errno.js";
 import { LIMITS } from "../../proto/limits.js";
 import type { InodeAttributes } from "./attributes.js";
 import { type Core, SELF } from "./core.js";
-import type { FileState } from "./file-state.js";
+import type { FileState, Written } from "./file-state.js";
 import type { Maybe, WriteFlags } from "./filesystem.js";
 import type { Locks } from "./locks.js";
 import type { FileHandle, OpenFiles } from "./open-files.js";
@@ -112,34 +112,37 @@ export class FileData {
 
   /** Nothing is written before it is known where the bytes are: they would be put at the old end. */
   async #append(open: FileHandle, off: number, data: Buffer, sync: boolean): Promise<number> {
-    const { core } = this.parts;
     const { file } = open;
-    let pos = off;
+    let dropped: Promise<void> | undefined;
     await file.gate.run(async () => {
       file.isAppending = true;
       try {
         await file.writer.flush();
         file.inode.errors.tell(open);
-        pos = await file.writer.append(data);
-        if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+        const pos = await file.writer.append(data);
+        dropped = this.#dropped(open, { pos, off, len: data.length });
       } finally {
         file.isAppending = false;
       }
     });
-    return this.#settle(open, data.length, sync, [open.isDirect ? file.wrotePast(pos, data.length) : undefined]);
+    return this.#settle(open, data.length, sync, [dropped]);
   }
 
-  /**
-   * An append goes to the end as this mount knows it, and nobody else writes. The kernel has chosen an offset too; when
-   * it was wrong, it has put the bytes there in its own pages.
-   */
-  #put({ file, isDirect }: FileHandle, off: number, data: Buffer, append: boolean): Promise<void> | undefined {
-    const { core } = this.parts;
+  /** An append goes to the end as this mount knows it, and nobody else writes. */
+  #put(open: FileHandle, off: number, data: Buffer, append: boolean): Promise<void> | undefined {
+    const { file } = open;
     const pos = append ? file.size : off;
     if (pos + data.length > LIMITS.fileSizeMax) fail("EFBIG");
     file.writer.write(pos, data, file.inode.attr.truncSeq, { append });
-    if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
-    return isDirect ? file.wrotePast(pos, data.length) : undefined;
+    return this.#dropped(open, { pos, off, len: data.length });
+  }
+
+  /** The kernel has chosen an offset too; when that of an append was wrong, it has put the bytes there in its own pages. */
+  #dropped({ file, isDirect }: FileHandle, written: Written): Promise<void> | undefined {
+    const { core } = this.parts;
+    if (isDirect) return file.wrotePast(written);
+    if (written.pos !== written.off) core.notify(core.kernel.dropData(file.ino, 0, 0));
+    return undefined;
   }
 
   /** The write is answered when there is room for more, say, and with O_SYNC when it is durable. */

@@ -21,6 +21,13 @@ export interface FileStateParts {
   readonly lostWrites: Counter;
 }
 
+/** Where bytes were written, and where the kernel has meant them to be. */
+export interface Written {
+  readonly pos: number;
+  readonly off: number;
+  readonly len: number;
+}
+
 /** A regular file that is open here, or has data that is not stored. */
 export class FileState implements FileWriterHost {
   readonly writer: FileWriter;
@@ -96,11 +103,16 @@ export class FileState implements FileWriterHost {
   }
 
   /**
-   * Bytes were written past the kernel's pages, up to there. The promise is for the answer: what the kernel holds of them,
-   * or has filled up where they are now, it has given up. (Newer kernels do that themselves.)
+   * Bytes were written past the kernel's pages. The promise is for the answer: what the kernel holds of them, or has
+   * filled up where they are now, it has given up. (Newer kernels do that themselves.) Where they are not at the offset
+   * that it has chosen, it learns a wrong end from the answer; so it gives up all pages, and keeps the end that it hears.
    */
-  wrotePast(pos: number, len: number): Promise<void> | undefined {
+  wrotePast({ pos, off, len }: Written): Promise<void> | undefined {
     const { core } = this.parts;
+    if (pos !== off) {
+      this.unfills(core.kernel.dropData(this.ino, 0, 0));
+      return this.#unfilling;
+    }
     this.#writtenPast = Math.max(this.#writtenPast, pos + len);
     return this.hasPages ? this.#within(core.kernel.dropData(this.ino, pos, len)) : undefined;
   }

@@ -1,10 +1,10 @@
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type Test } from "tap";
-import { SCHEMAS } from "../../daemon/cli/schemas.js";
 import { TestCluster, bigfsd, gone } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, run, type Outcome } from "../helpers/run.js";
+import { until } from "../helpers/until.js";
 
 const FAST = [
   "confirmMs=2000",
@@ -33,15 +33,14 @@ function work(cluster: TestCluster): { readonly end: () => Promise<Outcome> } {
 const written = async (cluster: TestCluster) =>
   (await readdir(join(cluster.mnt, "churn")).catch(() => [])).filter((name) => !name.startsWith(".")).length;
 
-async function status(cluster: TestCluster) {
-  const { stdout } = await bigfsd(["status", "--json", "--data", cluster.data]);
-  return SCHEMAS.status.parse(JSON.parse(stdout));
-}
-
 async function nodeOf(cluster: TestCluster, name: string) {
-  const { nodes } = await status(cluster);
+  const { nodes } = await cluster.status();
   return nodes.find((node) => node.name === name);
 }
+
+/** Waits until every chunk has as many copies as it shall have. */
+const whole = (cluster: TestCluster) =>
+  cluster.until(({ underReplicated, pending }) => underReplicated + pending === 0);
 
 /** Everything reads as it was written, on a mount that has nothing in memory, from the nodes themselves. */
 async function allThere(t: Test, cluster: TestCluster, name: string): Promise<void> {
@@ -52,7 +51,7 @@ async function allThere(t: Test, cluster: TestCluster, name: string): Promise<vo
 test("D7, D8: a node is drained under writers and readers, through deaths of both daemons, and removed", async (t) => {
   const cluster = await TestCluster.start(t, ["--storage", "4", "--chunk-size", "256KiB", ...FAST]);
   const users = work(cluster);
-  while ((await written(cluster)) < 60);
+  await until(async () => (await written(cluster)) >= 60);
   const command = ["--data", cluster.data];
   t.equal((await bigfsd(["node", "drain", "store2", ...command])).code, 0);
   await cluster.kill("store2");
@@ -61,7 +60,7 @@ test("D7, D8: a node is drained under writers and readers, through deaths of bot
   await cluster.up();
   t.equal((await nodeOf(cluster, "store2"))?.state, "DRAINING");
   t.equal((await bigfsd(["node", "drain", "store4", "--cancel", ...command])).code, 0, "one that is not drained stays");
-  while ((await nodeOf(cluster, "store2"))?.copies !== 0);
+  await cluster.until(({ nodes }) => nodes.some(({ name, copies }) => name === "store2" && copies === 0));
   const { pid, data } = await cluster.member("store2");
   const removed = await bigfsd(["node", "rm", "store2", ...command]);
   t.equal(removed.code, 0, removed.stderr);
@@ -83,15 +82,15 @@ test("D7, D8: a node is drained under writers and readers, through deaths of bot
 test("D28: a node that is lost with its disk is removed under writers and readers, and its copies are made again", async (t) => {
   const cluster = await TestCluster.start(t, ["--chunk-size", "256KiB", ...FAST]);
   const users = work(cluster);
-  while ((await written(cluster)) < 60);
+  await until(async () => (await written(cluster)) >= 60);
   const { data } = await cluster.member("store3");
   await cluster.kill("store3");
   await rm(data, { recursive: true });
   const removed = await bigfsd(["node", "rm", "store3", "--lost", "--data", cluster.data]);
   t.equal(removed.code, 0, removed.stderr);
-  for (let now = await status(cluster); now.underReplicated + now.pending > 0; now = await status(cluster));
+  await whole(cluster);
   t.match(await users.end(), { code: 0 });
-  for (let now = await status(cluster); now.underReplicated + now.pending > 0; now = await status(cluster));
+  await whole(cluster);
   t.match(await nodeOf(cluster, "store3"), { state: "RETIRED", copies: 0 });
   await cluster.kill("store1");
   await allThere(t, cluster, "fresh");

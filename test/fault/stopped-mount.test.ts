@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { test } from "tap";
 import { serverOf, TestCluster } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
+import { until } from "../helpers/until.js";
 
 /** Others wait no longer than this for the mount that stands still. */
 const LEASES = ["leaseMs=3000", "leaseMarginMs=500", "renewMs=500"].flatMap((change) => ["--deadline", change]);
@@ -53,7 +54,7 @@ test("a mount that stood still for longer than its lease answers nothing as it w
     isAnswered = true;
   });
   const isAsking = async () => /fuse|request_wait/.test(await readFile(`/proc/${child.pid}/wchan`, "utf8"));
-  while (!isAnswered && !(await isAsking()));
+  await until(async () => isAnswered || (await isAsking()));
   t.equal(isAnswered, false, "the kernel has to ask");
   process.kill(pid, "SIGCONT");
   t.equal(await looked, AFTER);

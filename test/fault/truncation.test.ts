@@ -1,8 +1,17 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "tap";
+import root, { test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
 import { must, run, sh } from "../helpers/run.js";
+import { until } from "../helpers/until.js";
+
+let cluster: TestCluster;
+let second: string;
+
+root.before(async () => {
+  cluster = await TestCluster.start(root);
+  second = await cluster.mountAgain("second");
+});
 
 /** Opens a file for writing and closes it without having written, until the other file is there. */
 const OPEN_AND_CLOSE = `
@@ -44,17 +53,22 @@ os.close(fd)
 open(into, "wb").write(content)`;
 
 test("who opens a file for writing and closes it unwritten does not undo truncations by another mount (D14)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
-  const [stop, expected] = ["stop", "expected"].map((name) => join(cluster.dir, name)) as [string, string];
-  await writeFile(join(cluster.mnt, "f"), "");
-  const opening = must("python3", ["-c", OPEN_AND_CLOSE, join(second, "f"), stop]);
+  const [stop, expected] = ["opened-stop", "expected"].map((name) => join(cluster.dir, name)) as [string, string];
+  await writeFile(join(cluster.mnt, "opened"), "");
+  const opening = must("python3", ["-c", OPEN_AND_CLOSE, join(second, "opened"), stop]);
   const seed = Math.floor(Math.random() * 1e9);
-  const { code, stderr } = await run("python3", ["-c", RESHAPE, join(cluster.mnt, "f"), expected, `${seed}`, "200"]);
+  const { code, stderr } = await run("python3", [
+    "-c",
+    RESHAPE,
+    join(cluster.mnt, "opened"),
+    expected,
+    `${seed}`,
+    "100",
+  ]);
   t.equal(code, 0, stderr);
   await writeFile(stop, "");
   t.ok(Number(await opening) > 0);
-  for (const mnt of [cluster.mnt, second]) await must("cmp", [expected, join(mnt, "f")]);
+  for (const mnt of [cluster.mnt, second]) await must("cmp", [expected, join(mnt, "opened")]);
 });
 
 /** Writes, sets the times while it is stored, and closes; prints what the descriptor says before. */
@@ -70,8 +84,6 @@ for i in range(20):
 os.close(fd)`;
 
 test("times that are set after a write stay, whatever of it is still to be stored (D36)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
   for (const how of ["sync", "no"]) {
     await must("python3", ["-c", TIMES, join(cluster.mnt, how), how]);
     for (const mnt of [cluster.mnt, second]) {
@@ -101,9 +113,7 @@ for step in range(15):
             sys.exit(f"seed {seed}, step {step}: {len(found)} bytes in {where}, must be {len(must)}")`;
 
 test("what was written before a truncation does not come back when its upload ends (D36)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
-  const [here, there] = [join(cluster.mnt, "f"), join(second, "f")];
+  const [here, there] = [join(cluster.mnt, "cut"), join(second, "cut")];
   const seed = `${Math.floor(Math.random() * 1e9)}`;
   const { code, stderr } = await run("python3", ["-c", CUT_WHILE_STORING, here, seed, here, there]);
   t.equal(code, 0, stderr);
@@ -122,13 +132,11 @@ os.close(fd)
 print(number)`;
 
 test("a log that another mount copies and cuts goes on at its new end, without zeros (D36)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
-  const stop = join(cluster.dir, "stop");
+  const stop = join(cluster.dir, "log-stop");
   await writeFile(join(cluster.mnt, "log"), "");
   const logging = must("python3", ["-c", LOG, join(cluster.mnt, "log"), stop]);
-  for (let i = 0; i < 8; i++) {
-    while ((await readFile(join(second, "log"))).length < 200_000);
+  for (let i = 0; i < 5; i++) {
+    await until(async () => (await readFile(join(second, "log"))).length >= 200_000);
     await sh("cp log log.1; truncate -s 0 log", { cwd: second });
     const copied = (await readFile(join(second, "log.1"), "latin1")).split("\n");
     check(copied.slice(0, -1), "the copy");

@@ -1,11 +1,15 @@
 import { readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
+import { fetchStatus } from "../../daemon/cli/admin/ask.js";
 import { isAlive, type ClusterFile, type Member } from "../../daemon/cli/cluster-file.js";
+import { readKey } from "../../daemon/common/key.js";
 import { startTimeOf } from "../../daemon/common/process.js";
+import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { giveUp, ownFolder } from "./own-folder.js";
 import { must, run, type Outcome } from "./run.js";
+import { until } from "./until.js";
 
 /** Peak memory that a mount and a daemon may have. */
 const MOUNT_MIB = 400;
@@ -30,17 +34,18 @@ export function childrenOf(pid: number): number[] {
 
 /** The process that serves a mount, as that supervisor has started it. */
 export async function serverOf(supervisor: number): Promise<number> {
-  for (;;) {
-    const [found] = childrenOf(supervisor);
-    if (found !== undefined && startTimeOf(found) !== undefined) return found;
-    if (startTimeOf(supervisor) === undefined) throw new Error("the mount has ended");
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  let server: number | undefined;
+  await until(() => {
+    server = childrenOf(supervisor).find((pid) => startTimeOf(pid) !== undefined);
+    return server !== undefined || startTimeOf(supervisor) === undefined;
+  });
+  if (server === undefined) throw new Error("the mount has ended");
+  return server;
 }
 
 /** Waits until the process is no more. */
-export async function gone(pid: number): Promise<void> {
-  while (startTimeOf(pid) !== undefined) await new Promise((resolve) => setImmediate(resolve));
+export function gone(pid: number): Promise<void> {
+  return until(() => startTimeOf(pid) === undefined);
 }
 
 /** Peak memory of a process, in MiB. */
@@ -51,8 +56,6 @@ function peakOf(pid: number): number {
 
 /** A cluster of real processes in a temp folder, with a real mount, that goes away with the test. */
 export class TestCluster {
-  readonly #mounts: string[] = [];
-
   private constructor(
     /** Everything of this cluster. */
     readonly dir: string,
@@ -61,13 +64,14 @@ export class TestCluster {
 
   /** Starts `bigfsd up` with these further arguments, when its folder is prepared. */
   static async start(
-    t: Test,
+    t: { teardown(fn: () => Promise<void>): void },
     args: readonly string[] = [],
     prepare: (cluster: TestCluster) => Promise<void> = () => Promise.resolve(),
   ): Promise<TestCluster> {
-    const dir = await mkdtemp(join(tmpdir(), "bigfs-test-"));
+    const dir = await ownFolder("bigfs-test-");
     const cluster = new TestCluster(dir, args);
-    t.teardown(() => cluster.destroy());
+    // What it has stored is of no use any more, and to stop in order takes its time.
+    t.teardown(() => giveUp(dir));
     await prepare(cluster);
     await cluster.up();
     return cluster;
@@ -123,8 +127,17 @@ export class TestCluster {
     const log = join(this.data, "log", `${name}.log`);
     const outcome = await bigfsd(["mount", mountpoint, "--data", this.data, "--log", log, ...args]);
     if (outcome.code !== 0) throw new Error(`mount failed: ${outcome.stderr}`);
-    this.#mounts.push(mountpoint);
     return mountpoint;
+  }
+
+  /** How it is. Asked from here: a command line takes far longer to start than what it shall tell may last. */
+  async status(): Promise<StatusReply> {
+    return fetchStatus({ meta: (await this.file()).meta, key: await readKey(this.keyFile) });
+  }
+
+  /** Waits until it is so. */
+  until(met: (status: StatusReply) => boolean): Promise<void> {
+    return until(async () => met(await this.status()));
   }
 
   /** Asserts that every process that runs has stayed within the memory that it may take. */
@@ -140,16 +153,5 @@ export class TestCluster {
   /** The last lines of every log. */
   async logs(): Promise<string> {
     return (await run("bash", ["-c", `tail -n 5 ${this.data}/log/*.log`])).stdout;
-  }
-
-  private async destroy(): Promise<void> {
-    for (const mountpoint of [...this.#mounts, this.mnt]) await run("fusermount3", ["-uz", mountpoint]);
-    await bigfsd(["down", "--data", this.data, "--force"]);
-    for (const member of await this.file()
-      .then((f) => f.processes)
-      .catch(() => [])) {
-      if (isAlive(member)) process.kill(member.pid, "SIGKILL");
-    }
-    await rm(this.dir, { recursive: true, force: true });
   }
 }

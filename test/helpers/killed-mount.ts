@@ -5,13 +5,13 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { Test } from "tap";
 import { Layout } from "../../daemon/common/chunks/layout.js";
-import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { Agent } from "./agent.js";
 import { TestCluster, bigfsd } from "./cluster.js";
 import { Manifest, contentOf } from "./manifest.js";
 import { mortally } from "./mortal.js";
 import { packageRoot } from "./package-root.js";
 import { run, sh } from "./run.js";
+import { until } from "./until.js";
 import { Versions } from "./versions.js";
 
 const FAST = [
@@ -102,12 +102,10 @@ async function mortalMount(
 /** Removes everything and waits until no inode and no chunk is left, in the metadata or on a disk. */
 async function nothingStays(t: Test, cluster: TestCluster): Promise<void> {
   await sh(`rm -rf ${cluster.mnt}/*`);
-  const status = async () =>
-    JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
-  for (let now = await status(); now.chunks > 0 || now.inodes > 1 || now.sessions.length > 1; now = await status());
+  await cluster.until(({ chunks, inodes, sessions }) => chunks === 0 && inodes === 1 && sessions.length === 1);
   for (const { name } of (await cluster.file()).processes.filter(({ role }) => role === "store")) {
     const { chunks } = new Layout((await cluster.member(name)).data);
-    while ((await readdir(chunks, { recursive: true })).some((file) => file.endsWith(".chunk")));
+    await until(async () => !(await readdir(chunks, { recursive: true })).some((file) => file.endsWith(".chunk")));
   }
   t.pass("no session, inode or chunk stays");
 }

@@ -1,10 +1,10 @@
 import type { Test } from "tap";
-import { TestCluster, bigfsd } from "./cluster.js";
-import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { systemClock } from "../../daemon/common/clock.js";
+import { TestCluster } from "./cluster.js";
 import { Diligent } from "./manifest.js";
 
-/** Times that each daemon is killed; more of them by hand. */
-const ROUNDS = Number(process.env["ROUNDS"] ?? 1);
+/** How long it lasts at least, and until each daemon was killed; more by hand. */
+const SECONDS = Number(process.env["STORM_SECONDS"] ?? 60);
 const FAST = [
   "heartbeatMs=500",
   "nodeDownMs=2000",
@@ -14,9 +14,6 @@ const FAST = [
   "renewMs=1000",
 ].flatMap((change) => ["--deadline", change]);
 export const STORES = ["store1", "store2", "store3"];
-
-const statusOf = async (cluster: TestCluster) =>
-  JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
 
 /** Kills these daemons one after the other, the next when the last is back and nothing lacks a copy. */
 export async function storm(t: Test, opts: { copies: number; min: number; names: readonly string[] }): Promise<void> {
@@ -30,18 +27,19 @@ export async function storm(t: Test, opts: { copies: number; min: number; names:
     new Diligent(t, { ...common, write: cluster.mnt, read: second }),
     new Diligent(t, { ...common, write: second, read: cluster.mnt, sizes: [...sizes].reverse() }),
   ];
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const name of opts.names) {
-      await cluster.kill(name);
-      await cluster.up();
-      const isBack = ({ nodes, underReplicated }: StatusReply) =>
-        nodes.every(({ state }) => state === "UP") && underReplicated === 0;
-      while (!isBack(await statusOf(cluster)));
-    }
+  const end = systemClock.monotonicMs() + SECONDS * 1000;
+  let kills = 0;
+  for (; kills < opts.names.length || systemClock.monotonicMs() < end; kills++) {
+    const name = opts.names[kills % opts.names.length] ?? "";
+    await cluster.kill(name);
+    await cluster.up();
+    await cluster.until(
+      ({ nodes, underReplicated }) => nodes.every(({ state }) => state === "UP") && underReplicated === 0,
+    );
   }
   for (const worker of workers) {
     const { problems, written } = await worker.stop();
     t.same(problems, []);
-    t.ok(written > 0, `${written} files were written`);
+    t.ok(written > 0, `${written} files were written while daemons were killed ${kills} times`);
   }
 }

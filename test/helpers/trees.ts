@@ -3,7 +3,7 @@ import { packageRoot } from "./package-root.js";
 import { must, sh } from "./run.js";
 
 /** Real source trees that every checkout has: together several thousand files. */
-const PACKAGES = ["@typescript-eslint", "@grpc", "zod", "@tapjs", "eslint"];
+const PACKAGES = ["@typescript-eslint", "@grpc", "zod", "eslint"];
 
 /** Makes a folder `tree` of these packages, zod among them, with links and odd modes in `dir`, and `tree.tar` of it. */
 export async function sourceTree(

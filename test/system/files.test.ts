@@ -1,17 +1,23 @@
 import { join } from "node:path";
-import { test } from "tap";
+import root, { test } from "tap";
 import { DRIVERS } from "../../mount/driver.js";
 import { TestCluster } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
 
 const DROP = "sync; echo 3 > /proc/sys/vm/drop_caches";
 const CHUNK = 1024 * 1024;
 /** Once more than memory may hold; with the other driver it is about the calls. */
-const BIG = { own: "1G", "fuse-native": "200M" } as const;
+const BIG = { own: "500M", "fuse-native": "200M" } as const;
+
+const started = {
+  own: shared(() => TestCluster.start(root, ["--driver", "own"])),
+  "fuse-native": shared(() => TestCluster.start(root, ["--driver", "fuse-native"])),
+};
 
 for (const driver of DRIVERS) {
   test(`big, sparse, empty and chunk-sized files have the same bytes back with cold caches (${driver})`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
+    const cluster = await started[driver]();
     const source = join(cluster.dir, "source");
     await sh(
       `mkdir ${source} && cd ${source}
@@ -39,7 +45,7 @@ for (const driver of DRIVERS) {
 }
 
 test("what the daemons keep can be read by no other user of the machine", async (t) => {
-  const cluster = await TestCluster.start(t);
+  const cluster = await started.own();
   await sh("head -c 3M /dev/urandom > secret; sync secret", { cwd: cluster.mnt });
   const kept = "find meta store? -name '*.chunk' -o -name 'meta.db*' -o -name journal";
   t.ok((await sh(kept, { cwd: cluster.data })).split("\n").length > 8);

@@ -2,13 +2,27 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { test, type Test } from "tap";
+import root, { test, type Test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, run } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
 
 const PROGRAM = join(packageRoot, "test/helpers/sqlite-writer.py");
 const SHORT = ["leaseMs=3000", "leaseMarginMs=500", "renewMs=500"].flatMap((change) => ["--deadline", change]);
+
+interface Pair {
+  readonly cluster: TestCluster;
+  readonly second: string;
+}
+
+async function pairWith(deadlines: readonly string[]): Promise<Pair> {
+  const cluster = await TestCluster.start(root, deadlines);
+  return { cluster, second: await cluster.mountAgain("second", deadlines) };
+}
+
+const usual = shared(() => pairWith([]));
+const short = shared(() => pairWith(SHORT));
 
 interface Checked {
   readonly rows: Record<string, number>;
@@ -84,8 +98,8 @@ async function whole(t: Test, database: string, writers: readonly Writer[], mess
 }
 
 test("SQLite in WAL mode survives the death of a writer, and of the mount", async (t) => {
-  const cluster = await TestCluster.start(t, SHORT);
-  const database = join(cluster.mnt, "db");
+  const { cluster, second } = await short();
+  const database = join(cluster.mnt, "wal");
   const killed = new Writer(t, database, "killed", 100_000, "wal");
   const steady = new Writer(t, database, "steady", 20, "wal");
   await Promise.all([killed.has(10), steady.has(5)]);
@@ -104,13 +118,11 @@ test("SQLite in WAL mode survives the death of a writer, and of the mount", asyn
   t.not(await last.ended(), "");
   await cluster.up();
   await whole(t, database, [killed, steady, next, last], "after the death of the mount");
-  const second = await cluster.mountAgain("second");
-  await whole(t, join(second, "db"), [killed, steady, next, last], "on another mount, after the first has closed it");
+  await whole(t, join(second, "wal"), [killed, steady, next, last], "on another mount, after the first has closed it");
 });
 
 test("SQLite with a rollback journal keeps every transaction of two mounts at once (D37)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
+  const { cluster, second } = await usual();
   for (const journal of ["delete", "persist", "truncate"]) {
     const writers = [cluster.mnt, second].flatMap((mount, m) =>
       ["a", "b"].map((name) => new Writer(t, join(mount, journal), `${name}${m}`, 10, journal)),
@@ -122,8 +134,7 @@ test("SQLite with a rollback journal keeps every transaction of two mounts at on
 });
 
 test("SQLite on two mounts goes on when the metadata daemon was killed and started again (D37)", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const second = await cluster.mountAgain("second");
+  const { cluster, second } = await usual();
   await mkdir(join(cluster.mnt, "d"));
   const writers = [cluster.mnt, second].flatMap((mount, m) =>
     ["a", "b"].map((name) => new Writer(t, join(mount, "d/db"), `${name}${m}`, 15, "delete")),
@@ -138,8 +149,7 @@ test("SQLite on two mounts goes on when the metadata daemon was killed and start
 });
 
 test("SQLite on one mount goes on when another that writes into the same database is killed (D37)", async (t) => {
-  const cluster = await TestCluster.start(t, SHORT);
-  const second = await cluster.mountAgain("second", SHORT);
+  const { cluster, second } = await short();
   const dying = ["a", "b"].map((name) => new Writer(t, join(cluster.mnt, "db"), name, 100_000, "delete"));
   const staying = ["c", "d"].map((name) => new Writer(t, join(second, "db"), name, 10, "delete"));
   await Promise.all([...dying, ...staying].map((writer) => writer.has(3)));

@@ -1,14 +1,17 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "tap";
+import root, { test } from "tap";
 import { DRIVERS } from "../../mount/driver.js";
 import { TestCluster } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, sh } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
 
 for (const driver of DRIVERS) {
+  const started = shared(() => TestCluster.start(root, ["--driver", driver]));
+
   test(`git clones, checks, commits and packs on a mount by ${driver}`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
+    const cluster = await started();
     const repo = join(cluster.mnt, "repo");
     // All of it once; with the other driver it is about the calls.
     const depth = driver === "own" ? [packageRoot] : ["--depth", "1", `file://${packageRoot}`];
@@ -24,7 +27,7 @@ for (const driver of DRIVERS) {
   });
 
   test(`SQLite keeps a database on a mount by ${driver}`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
+    const cluster = await started();
     const script = `
     import sqlite3
     db = sqlite3.connect("test.db")
@@ -39,7 +42,7 @@ for (const driver of DRIVERS) {
   });
 
   test(`npm ci installs a package with its dependencies on a mount by ${driver}`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
+    const cluster = await started();
     const project = join(cluster.mnt, "project");
     await sh(
       `mkdir project && cd project && printf '{"name":"p","version":"1.0.0","dependencies":{"yargs":"17.7.2"}}' > package.json

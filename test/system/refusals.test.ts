@@ -3,11 +3,17 @@ import type { AddressInfo } from "node:net";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test, type Test } from "tap";
+import root, { test, type Test } from "tap";
 import { DRIVERS } from "../../mount/driver.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, run, type Outcome } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
+
+const CLUSTERS = {
+  own: shared(() => TestCluster.start(root, ["--storage", "2", "--driver", "own"])),
+  "fuse-native": shared(() => TestCluster.start(root, ["--storage", "2", "--driver", "fuse-native"])),
+} as const;
 
 /** One clear error: a line that says what and where, a line with the way out, nothing else, exit code not 0. */
 function refused(t: Test, outcome: Outcome, what: RegExp, wayOut: RegExp, name: string): void {
@@ -48,14 +54,14 @@ test("a daemon whose port is taken says so and starts nothing", async (t) => {
 });
 
 test("keys and addresses that are wrong or missing are told apart", async (t) => {
-  const cluster = await TestCluster.start(t);
+  const cluster = await CLUSTERS.own();
   const { meta } = await cluster.file();
   const wrong = join(cluster.dir, "wrong.key");
   await writeFile(wrong, `${"ab".repeat(32)}\n`, { mode: 0o600 });
   const status = await bigfsd(["status", "--meta", meta, "--key", wrong]);
   refused(t, status, /key/, /cluster\.key|--key/, "status");
   t.equal(status.code, 4);
-  const other = join(cluster.dir, "other");
+  const other = join(cluster.dir, "wrongly");
   await mkdir(other);
   refused(t, await bigfsd(["mount", other, "--meta", meta, "--key", wrong]), /key/, /--key/, "mount");
   t.equal((await run("mountpoint", ["-q", other])).code, 32, "nothing was mounted");
@@ -74,7 +80,7 @@ test("keys and addresses that are wrong or missing are told apart", async (t) =>
 
 for (const driver of DRIVERS) {
   test(`a mount point that is busy, not empty, no folder or left from a crash (${driver})`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--storage", "2", "--driver", driver]);
+    const cluster = await CLUSTERS[driver]();
     const options = ["--data", cluster.data, "--log", join(cluster.dir, "log"), "--driver", driver];
     const mount = (path: string) => bigfsd(["mount", path, ...options]);
     const full = join(cluster.dir, "full");
@@ -97,8 +103,7 @@ for (const driver of DRIVERS) {
 }
 
 test("folders of another volume or in use by another daemon are refused", async (t) => {
-  const one = await TestCluster.start(t, ["--storage", "2"]);
-  const two = await TestCluster.start(t, ["--storage", "2"]);
+  const [one, two] = [await CLUSTERS["fuse-native"](), await CLUSTERS.own()];
   const { meta } = await two.file();
   const inUse = await bigfsd([
     "store",
@@ -136,11 +141,12 @@ test("folders of another volume or in use by another daemon are refused", async 
   ]);
   refused(t, foreign, /volume .* not/, /--data|--meta/, "another volume");
   t.equal(foreign.code, 1);
+  await one.up();
 });
 
 for (const driver of DRIVERS) {
   test(`without /dev/fuse nothing is mounted and the error says what to do (${driver})`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--storage", "2", "--driver", driver]);
+    const cluster = await CLUSTERS[driver]();
     const other = join(cluster.dir, "other");
     await mkdir(other);
     const bin = join(packageRoot, "dist/daemon/cli/bin.js");

@@ -1,16 +1,19 @@
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "tap";
+import root, { test } from "tap";
 import { Agent } from "../helpers/agent.js";
 import { isAlive } from "../../daemon/cli/cluster-file.js";
 import { TestCluster, bigfsd, gone, serverOf } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { must, run, sh } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
+import { until } from "../helpers/until.js";
 
 /** No death of a mount process follows soon after another. */
 const PATIENT = ["--storage", "2", "--deadline", "steadyMs=1", "--deadline", "restartMs=1"];
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+const patient = shared(() => TestCluster.start(root, PATIENT));
+const plain = shared(() => TestCluster.start(root, ["--storage", "2"]));
 
 /** kill -9 of the process that serves the mount. */
 async function crash(supervisor: number): Promise<void> {
@@ -21,11 +24,11 @@ async function crash(supervisor: number): Promise<void> {
 
 const ready = async (supervisor: number, log: string): Promise<void> => {
   const pid = await serverOf(supervisor);
-  while (!(await readFile(log, "utf8")).includes(`"pid":${pid},"name":"mount","listen"`)) await turn();
+  await until(async () => (await readFile(log, "utf8")).includes(`"pid":${pid},"name":"mount","listen"`));
 };
 
 test("what programs have open survives a mount process that is killed", async (t) => {
-  const cluster = await TestCluster.start(t, PATIENT);
+  const cluster = await patient();
   const { pid } = await cluster.member("mount");
   const at = (name: string) => join(cluster.mnt, name);
   const program = new Agent(t);
@@ -125,11 +128,10 @@ test("what programs have open survives a mount process that is killed", async (t
   });
 
   await cluster.staysSmall(t);
-  await cluster.down();
 });
 
 test("what a dead mount process had the kernel cache is taken back when another mount changes it", async (t) => {
-  const cluster = await TestCluster.start(t, PATIENT);
+  const cluster = await patient();
   const second = await cluster.mountAgain("second");
   const { pid } = await cluster.member("mount");
   await writeFile(join(cluster.mnt, "f"), "content");
@@ -141,12 +143,13 @@ test("what a dead mount process had the kernel cache is taken back when another 
   await writeFile(join(second, "f"), "other content");
   t.same(await program.ask("os.fstat(fd).st_size"), { value: 13 });
   t.same(await program.ask("os.pread(fd, 100, 0)"), { value: "b'other content'" });
+  await must("umount", [second]);
 });
 
 test("a read that waits for a storage daemon is answered by the process that takes over", async (t) => {
-  const cluster = await TestCluster.start(t, PATIENT);
+  const cluster = await patient();
   await sh(`head -c 3000000 /dev/urandom > ${join(cluster.mnt, "big")}`);
-  const [mnt, log] = [join(cluster.dir, "second"), join(cluster.dir, "second.log")];
+  const [mnt, log] = [join(cluster.dir, "third"), join(cluster.dir, "third.log")];
   await mkdir(mnt);
   const args = ["mount", mnt, "--data", cluster.data, "--log", log, "--no-short-circuit", "--json"];
   const mounted = await bigfsd([...args, ...PATIENT.slice(2)]);
@@ -159,7 +162,7 @@ test("a read that waits for a storage daemon is answered by the process that tak
   t.teardown(() => stores.filter(isAlive).forEach((store) => process.kill(store.pid, "SIGCONT")));
   const reading = program.ask("len(os.pread(fd, 3000000, 0))");
   // It waits for a page.
-  while (!/\) D /.test(await readFile(`/proc/${program.pid}/stat`, "latin1"))) await turn();
+  await until(async () => /\) D /.test(await readFile(`/proc/${program.pid}/stat`, "latin1")));
   await crash(pid);
   await ready(pid, log);
   for (const store of stores) process.kill(store.pid, "SIGCONT");
@@ -167,10 +170,10 @@ test("a read that waits for a storage daemon is answered by the process that tak
 });
 
 test("programs that read, write and copy while the mount process is killed again and again", async (t) => {
-  const cluster = await TestCluster.start(t, PATIENT);
+  const cluster = await patient();
   const { pid } = await cluster.member("mount");
   const at = (name: string) => join(cluster.mnt, name);
-  await sh(`head -c 5000000 /dev/urandom | tee ${cluster.dir}/copy > ${at("read")}`);
+  await sh(`head -c 5000000 /dev/urandom | tee ${cluster.dir}/copy-of-read > ${at("read")}`);
   const stop = join(cluster.dir, "stop");
   const reader = `
 import os, sys
@@ -193,15 +196,15 @@ while not os.path.exists(sys.argv[3]):
         refused += 1
 print(synced, refused)`;
   const start = (program: string, name: string) =>
-    run("python3", ["-c", program, at(name), join(cluster.dir, "copy"), stop], { timeout: 120_000 });
+    run("python3", ["-c", program, at(name), join(cluster.dir, "copy-of-read"), stop], { timeout: 120_000 });
   const reading = start(reader, "read");
-  const writing = start(writer, "written");
+  const writing = start(writer, "numbers");
   const tree = join(packageRoot, "node_modules", "zod");
   const copying = run("cp", ["-a", tree, at("copied")]);
-  const lines = async () => Number((await run("wc", ["-l", at("written")])).stdout.split(" ")[0]);
+  const lines = async () => Number((await run("wc", ["-l", at("numbers")])).stdout.split(" ")[0]);
   for (let times = 1; times <= 3; times++) {
     const before = await lines();
-    while (!((await lines()) > before)) await turn();
+    await until(async () => (await lines()) > before);
     await crash(pid);
   }
   const copied = await copying;
@@ -212,7 +215,7 @@ print(synced, refused)`;
   t.match(wrote, { code: 0, stderr: "" });
   const [synced = 0, refused = 0] = wrote.stdout.split(" ").map(Number);
   t.ok(refused <= 3, `once for each death at most: ${refused}`);
-  const found = (await readFile(at("written"), "latin1")).split("\n").slice(0, synced);
+  const found = (await readFile(at("numbers"), "latin1")).split("\n").slice(0, synced);
   t.same(
     found,
     Array.from({ length: synced }, (_, n) => String(n).padStart(7, "0")),
@@ -243,7 +246,7 @@ test("a mount whose process dies again and again is given up, and nobody hangs",
 });
 
 test("a mount ends in order with its supervisor, and its supervisor with it", async (t) => {
-  const cluster = await TestCluster.start(t, ["--storage", "2"]);
+  const cluster = await plain();
   const at = (name: string) => join(cluster.mnt, name);
   const program = new Agent(t);
   const write = async (name: string) => {
@@ -269,11 +272,11 @@ test("a mount ends in order with its supervisor, and its supervisor with it", as
 });
 
 test("a mount process that dies while the metadata daemon is away is followed by one that waits for it", async (t) => {
-  const cluster = await TestCluster.start(t, PATIENT);
+  const cluster = await patient();
   const { pid } = await cluster.member("mount");
-  await writeFile(join(cluster.mnt, "f"), "content");
+  await writeFile(join(cluster.mnt, "away"), "content");
   const program = new Agent(t);
-  t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "f")}", os.O_RDONLY)`), { value: null });
+  t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "away")}", os.O_RDONLY)`), { value: null });
   await cluster.kill("meta");
   await crash(pid);
   const reading = program.ask("os.pread(fd, 100, 0)");
@@ -281,17 +284,19 @@ test("a mount process that dies while the metadata daemon is away is followed by
   await cluster.up();
   t.same(await reading, { value: "b'content'" });
   t.equal((await cluster.member("mount")).pid, pid, "it is still the same mount");
+  t.same(await program.ask("os.close(fd)"), { value: null });
+  await cluster.down();
 });
 
 test("SIGTERM while the metadata daemon is away: what was written is stored when it is back", async (t) => {
-  const cluster = await TestCluster.start(t, ["--storage", "2"]);
+  const cluster = await plain();
   const { pid } = await cluster.member("mount");
   const program = new Agent(t);
   t.same(await program.ask(`fd = os.open("${join(cluster.mnt, "f")}", os.O_RDWR | os.O_CREAT)`), { value: null });
   t.same(await program.ask("os.write(fd, b'x' * 100000)"), { value: 100_000 });
   await cluster.kill("meta");
   process.kill(pid, "SIGTERM");
-  while ((await run("mountpoint", ["-q", cluster.mnt])).code === 0) await turn();
+  await until(async () => (await run("mountpoint", ["-q", cluster.mnt])).code !== 0);
   await cluster.up();
   await gone(pid);
   await cluster.up();
@@ -299,7 +304,7 @@ test("SIGTERM while the metadata daemon is away: what was written is stored when
 });
 
 test("after kill -9 of supervisor and mount process, the next mount cleans up", async (t) => {
-  const cluster = await TestCluster.start(t, ["--storage", "2"]);
+  const cluster = await plain();
   const program = new Agent(t);
   t.same(await program.ask(`os.chdir("${cluster.mnt}")`), { value: null });
   await cluster.kill("mount");

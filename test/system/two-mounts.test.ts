@@ -1,9 +1,10 @@
 import { appendFile, mkdir, readFile, readdir, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "tap";
-import { DRIVERS } from "../../mount/driver.js";
-import { TestCluster, bigfsd } from "../helpers/cluster.js";
+import root, { test } from "tap";
+import { DRIVERS, type Driver } from "../../mount/driver.js";
+import { TestCluster } from "../helpers/cluster.js";
 import { must } from "../helpers/run.js";
+import { shared } from "../helpers/shared.js";
 
 /** How many files each mount makes. */
 const FILES = { own: 5000, "fuse-native": 1000 } as const;
@@ -11,11 +12,32 @@ const FILES = { own: 5000, "fuse-native": 1000 } as const;
 const APPENDS = "200";
 const FOLDERS = { own: "40", "fuse-native": "10" } as const;
 
+interface Pair {
+  readonly cluster: TestCluster;
+  readonly second: string;
+}
+
+async function pairOf(driver: Driver): Promise<Pair> {
+  const cluster = await TestCluster.start(root, ["--driver", driver]);
+  return { cluster, second: await cluster.mountAgain("second", ["--driver", driver]) };
+}
+
+/** Clusters with two mounts by the same driver. */
+const PAIRS: Readonly<Record<Driver, () => Promise<Pair>>> = {
+  own: shared(() => pairOf("own")),
+  "fuse-native": shared(() => pairOf("fuse-native")),
+};
+
+/** Who is connected, by session. */
+async function sessions(cluster: TestCluster): Promise<number[]> {
+  return (await cluster.status()).sessions.filter(({ connected }) => connected).map(({ id }) => id);
+}
+
 for (const driver of DRIVERS) {
   test(`what one mount closed, the other (by ${driver}) reads, in every way of changing a file`, async (t) => {
-    const cluster = await TestCluster.start(t);
+    const { cluster } = await PAIRS.own();
     const a = cluster.mnt;
-    const b = await cluster.mountAgain("second", ["--driver", driver]);
+    const b = await cluster.mountAgain(`by-${driver}`, ["--driver", driver]);
     const both = async (name: string) => [await readFile(join(a, name), "utf8"), await readFile(join(b, name), "utf8")];
     await writeFile(join(a, "f"), "one");
     t.same(await both("f"), ["one", "one"], "created");
@@ -30,14 +52,15 @@ for (const driver of DRIVERS) {
     t.equal(await readFile(join(b, "g"), "utf8"), "short", "the new name is there at once");
     await unlink(join(b, "g"));
     await t.rejects(stat(join(a, "g")), { code: "ENOENT" }, "a removed file is gone at once");
+    await must("umount", [b]);
   });
 
   test(`two mounts create, stat and unlink files in one folder at the same time and nobody is fenced (D31; ${driver})`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
-    const a = join(cluster.mnt, "shared");
+    const { cluster, second } = await PAIRS[driver]();
+    const [a, b] = [join(cluster.mnt, "shared"), join(second, "shared")];
     await mkdir(a);
     const files = FILES[driver];
-    const b = join(await cluster.mountAgain("second", ["--driver", driver]), "shared");
+    const before = await sessions(cluster);
     // Child processes, so that this one never waits on a mount synchronously.
     const script = (dir: string, mark: string) =>
       `
@@ -51,9 +74,7 @@ for (const driver of DRIVERS) {
     const left = ["a", "b"].flatMap((m) => Array.from({ length: 10 }, (_, i) => `${m}${files - 10 + i}`));
     t.same((await readdir(a)).sort(), left);
     t.same((await readdir(b)).sort(), left);
-    const status = await bigfsd(["status", "--data", cluster.data, "--json"]);
-    const sessions = (JSON.parse(status.stdout) as { sessions: { connected: boolean }[] }).sessions;
-    t.equal(sessions.filter((s) => s.connected).length, 2);
+    t.same(await sessions(cluster), before, "each goes on with its session");
     for (const log of ["mount", "second"]) {
       const text = await readFile(join(cluster.data, "log", `${log}.log`), "utf8");
       t.notMatch(text, /fenced/, `${log} kept its session`);
@@ -62,8 +83,7 @@ for (const driver of DRIVERS) {
   });
 
   test(`a name that one mount removes is gone for the other when unlink returns, also in a folder that nobody else knew (${driver})`, async (t) => {
-    const cluster = await TestCluster.start(t, ["--driver", driver]);
-    const other = await cluster.mountAgain("second", ["--driver", driver]);
+    const { cluster, second } = await PAIRS[driver]();
     const script = `
       import errno, os, sys
       a, b, folders = sys.argv[1:]
@@ -84,13 +104,12 @@ for (const driver of DRIVERS) {
           if first == 29 and os.stat(f"{a}/{folder}").st_mtime_ns != os.stat(f"{b}/{folder}").st_mtime_ns:
               seen.append((folder, "mtime"))
       print(seen)`.replaceAll("\n      ", "\n");
-    t.equal((await must("python3", ["-c", script, cluster.mnt, other, FOLDERS[driver]])).trim(), "[]");
+    t.equal((await must("python3", ["-c", script, cluster.mnt, second, FOLDERS[driver]])).trim(), "[]");
   });
 }
 
 test("records that processes append on two mounts are all there and whole", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const other = await cluster.mountAgain("second");
+  const { cluster, second } = await PAIRS.own();
   const script = `
     import os, random, struct, sys, zlib
     path, writer, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -114,9 +133,9 @@ test("records that processes append on two mounts are all there and whole", asyn
         seen[writer], at = i, end + 4
     print(sorted(seen.items()))`.replaceAll("\n    ", "\n");
   await writeFile(join(cluster.mnt, "log"), "");
-  const mounts = [cluster.mnt, other, cluster.mnt, other];
+  const mounts = [cluster.mnt, second, cluster.mnt, second];
   await Promise.all(mounts.map((mnt, i) => must("python3", ["-c", script, join(mnt, "log"), `${i}`, APPENDS])));
-  for (const mnt of [cluster.mnt, other]) {
+  for (const mnt of [cluster.mnt, second]) {
     const last = Number(APPENDS) - 1;
     t.equal(
       (await must("python3", ["-c", check, join(mnt, "log")])).trim(),
@@ -126,8 +145,7 @@ test("records that processes append on two mounts are all there and whole", asyn
 });
 
 test("what is written to an open file the other mount sees before it is closed", async (t) => {
-  const cluster = await TestCluster.start(t);
-  const other = await cluster.mountAgain("second");
+  const { cluster, second } = await PAIRS.own();
   const script = `
     import os, sys
     a, b = (os.path.join(mnt, "f") for mnt in sys.argv[1:])
@@ -145,6 +163,11 @@ test("what is written to an open file the other mount sees before it is closed",
         if os.pread(writer, 6, 0) != b"%06d" % (1000 + i): seen.append(("writer", i))
         os.pwrite(writer, b"x" * (i + 1), 100)
         if os.fstat(back).st_size != 101 + i or os.pread(back, 1, 100 + i) != b"x": seen.append(("size", i))
+    appending = os.open(a, os.O_RDWR | os.O_APPEND)
+    for i in range(20):
+        os.ftruncate(back, 1000 * (i + 1))
+        os.write(appending, b"end")
+        if os.lseek(appending, 0, os.SEEK_END) != 1000 * (i + 1) + 3: seen.append(("end", i))
     print(seen)`.replaceAll("\n    ", "\n");
-  t.equal((await must("python3", ["-c", script, cluster.mnt, other])).trim(), "['before']");
+  t.equal((await must("python3", ["-c", script, cluster.mnt, second])).trim(), "['before']");
 });

@@ -4,12 +4,13 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "tap";
-import { explainFile } from "../../../daemon/cli/admin/ask.js";
+import { explainFile, fetchStatus } from "../../../daemon/cli/admin/ask.js";
 import { SCHEMAS } from "../../../daemon/cli/schemas.js";
 import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
 import { bigfsd } from "../../helpers/cluster.js";
 import { packageRoot } from "../../helpers/package-root.js";
 import { sh } from "../../helpers/run.js";
+import { until } from "../../helpers/until.js";
 import { KEY, Lab, readFile as readBytes, writeFile as writeBytes } from "../client/lab.js";
 
 test("watching goes on while the cluster is away", async (t) => {
@@ -73,7 +74,7 @@ test("an administrator sees nodes, sessions and settings, and changes what may c
   t.same(await copies(), [2, 2, 2]);
   t.equal((await run("config", "set", "replicas", "3")).code, 0);
   // Repair makes the missing ones.
-  while ((await copies()).some((count) => count < 3)) await new Promise((resolve) => setImmediate(resolve));
+  await until(async () => (await copies()).every((count) => count === 3));
   t.equal((await run("config", "get", "replicas")).stdout, "3\n");
   t.match(JSON.parse((await run("config", "get", "--json")).stdout), { replicas: 3, "min-replicas": 2 });
   t.match(await run("config", "set", "min-replicas", "4"), { code: 1, stderr: /cannot wait for 4 of 3 copies/ });
@@ -107,10 +108,6 @@ test("a node is drained and removed, and its data folder is refused from then on
   const key = join(dir, "cluster.key");
   await writeFile(key, `${KEY.toString("hex")}\n`, { mode: 0o600 });
   const run = (...command: string[]) => bigfsd([...command, "--meta", lab.meta.listen, "--key", key]);
-  const found = async (id: number) => {
-    const { nodes } = SCHEMAS.status.parse(JSON.parse((await run("status", "--json")).stdout));
-    return nodes.find((node) => node.id === id);
-  };
   t.match(await run("node", "drain", "none"), { code: 1, stderr: /there is no node 'none'; there are: / });
   t.match(await run("node", "rm", "1"), { code: 1, stderr: /empty it first, with 'bigfsd node drain .*' \(EBUSY\)/ });
   t.match(await run("node", "rm", "1", "--lost"), { code: 1, stderr: /is not lost but UP: drain it/ });
@@ -119,7 +116,10 @@ test("a node is drained and removed, and its data folder is refused from then on
   t.match(begun, { id: 1, state: "DRAINING" });
   t.match(await run("node", "drain", "2"), { code: 1, stderr: /1 node would be left for 2 copies: .* \(EBUSY\)/ });
   t.match((await run("node", "ls")).stdout, /^1 .* DRAINING, \d+ copies left /m);
-  while ((await found(1))?.copies !== 0);
+  await until(async () => {
+    const { nodes } = await fetchStatus({ meta: lab.meta.listen, key: KEY });
+    return nodes.some(({ id, copies }) => id === 1 && copies === 0);
+  });
   t.match((await run("status")).stdout, /^draining +.* is empty: 'bigfsd node rm .*'$/m);
   const removed = SCHEMAS["node rm"].parse(JSON.parse((await run("node", "rm", "1", "--json")).stdout));
   t.match(removed, { node: { id: 1, state: "RETIRED" }, lostChunks: 0 });

@@ -4,6 +4,7 @@ import { test } from "tap";
 import { explainFile } from "../../../daemon/cli/admin/ask.js";
 import { SCHEMAS } from "../../../daemon/cli/schemas.js";
 import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
+import { until } from "../../helpers/until.js";
 import { KEY } from "../client/lab.js";
 import { place, shell } from "./place.js";
 
@@ -18,16 +19,19 @@ test("folders have counts of their own: of what is made in them, and of what is 
     t.equal(done.code, 0, done.stderr);
     return done.stdout;
   };
+  const inoOf = async (path: string) =>
+    SCHEMAS.stat.parse(JSON.parse((await run(["stat", "--json", path])).stdout)).ino;
   /** Copies of each chunk of the file, in one number when all have as many. */
-  const copies = async (path: string): Promise<number | number[]> => {
-    const { ino } = SCHEMAS.stat.parse(JSON.parse((await run(["stat", "--json", path])).stdout));
+  const copiesOf = async (ino: number): Promise<number | number[]> => {
     const { chunks } = await explainFile({ meta: lab.meta.listen, key: KEY }, ino);
     const counts = chunks.map(({ replicas }) => replicas.filter((c) => c.state === ReplicaState.AVAILABLE).length);
     const [first = 0] = counts;
     return counts.every((count) => count === first) ? first : counts;
   };
-  const until = async (path: string, count: number) => {
-    while ((await copies(path)) !== count);
+  const copies = async (path: string) => copiesOf(await inoOf(path));
+  const become = async (path: string, count: number) => {
+    const ino = await inoOf(path);
+    await until(async () => (await copiesOf(ino)) === count);
   };
 
   await typed("mkdir -p /three/below /one", `put ${local} /one/before`);
@@ -36,7 +40,7 @@ test("folders have counts of their own: of what is made in them, and of what is 
   const shown = SCHEMAS["replicas set"].parse(JSON.parse(set.stdout));
   t.match(shown, { path: "/three", replicas: 3, own: 3, minReplicas: 2 });
   await typed(`put ${local} /three/below/file`, `put ${local} /plain`);
-  await until("/three/below/file", 3);
+  await become("/three/below/file", 3);
   t.equal(await copies("/plain"), 2);
   const below = await run(["replicas", "show", "/three/below", "--json"]);
   t.match(SCHEMAS["replicas show"].parse(JSON.parse(below.stdout)), { own: 3, changing: 0 });
@@ -48,7 +52,7 @@ test("folders have counts of their own: of what is made in them, and of what is 
   });
   await typed(`put ${local} /one/after`);
   t.equal(await copies("/one/after"), 1, "no second copy is made to be removed");
-  await until("/one/before", 1);
+  await become("/one/before", 1);
   await typed("mv /one/after /three");
   t.match((await run(["replicas", "show", "/three/after"])).stdout, /^copies +1$/m, "a rename changes nothing");
   t.match(JSON.parse((await run(["info", "--json", "/three/after"])).stdout), { replicas: 1, minReplicas: 1 });
@@ -56,7 +60,7 @@ test("folders have counts of their own: of what is made in them, and of what is 
     code: 0,
     stdout: /^copies +2, as many as the volume$/m,
   });
-  await until("/one/before", 2);
+  await become("/one/before", 2);
   for (const path of ["/one/before", "/three/below/file", "/three/after"])
     t.ok(Buffer.from((await run(["cat", path])).stdout).equals(data), path);
 

@@ -80,6 +80,26 @@ test("a size that comes from what was written past the kernel's pages is shown b
   t.strictSame(await asked(), { size: 6, told: [] }, "everything was taken in");
 });
 
+test("the end of an append that is not where the kernel has meant it to be is kept as the kernel hears it", async (t) => {
+  for (const isShared of [false, true]) {
+    const lab = new Lab();
+    const [a, b] = [lab.mount(), lab.mount()];
+    const { ino, handle } = await lab.create(a, "log", { append: true });
+    await lab.write(a, handle, 0, Buffer.from("one "));
+    // Another mount makes it longer; the kernel of this one has not heard of that.
+    const { handle: other } = await lab.end(b.vfs.open(WHO, ino, flags({ write: true })));
+    await lab.end(b.vfs.setattr(WHO, ino, { size: 10 }, other));
+    if (!isShared) await lab.close(b, other);
+    const { kernel, vfs } = a;
+    kernel.told.length = 0;
+    await lab.write(a, handle, 4, Buffer.from("two "));
+    t.strictSame(kernel.told, [`data ${ino}`], "what it has put elsewhere it has given up");
+    const { attr } = await lab.end(vfs.getattr(WHO, ino));
+    t.equal(attr.size, 14);
+    t.strictSame(kernel.told, [`data ${ino}`], "and nothing that makes it forget what it hears");
+  }
+});
+
 void test("D1, D2: who follows a growing file sees a prefix of it, never zeros", async () => {
   await fc.assert(
     fc.asyncProperty(
