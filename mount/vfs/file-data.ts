@@ -116,15 +116,10 @@ export class FileData {
     const { file } = open;
     let pos = off;
     await file.gate.run(async () => {
-      file.isAppending = true;
-      try {
-        await file.writer.flush();
-        file.inode.errors.tell(open);
-        pos = await file.writer.append(data);
-        if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
-      } finally {
-        file.isAppending = false;
-      }
+      await file.writer.flush();
+      file.inode.errors.tell(open);
+      pos = await file.writer.append(data);
+      if (pos !== off) core.notify(core.kernel.dropData(file.ino, 0, 0));
     });
     return this.#settle(open, data.length, sync, [open.isDirect ? file.wrotePast(pos, data.length) : undefined]);
   }
