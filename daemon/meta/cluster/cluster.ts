@@ -24,6 +24,7 @@ import { Cleaning } from "./cleaning.js";
 import { ClusterMetrics } from "./cluster-metrics.js";
 import { Connection } from "./connection.js";
 import { type ClusterStatus, Figures } from "./figures.js";
+import { FoundChunks } from "./found-chunks.js";
 import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
@@ -74,6 +75,7 @@ export class Cluster {
   readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
+  readonly #found: FoundChunks;
   readonly #served: ServedTime;
   readonly #available: ChunkWaits;
   readonly #synced: ChunkWaits;
@@ -124,6 +126,7 @@ export class Cluster {
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     const cleaning = (this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs }));
+    this.#found = new FoundChunks({ executor, changes, log });
     const counted = { census: this.#census, pending, unsynced, shortage, surplus, cleaning };
     this.#figures = new Figures({ ...counted, membership });
     this.#available = this.#availableWaits();
@@ -384,6 +387,7 @@ export class Cluster {
 
   async #clean(signal: AbortSignal): Promise<void> {
     if (!this.parts.volume.cleaningOff) await this.#cleaning.pass(signal);
+    await this.#found.pass(signal);
   }
 
   #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {
