@@ -245,6 +245,8 @@ export class Cluster {
 
   /** See Membership; EBUSY or ENOSPC when the node is to be drained and the others are not enough. */
   async setNode(change: SetNode): Promise<NodeInfo> {
+    // Right after the start it is not known how many copies chunks want.
+    if (change.draining === true && !this.#census.isDone) await this.tasks.census.runOnce();
     const member = await this.#membership.set(change, (one) => {
       if (change.draining === true && !one.row.draining) this.#mustBeDrainable(one);
     });
@@ -253,6 +255,7 @@ export class Cluster {
 
   /** See Retirement. */
   async removeNode(remove: RemoveNode): Promise<NodeRemoved> {
+    if (!this.#census.isDone) await this.tasks.census.runOnce();
     const { member, lostChunks } = await this.#retirement.remove(remove);
     return { node: this.#figures.infoOf(member), lostChunks };
   }
