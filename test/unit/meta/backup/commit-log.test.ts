@@ -124,7 +124,7 @@ test("that the volume grows older is no commit to ship, and goes along with the 
   const store = await logged(memory, log);
   const volume = VolumeRow.fromPartial({ uuid: "v", nextIno: 7, servedSec: 10 });
   const commit = (row: VolumeRow, more = new Map<string, Uint8Array>()) =>
-    store.commit({ puts: new Map([[key.volume as string, encodeRow(key.volume, row)], ...more]), dels: new Set() });
+    store.commit({ puts: new Map([[key.volume, encodeRow(key.volume, row)], ...more]), dels: new Set() });
   const ages = () =>
     log.next().map(({ puts }) => {
       const row = puts.get(key.volume);
