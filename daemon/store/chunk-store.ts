@@ -17,7 +17,7 @@ import type { OpenFile } from "../common/chunks/open-file.js";
 import type { Clock } from "../common/clock.js";
 import type { Random } from "../common/random.js";
 import type { ChunkIndex, Entry } from "./chunk-index.js";
-import { codeOf, diskError, type Disk, type WrittenFile } from "./disk.js";
+import { codeOf, diskError, type Disk, type ReadHow, type WrittenFile } from "./disk.js";
 import { Budget, KeyedLock, eachOf } from "./parallel.js";
 import { Quarantine } from "./quarantine.js";
 import { recover } from "./recovery.js";
@@ -66,6 +66,8 @@ export interface StoreStats {
   /** Disk operations under way, 0..1 of what goes at once. */
   readonly busy: number;
 }
+
+const FROM_DISK: ReadHow = { fromDisk: true };
 
 /** Disk operations at once; more only queue in the kernel and keep their memory. */
 const WIDTH = 8;
@@ -186,10 +188,10 @@ export class ChunkStore {
     return this.#reading(id, () => this.#reader.read({ id, len: entry.len, crc: entry.crc }, off, len));
   }
 
-  /** Reads the whole chunk against its checksums. Errors as of `get`. */
+  /** Reads the whole chunk, as the disk has it, against its checksums. Errors as of `get`. */
   async verify(id: number): Promise<{ len: number; crc: number }> {
     const entry = this.index.get(id) ?? fail("ENOENT", `no chunk ${id}`);
-    await this.#reading(id, () => this.#check(id, entry));
+    await this.#reading(id, () => this.#check(id, entry, FROM_DISK), FROM_DISK);
     return { len: entry.len, crc: entry.crc };
   }
 
@@ -296,10 +298,10 @@ export class ChunkStore {
     return { read: (range) => this.#gate.run(1, () => file.read(range)), close: () => file.close() };
   }
 
-  async #check(id: number, entry: Entry): Promise<void> {
+  async #check(id: number, entry: Entry, how?: ReadHow): Promise<void> {
     const { disk, layout } = this.parts;
     const range = { off: 0, len: format.fileBytes(entry.len) + 1 };
-    const [file = Buffer.alloc(0)] = await this.#gate.run(1, () => disk.read(layout.pathOf(id), [range]));
+    const [file = Buffer.alloc(0)] = await this.#gate.run(1, () => disk.read(layout.pathOf(id), [range], how));
     const { crc, len, blocks } = format.decodeFile(id, file).header;
     if (crc !== entry.crc || format.wholeCrc(blocks, len) !== crc) fail("EBADMSG", "bad checksum of the whole chunk");
   }
@@ -317,21 +319,21 @@ export class ChunkStore {
     this.#syncs.add(id);
   }
 
-  /** Errors that say that the copy is no good take it out of sight, after a second look. */
-  async #reading<T>(id: number, read: () => Promise<T>): Promise<T> {
+  /** Errors that say that the copy is no good take it out of sight, after a second look of the same kind. */
+  async #reading<T>(id: number, read: () => Promise<T>, how?: ReadHow): Promise<T> {
     try {
       return await read();
     } catch (error) {
-      if (isBad(error)) await this.#lock.run(id, () => this.#lookAgain(id));
+      if (isBad(error)) await this.#lock.run(id, () => this.#lookAgain(id, how));
       throw diskError(error, `chunk ${id}`);
     }
   }
 
-  async #lookAgain(id: number): Promise<void> {
+  async #lookAgain(id: number, how: ReadHow | undefined): Promise<void> {
     const entry = this.index.get(id);
     if (entry === undefined) return;
     try {
-      await this.#check(id, entry);
+      await this.#check(id, entry, how);
     } catch (error) {
       if (isBad(error)) return this.#lose(id, diskError(error, `chunk ${id}`));
     }

@@ -1,21 +1,13 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import { ALIGNMENT, AlignedSlots } from "./aligned-slots.js";
 
-/** Positions, lengths and memory of a direct write are multiples of this: no disk has larger blocks to address. */
-export const ALIGNMENT = 4096;
 /** Less than this is written to the page cache sooner than to the disk. */
 const LEAST = 256 * 1024;
 /** Bytes of one write. */
 const SLOT = 1024 * 1024;
 /** Writes at once; chunks are written by no more. */
 const SLOTS = 8;
-/** A page of WebAssembly. */
-const WASM_PAGE = 64 * 1024;
-
-/** Node has it; TypeScript declares it for browsers only. */
-declare const WebAssembly: {
-  readonly Memory: new (size: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
-};
 
 const write = promisify(fs.write);
 
@@ -23,16 +15,13 @@ const { O_WRONLY, O_DIRECT } = fs.constants;
 
 /**
  * Writes large files around the page cache (O_DIRECT, open(2)): whoever wrote a chunk has it in its own cache, and a
- * second copy of everything that passes through a node would push out what is read there. The kernel asks for memory
- * that is aligned, which buffers are not; WebAssembly's is, so bytes are copied there first, into pages that are used
- * again and again. In a virtual machine that gives free memory back to its host this is most of it: 3,000 files of
- * 1 MiB, written and fsynced by four threads, took 4.0 and 4.5 ms of CPU each through the page cache, 0.5 and 1.4 ms
- * this way. Where free memory stays, both cost the same.
+ * second copy of everything that passes through a node would push out what is read there. Bytes are copied into aligned
+ * memory first, the same pages again and again. In a virtual machine that gives free memory back to its host this is most
+ * of it: 3,000 files of 1 MiB, written and fsynced by four threads, took 4.0 and 4.5 ms of CPU each through the page
+ * cache, 0.5 and 1.4 ms this way. Where free memory stays, both cost the same.
  */
 export class DirectWrites {
-  readonly #slots: Buffer[] = [];
-  #made = 0;
-  #memory: ArrayBuffer | undefined;
+  readonly #slots = new AlignedSlots(SLOTS, SLOT);
   #isRefused = false;
 
   /**
@@ -42,7 +31,7 @@ export class DirectWrites {
    */
   async write(path: string, parts: readonly Uint8Array[]): Promise<number> {
     const whole = parts.reduce((sum, { length }) => sum + length, 0);
-    const slot = whole < LEAST || this.#isRefused ? undefined : this.#take();
+    const slot = whole < LEAST || this.#isRefused ? undefined : this.#slots.take();
     if (slot === undefined) return 0;
     try {
       return await this.#write(path, parts, { slot, end: whole - (whole % ALIGNMENT) });
@@ -52,7 +41,7 @@ export class DirectWrites {
       this.#isRefused = true;
       return 0;
     } finally {
-      this.#slots.push(slot);
+      this.#slots.give(slot);
     }
   }
 
@@ -77,14 +66,6 @@ export class DirectWrites {
     } finally {
       fs.closeSync(file);
     }
-  }
-
-  #take(): Buffer | undefined {
-    const free = this.#slots.pop();
-    if (free !== undefined || this.#made === SLOTS) return free;
-    const pages = (SLOTS * SLOT) / WASM_PAGE;
-    this.#memory ??= new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer;
-    return Buffer.from(this.#memory, SLOT * this.#made++, SLOT);
   }
 }
 

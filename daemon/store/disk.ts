@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { openFile, readAll, type OpenFile, type Range } from "../common/chunks/open-file.js";
 import type { DurableDisk } from "../common/durable.js";
 import { FsError } from "../../proto/errno.js";
+import { DirectReads } from "./direct-read.js";
 import { DirectWrites } from "./direct-write.js";
 
 /** A file that was just written, open until it is closed, whatever name it has by then. */
@@ -12,6 +13,11 @@ export interface WrittenFile {
   sync(): Promise<void>;
   /** Once, when no `sync` is under way. */
   close(): void;
+}
+
+export interface ReadHow {
+  /** From the disk itself, where its filesystem allows that, not from memory; then there is one range, from the start on. */
+  readonly fromDisk: boolean;
 }
 
 /**
@@ -24,7 +30,7 @@ export interface Disk extends DurableDisk {
   /** Adds to the end of a file, which it makes. */
   append(path: string, bytes: Buffer): Promise<void>;
   /** The bytes of each range, fewer where the file ends. */
-  read(path: string, ranges: readonly Range[]): Promise<Buffer[]>;
+  read(path: string, ranges: readonly Range[], how?: ReadHow): Promise<Buffer[]>;
   /** Opens a file for reading, until it is closed. */
   open(path: string): Promise<OpenFile>;
   /** Bytes of the file. */
@@ -50,7 +56,10 @@ export const nodeDisk: Disk = {
   create,
   write: (path, parts) => withFile(path, "w", (file) => writeAll(file, parts)),
   append: (path, bytes) => withFile(path, "a", (file) => writeAll(file, [bytes])),
-  read(path, ranges) {
+  async read(path, ranges, how) {
+    const [range] = ranges;
+    const read = how?.fromDisk === true && range !== undefined ? await directReads.read(path, range) : undefined;
+    if (read !== undefined) return [read];
     return lookingAt(path, async (file) => {
       const reads = ranges.map((range) => readAll(file, range));
       // When one fails, the descriptor stays open until the others are done with it.
@@ -75,7 +84,8 @@ export const nodeDisk: Disk = {
   },
 };
 
-const direct = new DirectWrites();
+const directWrites = new DirectWrites();
+const directReads = new DirectReads();
 
 async function create(path: string, parts: readonly Uint8Array[]): Promise<WrittenFile> {
   const file = await open(path, "w");
@@ -92,7 +102,7 @@ async function create(path: string, parts: readonly Uint8Array[]): Promise<Writt
     },
   };
   try {
-    await writeAll(file, parts, await direct.write(path, parts));
+    await writeAll(file, parts, await directWrites.write(path, parts));
   } catch (error) {
     written.close();
     throw error;

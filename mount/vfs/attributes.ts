@@ -112,21 +112,21 @@ export class InodeAttributes {
 
   /**
    * Changes the size of a file that is open here. Bytes beyond the new size that were not committed are cut here, after
-   * the metadata daemon has agreed and with no commit under way, so that none of them comes back. Where the new size lies
-   * behind the stored end, everything is committed first: the stored file must not grow over bytes that are still here.
+   * the metadata daemon has agreed; those that are on their way it cuts itself, by their trunc_seq. So commits go on: who
+   * opens the file meanwhile waits for them, whatever comes of this. Where the new size lies behind the stored end,
+   * everything is committed first: the stored file must not grow over bytes that are still here.
    */
   #resize(who: Caller, file: FileState, change: Change, size: number): Promise<Attributes> {
     const { core } = this;
     return file.gate.run(async () => {
       if (size > file.storedSize()) await this.#store(file);
-      return file.writer.exclusive(() =>
-        core.ask("setattr", requestOf(file.ino, change), core.credOf(who), (reply, ticket) => {
-          const attr = mustAttr(reply.attr);
-          cutTo(file, size, attr.truncSeq);
-          file.reshaped(attr);
-          return this.#absorb(reply, ticket);
-        }),
-      );
+      const by = { ino: file.ino, who: core.credOf(who) };
+      return core.change("setattr", requestOf(file.ino, change), by, (reply, ticket) => {
+        const attr = mustAttr(reply.attr);
+        cutTo(file, size, attr.truncSeq);
+        file.reshaped(attr);
+        return this.#absorb(reply, ticket);
+      });
     });
   }
 

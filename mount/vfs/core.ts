@@ -108,6 +108,22 @@ export class Core {
     }
   }
 
+  /** As ask, for what changes the data of this inode: when it fails, it may have been done although no answer came. */
+  async change<C extends OpName, T>(
+    op: C,
+    args: OpArgs<C>,
+    { ino, who }: { readonly ino: number; readonly who: Cred },
+    use: (answer: OpResult<C>, ticket: Ticket) => T,
+  ): Promise<T> {
+    try {
+      return await this.ask(op, args, who, use);
+    } catch (error) {
+      // What is written next would else be marked with a trunc_seq from before, and be cut.
+      this.inodes.invalidate(ino);
+      throw error;
+    }
+  }
+
   /** For the answer to a request that is sent now. */
   begin(): Ticket {
     const ticket = this.answers.begin();

@@ -33,7 +33,8 @@ export class Extents {
     return file.gate.run(async () => {
       if ((mode & ~KEEP_SIZE) === 0) await this.#mustHaveRoom(len - file.inode.attr.stored);
       await this.#store(open);
-      await core.ask("fallocate", { ino: file.ino, off, len, mode }, SELF, (reply, ticket) =>
+      const { ino } = file;
+      await core.change("fallocate", { ino, off, len, mode }, { ino, who: SELF }, (reply, ticket) =>
         this.#reshaped(file, reply, ticket),
       );
     });
@@ -60,7 +61,7 @@ export class Extents {
     if (source.file !== target.file) await this.#store(source);
     return target.file.gate.run(async () => {
       await this.#store(target);
-      return core.ask("copyrange", args, SELF, (reply, ticket) => {
+      return core.change("copyrange", args, { ino: target.file.ino, who: SELF }, (reply, ticket) => {
         this.#reshaped(target.file, reply, ticket);
         return reply.copied;
       });

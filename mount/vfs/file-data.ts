@@ -115,15 +115,10 @@ export class FileData {
     const { file } = open;
     let dropped: Promise<void> | undefined;
     await file.gate.run(async () => {
-      file.isAppending = true;
-      try {
-        await file.writer.flush();
-        file.inode.errors.tell(open);
-        const pos = await file.writer.append(data);
-        dropped = this.#dropped(open, { pos, off, len: data.length });
-      } finally {
-        file.isAppending = false;
-      }
+      await file.writer.flush();
+      file.inode.errors.tell(open);
+      const pos = await file.writer.append(data);
+      dropped = this.#dropped(open, { pos, off, len: data.length });
     });
     return this.#settle(open, data.length, sync, [dropped]);
   }

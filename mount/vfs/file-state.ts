@@ -34,8 +34,6 @@ export class FileState implements FileWriterHost {
   readonly slots: SlotMap;
   /** Writes wait while it is held: the size or the extents are being changed by something else than a write. */
   readonly gate = new Mutex();
-  /** Who holds the gate appends: it waits for no session that waits for this one. */
-  isAppending = false;
   /** Attributes that were set and go with the next commit. */
   told: ToldAttributes | undefined;
   /** Open handles, and those among them that can write. */

@@ -60,7 +60,7 @@ export class OpenFiles {
     if (flags.write || flags.truncate) this.core.mustBeWritable();
     const file = this.core.inodes.get(ino)?.file;
     if (!flags.truncate || file === undefined) return this.#open(who, ino, flags);
-    return file.gate.run(() => file.writer.exclusive(() => this.#open(who, ino, flags)));
+    return file.gate.run(() => this.#open(who, ino, flags));
   }
 
   /** Opens what another process had open that died (see Heir); the handle. */
@@ -190,14 +190,18 @@ export class OpenFiles {
   #open(who: Caller, ino: number, flags: OpenFlags): Promise<Opened> {
     const { core } = this;
     const request = { ino, access: accessOf(flags), truncate: flags.truncate };
-    return core.ask("open", request, core.credOf(who), (reply, ticket) => {
+    const admit = (reply: OpenReply, ticket: Ticket): Opened => {
       const attr = mustAttr(reply.attr);
       const inode = core.inodes.add(attr);
       const opened = this.#admit(inode, attr, { ...flags, shared: reply.shared === true }, ticket);
       core.inodes.absorb(attr, reply.cached, ticket);
       this.#takeSlots(inode, reply, ticket);
       return opened;
-    });
+    };
+    const cred = core.credOf(who);
+    return flags.truncate
+      ? core.change("open", request, { ino, who: cred }, admit)
+      : core.ask("open", request, cred, admit);
   }
 
   #admit(inode: Inode, attr: Attr, flags: OpenFlags & { shared: boolean }, ticket: Ticket): Opened {

@@ -112,8 +112,8 @@ export class Recalls {
 
   /**
    * Somebody else opens the file: what was written here is committed first, and what is in the kernel's pages. When the
-   * file is being opened or cut here, that may in turn wait for the other session; others see what was written when it is
-   * committed then.
+   * file is being opened or cut here, that may in turn wait for the other session, and what the kernel sends of its pages
+   * waits for that; others see it when it is committed then.
    */
   async #share(ino: number): Promise<void> {
     const { core } = this;
@@ -121,8 +121,7 @@ export class Recalls {
     if (file === undefined) return;
     file.isShared = true;
     file.writer.start();
-    if (file.gate.isBusy) return;
-    await this.#dropData(ino);
+    if (!file.gate.isBusy) await this.#dropData(ino);
     await file.writer.flush();
   }
 
@@ -132,7 +131,7 @@ export class Recalls {
    */
   async #appended(ino: number): Promise<void> {
     const file = this.core.inodes.get(ino)?.file;
-    if (file?.writer.hasAppends === true && (file.isAppending || !file.gate.isBusy)) await file.writer.flush();
+    if (file?.writer.hasAppends === true) await file.writer.flush();
   }
 
   #recallEntry(dir: number, bytes: Buffer): Promise<void> {

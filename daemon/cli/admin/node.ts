@@ -9,8 +9,8 @@ import { ask, fetchStatus } from "./ask.js";
 import { findNode } from "./find-node.js";
 import { printJson, withJson } from "./json.js";
 
-/** All chunks of the volume are looked at. */
-const REMOVAL_MS = 600_000;
+/** All chunks of the volume are looked at: for a removal, and for what is asked for before that was done once. */
+const COUNTING_MS = 600_000;
 
 const NODE = { type: "string", demandOption: true, describe: "its id or its name" } as const;
 
@@ -102,7 +102,8 @@ const drain = defineCommand({
   run: async (args) => {
     const address = await clusterAddress(args);
     const { id } = await findNode(address, args.node);
-    const found = await ask(address, { $case: "setNode", value: { node: id, draining: !args.cancel } });
+    const change = { $case: "setNode" as const, value: { node: id, draining: !args.cancel } };
+    const found = await ask(address, change, { timeoutMs: COUNTING_MS });
     if (args.json) printJson(found);
     else if (args.cancel) process.stdout.write(`${found.name} stays, and gets new chunks again\n`);
     else process.stdout.write(`${found.name} is drained: ${found.copies ?? 0} copies to move\n`);
@@ -134,7 +135,7 @@ const rm = defineCommand({
     const { id } = await findNode(address, args.node);
     const { lost, force } = args;
     const removal = { $case: "removeNode" as const, value: { node: id, lost, force } };
-    const removed = await ask(address, removal, { timeoutMs: REMOVAL_MS });
+    const removed = await ask(address, removal, { timeoutMs: COUNTING_MS });
     if (args.json) printJson(removed);
     else {
       process.stdout.write(`${removed.node?.name ?? args.node} is removed\n`);

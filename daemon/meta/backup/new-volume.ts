@@ -1,4 +1,4 @@
-import { mkdir, rm, stat } from "node:fs/promises";
+import { mkdir, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, mustBeNew } from "../../common/data-folder.js";
 import { renameDurably } from "../../common/durable.js";
@@ -9,16 +9,18 @@ import { openSqlite } from "../sqlite/sqlite-store.js";
 
 /**
  * Fills the metadata of a data folder that is new or empty. Only when `fill` has resolved and everything is on disk does
- * the file get its name; what an interrupted run leaves no daemon starts on, and the next run removes it. StartupError:
- * the folder has metadata, or other things in it.
+ * the file get its name; what an interrupted run leaves no daemon starts on, and the next run removes it. A folder that was
+ * made for it goes when it fails. StartupError: the folder has metadata, or other things in it.
  */
 export async function inNewFolder<T>(folder: string, fill: (store: MetaStore) => Promise<T>): Promise<T> {
+  const wasThere = await isThere(folder);
   await makeFolder(folder);
   const lock = await lockFolder(folder);
   const file = join(folder, "meta.db");
   const loading = join(folder, "loading");
   const temp = join(loading, "meta.db");
   const clear = () => rm(loading, { recursive: true, force: true });
+  let isFilled = false;
   try {
     if (await isThere(file))
       throw new StartupError(`${folder} has metadata already`, { hint: "name a new folder; nothing was changed" });
@@ -29,10 +31,13 @@ export async function inNewFolder<T>(folder: string, fill: (store: MetaStore) =>
     const filled = await fill(store).finally(() => store.close());
     if (await isThere(`${temp}-wal`)) throw new Error(`${temp}: SQLite could not write everything into its file`);
     await renameDurably(temp, file);
+    isFilled = true;
     return filled;
   } finally {
     await clear();
     await lock.release();
+    // Somebody else may have put something there.
+    if (!isFilled && !wasThere) await rmdir(folder).catch(() => {});
   }
 }
 

@@ -53,6 +53,11 @@ export class Census {
     private readonly opts: CensusOptions,
   ) {}
 
+  /** They were counted since the start. */
+  get isDone(): boolean {
+    return this.#counts !== undefined;
+  }
+
   /** 0 until they were counted for the first time, as all that follows. */
   get chunks(): number {
     return this.#counts?.chunks ?? 0;

@@ -4,7 +4,7 @@ import { dryRun } from "../dry-run.js";
 import { rowsIn } from "../fsck/rows-in.js";
 import { key } from "../keys.js";
 import type { StoreSnapshot } from "../metastore.js";
-import { abandonChunk, beginDelete } from "../rules/chunks.js";
+import { abandonChunk, beginDelete, isFound } from "../rules/chunks.js";
 import type { Tx } from "../tx.js";
 
 export interface CleaningCase {
@@ -34,6 +34,8 @@ type Verdict = readonly [CleaningCase["fate"], string];
 function ofGarbage(tx: Tx, { id }: ChunkRow, due: CleaningDue): Verdict {
   const garbage = tx.get(key.garbage(id));
   if (garbage?.deleting === true) return ["removing", `node ${garbage.nodes.join(", ")} has not said that it is gone`];
+  if (garbage !== undefined && isFound(garbage))
+    return ["wait", "nothing was known of it until a node told of it; files are searched for it first"];
   if (beginDelete(tx, id, due.garbage) !== undefined) return ["remove", "nothing names it, and its delay is over"];
   const left = (garbage?.since ?? 0) - due.garbage;
   if (left > 0) return ["wait", `nothing names it; its delay is over after ${left} s of service`];

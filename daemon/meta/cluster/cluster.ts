@@ -24,6 +24,7 @@ import { Cleaning } from "./cleaning.js";
 import { ClusterMetrics } from "./cluster-metrics.js";
 import { Connection } from "./connection.js";
 import { type ClusterStatus, Figures } from "./figures.js";
+import { FoundChunks } from "./found-chunks.js";
 import { Inventories } from "./inventory.js";
 import type { Member } from "./member.js";
 import { Membership } from "./membership.js";
@@ -74,6 +75,7 @@ export class Cluster {
   readonly #retirement: Retirement;
   readonly #syncs: SyncRequests;
   readonly #cleaning: Cleaning;
+  readonly #found: FoundChunks;
   readonly #served: ServedTime;
   readonly #available: ChunkWaits;
   readonly #synced: ChunkWaits;
@@ -124,6 +126,7 @@ export class Cluster {
     this.#census = new Census(censusParts, { doubtMs: confirmMs });
     const cleaningParts = { executor, changes, reports, removals, syncs, served };
     const cleaning = (this.#cleaning = new Cleaning(cleaningParts, { deleteDelayMs, orphanGraceMs }));
+    this.#found = new FoundChunks({ executor, changes, log });
     const counted = { census: this.#census, pending, unsynced, shortage, surplus, cleaning };
     this.#figures = new Figures({ ...counted, membership });
     this.#available = this.#availableWaits();
@@ -242,6 +245,8 @@ export class Cluster {
 
   /** See Membership; EBUSY or ENOSPC when the node is to be drained and the others are not enough. */
   async setNode(change: SetNode): Promise<NodeInfo> {
+    // Right after the start it is not known how many copies chunks want.
+    if (change.draining === true && !this.#census.isDone) await this.tasks.census.runOnce();
     const member = await this.#membership.set(change, (one) => {
       if (change.draining === true && !one.row.draining) this.#mustBeDrainable(one);
     });
@@ -250,6 +255,7 @@ export class Cluster {
 
   /** See Retirement. */
   async removeNode(remove: RemoveNode): Promise<NodeRemoved> {
+    if (!this.#census.isDone) await this.tasks.census.runOnce();
     const { member, lostChunks } = await this.#retirement.remove(remove);
     return { node: this.#figures.infoOf(member), lostChunks };
   }
@@ -384,6 +390,7 @@ export class Cluster {
 
   async #clean(signal: AbortSignal): Promise<void> {
     if (!this.parts.volume.cleaningOff) await this.#cleaning.pass(signal);
+    await this.#found.pass(signal);
   }
 
   #task(name: string, periodMs: number, run: (signal: AbortSignal) => Promise<void>): Task {

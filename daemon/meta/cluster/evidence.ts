@@ -1,7 +1,8 @@
 /**
  * What metadata makes of a node's word "I hold this chunk". The rows of chunks are the complete record of what any file
  * may name; so of a chunk without a row this is known: nothing names it, and nothing ever will once the session that its
- * id was given to has ended. Without even the record of that session there is no evidence, and nothing is deleted.
+ * id was given to has ended; unless the row was lost, for which slots are searched before such a chunk is removed
+ * (found-chunks.ts). Without even the record of that session there is no evidence, and nothing is deleted.
  */
 import { fail } from "../../../proto/errno.js";
 import type { StoredChunk } from "../../../proto/gen/bigfs/v1/node.js";

@@ -16,7 +16,9 @@
  *
  * Invariants: ChunkRow.garbage if and only if a GarbageRow exists, and then refs is 0. A GarbageRow that says `deleting`
  * names exactly the nodes of the replicas that are left, all DELETING; without replicas neither row stays. A copy that is
- * DELETING becomes AVAILABLE again only by keepCopies; that its node has it still does not make it so.
+ * DELETING becomes AVAILABLE again only by keepCopies; that its node has it still does not make it so. Garbage of which
+ * nothing was known before its copies were (`isFound`) is not deleted before all slots were asked (found.ts): its row may
+ * have been lost.
  */
 import { ReplicaState } from "../../../proto/gen/bigfs/v1/rows.js";
 import type { ChunkRow, GarbageRow, Replica } from "../../../proto/gen/bigfs/v1/rows.js";
@@ -40,6 +42,14 @@ export type ChunkFate =
   | "deleting"
   /** There is no evidence about it at all: to be quarantined, never deleted. */
   | "unknown";
+
+/** By what a chunk is garbage of which nothing was known when its nodes told of it: no file has that inode. */
+const FOUND = { ino: 0, version: 1 } as const;
+
+/** Whether slots may name it all the same. */
+export function isFound({ ino, version }: Readonly<GarbageRow>): boolean {
+  return ino === FOUND.ino && version === FOUND.version;
+}
 
 /**
  * Records a chunk that its nodes have stored: AVAILABLE on `nodes`, synced on `synced`, PENDING on `pending`. Saying it
@@ -66,7 +76,7 @@ export function registerChunk(tx: Tx, stored: StoredChunk): ChunkFate {
   };
   tx.put(key.chunk(chunk.id), chunk);
   if (session !== undefined && !session.ended) return "recorded";
-  makeGarbage(tx, chunk, { ino: 0, version: 0 });
+  makeGarbage(tx, chunk, FOUND);
   return "garbage";
 }
 
@@ -175,12 +185,13 @@ export function abandonChunk(tx: Tx, chunk: number): boolean {
 /**
  * Second phase of deletion, for garbage that became so at or before `garbageBefore`: its copies are DELETING from now
  * on. Returns the nodes to tell once this is durable (none: nothing is left to remove, the rows are gone). undefined:
- * not yet, because it is too young or what replaced it is not synced.
+ * not yet, because it is too young, what replaced it is not synced, or the slots have to be asked.
  */
 export function beginDelete(tx: Tx, chunk: number, garbageBefore: number): readonly number[] | undefined {
   const garbage = tx.get(key.garbage(chunk));
   if (garbage === undefined) return undefined;
   if (garbage.deleting) return garbage.nodes;
+  if (isFound(garbage)) return undefined;
   if (garbage.since > garbageBefore || !replacedSafely(tx, garbage)) return undefined;
   const row = tx.get(key.chunk(chunk));
   const nodes = row?.replicas.map((copy) => copy.node) ?? [];

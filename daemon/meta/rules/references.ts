@@ -7,7 +7,7 @@ import { fail } from "../../../proto/errno.js";
 import { LIMITS } from "../../../proto/limits.js";
 import { key } from "../keys.js";
 import type { Tx } from "../tx.js";
-import { makeGarbage } from "./chunks.js";
+import { isFound, makeGarbage } from "./chunks.js";
 import { preloadChunks, wantedFor } from "./replicas.js";
 import { countChunks } from "./slices.js";
 
@@ -48,7 +48,9 @@ export function addReferences(tx: Tx, gained: ReadonlyMap<number, number>, repli
   );
   for (const [id, count] of more) {
     const chunk = tx.get(key.chunk(id)) ?? fail("EIO", `chunk ${id} is not known`);
-    if (chunk.garbage) tx.del(key.garbage(id));
+    const garbage = chunk.garbage ? tx.get(key.garbage(id)) : undefined;
+    if (garbage !== undefined && isFound(garbage)) fail("EAGAIN", `how often chunk ${id} is named is being counted`);
+    if (garbage !== undefined) tx.del(key.garbage(id));
     const wanted = wantedFor(chunk, replicas, { isAlone: chunk.refs === 0 });
     tx.put(key.chunk(id), { ...wanted, refs: chunk.refs + count, garbage: false });
     budget.rows -= 1;
@@ -69,8 +71,8 @@ export function dropReferences(tx: Tx, change: Change, lost: readonly number[], 
 
 function dropReference(tx: Tx, change: Change, id: number, count: number): void {
   const chunk = tx.get(key.chunk(id));
-  // What is damaged must still be deletable.
-  if (chunk === undefined) return;
+  // What is damaged must still be deletable. Of garbage no reference is counted.
+  if (chunk === undefined || chunk.garbage) return;
   const refs = chunk.refs - count;
   if (refs < 0) throw new Error(`chunk ${id} has ${chunk.refs} references, ${count} were dropped`);
   if (refs > 0) tx.put(key.chunk(id), { ...chunk, refs });

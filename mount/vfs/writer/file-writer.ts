@@ -173,8 +173,8 @@ export class FileWriter {
   }
 
   /**
-   * The file was cut at `size` (inside `exclusive`): what was written beyond it is forgotten. What remains counts as
-   * written after it, when nobody else cut the file in between.
+   * The file was cut at `size`: what was written beyond it is forgotten. What remains counts as written after it, when
+   * nobody else cut the file in between. A commit that is under way the metadata daemon cuts, by its trunc_seq.
    */
   cutAt(size: number, seq: { before: number; after: number }): void {
     this.#runs.cut(size);

@@ -4,7 +4,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "tap";
 import { nodeDisk } from "../../../daemon/store/disk.js";
-import { ALIGNMENT, DirectWrites } from "../../../daemon/store/direct-write.js";
+import { ALIGNMENT } from "../../../daemon/store/aligned-slots.js";
+import { DirectWrites } from "../../../daemon/store/direct-write.js";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -63,7 +63,7 @@ export interface VolumeRow {
   cleaningOff: boolean;
 }
 
-/** One row, written with every commit and by nothing else: its number. */
+/** One row, written with every commit that is logged and by nothing else: its number. */
 export interface CommitRow {
   seq: number;
 }

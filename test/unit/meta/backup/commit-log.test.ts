@@ -4,6 +4,7 @@ import { openBackup } from "../../../../daemon/meta/backup/dump.js";
 import { logged, seqOf } from "../../../../daemon/meta/backup/logged-store.js";
 import { key } from "../../../../daemon/meta/keys.js";
 import { MemoryStore } from "../../../../daemon/meta/memory-store.js";
+import { decodeRow, encodeRow } from "../../../../daemon/meta/row-codec.js";
 import { VolumeRow } from "../../../../proto/gen/bigfs/v1/rows.js";
 
 const batch = (seq: number, bytes = 10): LoggedBatch => ({
@@ -115,4 +116,36 @@ test("each commit has a number that is on disk with it, and goes on after a rest
   );
   await t.rejects(failing.commit(batch(6)));
   t.equal(log.next().length, 5, "what did not come to disk is not shipped");
+});
+
+test("that the volume grows older is no commit to ship, and goes along with the next one", async (t) => {
+  const { log } = logOf();
+  const memory = new MemoryStore();
+  const store = await logged(memory, log);
+  const volume = VolumeRow.fromPartial({ uuid: "v", nextIno: 7, servedSec: 10 });
+  const commit = (row: VolumeRow, more = new Map<string, Uint8Array>()) =>
+    store.commit({ puts: new Map([[key.volume, encodeRow(key.volume, row)], ...more]), dels: new Set() });
+  const ages = () =>
+    log.next().map(({ puts }) => {
+      const row = puts.get(key.volume);
+      return row && decodeRow(key.volume, row).servedSec;
+    });
+  await commit(volume);
+  t.same(seqs(log.next()), [1], "it is new");
+  for (const servedSec of [15, 20, 25]) await commit({ ...volume, servedSec });
+  t.same(seqs(log.next()), [1]);
+  t.equal(await seqOf(await store.snapshot()), 1);
+  const [row = Buffer.alloc(0)] = await memory.load([key.volume]);
+  t.equal(decodeRow(key.volume, row).servedSec, 25, "it is on disk");
+  await store.commit({ puts: batch(2).puts, dels: new Set() });
+  await store.commit({ puts: batch(3).puts, dels: new Set() });
+  t.same(ages(), [10, 25, undefined]);
+  await commit({ ...volume, servedSec: 30, nextIno: 8 });
+  await commit({ ...volume, servedSec: 35, nextIno: 8 }, new Map(batch(5).puts));
+  t.same(ages(), [10, 25, undefined, 30, 35], "any other change of the volume is shipped");
+
+  const again = await logged(memory, log);
+  const aged = { ...volume, servedSec: 40, nextIno: 8 };
+  await again.commit({ puts: new Map([[key.volume, encodeRow(key.volume, aged)]]), dels: new Set() });
+  t.same(seqs(log.next()), [1, 2, 3, 4, 5], "nor after a restart");
 });

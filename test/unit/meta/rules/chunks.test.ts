@@ -2,6 +2,7 @@ import { test } from "tap";
 import { ReplicaState } from "../../../../proto/gen/bigfs/v1/rows.js";
 import { key } from "../../../../daemon/meta/keys.js";
 import * as chunks from "../../../../daemon/meta/rules/chunks.js";
+import { settleFound } from "../../../../daemon/meta/rules/found.js";
 import { CHUNKS_PER_RANGE, rangeOf, takeChunkRange } from "../../../../daemon/meta/rules/ranges.js";
 import { checkData } from "./data-invariants.js";
 import { World } from "./world.js";
@@ -134,6 +135,15 @@ test("deletion goes in two phases, and a copy that turns up in between is delete
   const run = world.rows.run.bind(world.rows);
   endSession(world);
   run((tx) => chunks.registerChunk(tx, { chunk: id, ...COPIES, pending: [] }));
+  t.equal(
+    run((tx) => chunks.beginDelete(tx, id, 0)),
+    undefined,
+    "slots may name it",
+  );
+  t.same(
+    run((tx) => settleFound(tx, id, [])),
+    [],
+  );
   t.equal(
     run((tx) => chunks.beginDelete(tx, id, -1)),
     undefined,
