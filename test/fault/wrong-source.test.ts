@@ -21,7 +21,8 @@ const FAST = [
 ].flatMap((change) => ["--deadline", change]);
 const FILES = 60;
 const PIECE = 8 * 1024;
-const PIECES = 80;
+/** So many in one slot are joined, and not one less. */
+const PIECES = 64;
 
 /** Chunks of a cluster as they were written, and whether those on disk still are. */
 class Copies {
@@ -80,6 +81,10 @@ test("drain, repair and compaction that meet copies with flipped bits take nothi
   const copies = new Copies(cluster);
   const status = async () =>
     JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
+  const noneButThese = async (flipped: readonly string[]) => {
+    const others = (await copies.wrong()).filter((path) => !flipped.includes(path));
+    if (others.length > 0) throw new Error(`bytes that nobody wrote are in ${others.join(", ")}`);
+  };
   const until = async (met: (status: StatusReply) => boolean) => {
     while (!met(await status()));
   };
@@ -91,8 +96,7 @@ test("drain, repair and compaction that meet copies with flipped bits take nothi
   };
   /** Nothing wrong but what was flipped; then that is mended, and every file is as it was written. */
   const check = async (store: string, flipped: readonly string[]) => {
-    const others = (await copies.wrong()).filter((path) => !flipped.includes(path));
-    t.same(others, [], "no other copy has wrong bytes");
+    await noneButThese(flipped);
     await does("node", "scrub", store);
     while ((await copies.wrong()).length > 0);
     await until(isWhole);
@@ -106,39 +110,49 @@ test("drain, repair and compaction that meet copies with flipped bits take nothi
   await until(isWhole);
   t.same(await copies.wrong(), []);
 
-  await t.test("drain", async () => {
+  const part = async (name: string, work: () => Promise<void>) => {
+    if ((await t.test(name, work))?.ok === false) throw new Error(`what follows ${name} is not tried`);
+  };
+  await part("drain", async () => {
     const flipped = await copies.flip("store2");
     await does("node", "drain", "store2");
-    await until(({ nodes }) => nodes.some(({ name, copies: left }) => name === "store2" && (left ?? 0) === 0));
+    const isEmpty = ({ nodes }: StatusReply) => nodes.some(({ name, copies: left }) => name === "store2" && !left);
+    // A copy with wrong bytes that is not confirmed would keep it from ending.
+    while (!isEmpty(await status())) await noneButThese(flipped);
     await does("node", "drain", "store2", "--cancel");
     await check("store2", flipped);
   });
 
-  await t.test("repair", async () => {
+  await part("repair", async () => {
     const flipped = await copies.flip("store3");
     await cluster.kill("store1");
     const { quarantine } = new Layout((await cluster.member("store3")).data);
     const before = (await readdir(quarantine)).length;
-    while ((await readdir(quarantine)).length === before);
+    while ((await readdir(quarantine)).length === before) await noneButThese(flipped);
     await cluster.up();
     await check("store3", flipped);
   });
 
-  await t.test("compaction", async () => {
+  await part("compaction", async () => {
     const whole = contentOf("pieces", PIECE * PIECES);
-    const file = await open(join(cluster.mnt, "pieces"), "wx");
-    for (let pos = 0; pos < whole.length; pos += PIECE) {
-      await file.write(whole, pos, PIECE, pos);
-      await file.datasync();
-    }
-    await file.close();
+    const write = async (mnt: string, flags: string, from: number, to: number) => {
+      const file = await open(join(mnt, "pieces"), flags);
+      for (let n = from; n < to; n++) {
+        await file.write(whole, n * PIECE, PIECE, n * PIECE);
+        await file.datasync();
+      }
+      await file.close();
+    };
+    await write(cluster.mnt, "wx", 0, PIECES - 1);
+    await until(isWhole);
     const flipped = await copies.flip("store1");
-    // One that has nothing in its memory, and asks the stores.
+    // One that has nothing in its memory, and asks the stores for all but its own piece.
     const other = await cluster.mountAgain("other", ["--no-short-circuit", ...FAST]);
     const info = async () =>
       JSON.parse((await bigfsd(["info", "/pieces", "--data", cluster.data, "--json"])).stdout) as { slices: unknown[] };
-    do
-      if (!whole.equals(await readFile(join(other, "pieces")))) throw new Error("what is read is not what was written");
+    t.equal((await info()).slices.length, PIECES - 1);
+    // Who looked at them last is asked to join them, which may be somebody who has gone.
+    do await write(other, "r+", PIECES - 1, PIECES);
     while ((await info()).slices.length > 1);
     await writeFile(join(cluster.dir, "pieces"), whole);
     await check("store1", flipped);
