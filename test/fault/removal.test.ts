@@ -7,16 +7,9 @@ import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { Agent } from "../helpers/agent.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "orphanGraceMs=1000",
-  "heartbeatMs=500",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines();
 
 const statusOf = async (cluster: TestCluster) =>
   JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;

@@ -1,84 +1,23 @@
-import { createHash } from "node:crypto";
-import { open, readFile, readdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { open, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "tap";
-import { decodeFile } from "../../daemon/common/chunks/chunk-format.js";
-import { Layout, idOfName } from "../../daemon/common/chunks/layout.js";
+import { Layout } from "../../daemon/common/chunks/layout.js";
 import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
+import { ChunkCopies } from "../helpers/chunk-copies.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { contentOf } from "../helpers/manifest.js";
 import { sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "heartbeatMs=300",
-  "nodeDownMs=1500",
-  "confirmMs=1500",
-  "syncMs=100",
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "deleteDelayMs=4000",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines({ heartbeatMs: 300, nodeDownMs: 1_500, confirmMs: 1_500 });
 const FILES = 60;
 const PIECE = 8 * 1024;
 /** So many in one slot are joined, and not one less. */
 const PIECES = 64;
 
-/** Chunks of a cluster as they were written, and whether those on disk still are. */
-class Copies {
-  readonly #sums = new Map<string, string>();
-
-  constructor(private readonly cluster: TestCluster) {}
-
-  async paths(store: string): Promise<string[]> {
-    const { chunks } = new Layout((await this.cluster.member(store)).data);
-    const names = await readdir(chunks, { recursive: true });
-    return names.filter((name) => name.endsWith(".chunk")).map((name) => join(chunks, name));
-  }
-
-  /** Files with bytes that nobody wrote. */
-  async wrong(): Promise<string[]> {
-    const wrong: string[] = [];
-    const stores = (await this.cluster.file()).processes.filter(({ role }) => role === "store");
-    for (const { name } of stores) {
-      for (const path of await this.paths(name)) {
-        const file = await readFile(path).catch(() => undefined);
-        if (file !== undefined && !this.#isRight(basename(path), file)) wrong.push(path);
-      }
-    }
-    return wrong;
-  }
-
-  /** Flips a bit in each copy that this store has. */
-  async flip(store: string): Promise<string[]> {
-    const paths = await this.paths(store);
-    for (const path of paths) {
-      const file = await open(path, "r+");
-      const { size } = await file.stat();
-      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 100);
-      await file.write(Buffer.from([(buffer[0] ?? 0) ^ 4]), 0, 1, size - 100);
-      await file.close();
-    }
-    return paths;
-  }
-
-  /** A chunk that is seen for the first time is right when its checksums are. */
-  #isRight(name: string, file: Buffer): boolean {
-    try {
-      const sum = createHash("sha256")
-        .update(decodeFile(idOfName(name) ?? 0, file).data)
-        .digest("hex");
-      if (!this.#sums.has(name)) this.#sums.set(name, sum);
-      return this.#sums.get(name) === sum;
-    } catch {
-      return false;
-    }
-  }
-}
-
 test("drain, repair and compaction that meet copies with flipped bits take nothing of them over (D11)", async (t) => {
   const cluster = await TestCluster.start(t, ["--storage", "3", ...FAST]);
-  const copies = new Copies(cluster);
+  const copies = new ChunkCopies(cluster);
   const status = async () =>
     JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
   const noneButThese = async (flipped: readonly string[]) => {
