@@ -34,6 +34,8 @@ test("three 'rm -rf' of one tree on two mounts, the metadata daemon killed meanw
   t.same(await readdir(second), []);
   for (let now = await statusOf(cluster); now.chunks > 0 || now.inodes > 1; now = await statusOf(cluster));
   t.match(await statusOf(cluster), { inodes: 1, chunks: 0, bytes: 0, underReplicated: 0 });
+  const checked = await bigfsd(["fsck", "--data", cluster.data, "--json"]);
+  t.match(JSON.parse(checked.stdout), { findings: [] });
 });
 
 test("what a mount has open and in its caches stays readable while another one replaces and removes it (D22)", async (t) => {
