@@ -7,17 +7,9 @@ import { TestCluster } from "../helpers/cluster.js";
 import { Diligent } from "../helpers/manifest.js";
 import { skewed } from "../helpers/mortal.js";
 import { packageRoot } from "../helpers/package-root.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "orphanGraceMs=1000",
-  "heartbeatMs=500",
-  "syncMs=200",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines({ syncMs: 200 });
 const HOUR = 3600;
 
 test("daemons whose clocks are an hour off, either way, lose nothing and clean nothing that is needed (D17)", async (t) => {

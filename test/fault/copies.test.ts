@@ -8,20 +8,12 @@ import { Chance } from "../helpers/chance.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { run, sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
 /** So many files are copied; more of them by hand. */
 const FILES = Number(process.env["COPY_FILES"] ?? 200);
 const FOLDERS = 10;
 const KILLS = 3;
-
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=3000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=6000",
-  "orphanGraceMs=1000",
-];
 
 /** Everything below, with the names of folders. */
 async function count(dir: string): Promise<number> {
@@ -29,10 +21,7 @@ async function count(dir: string): Promise<number> {
 }
 
 test("put, get and rm that are killed again and again leave no half file and no chunk", async (t) => {
-  const cluster = await TestCluster.start(
-    t,
-    FAST.flatMap((change) => ["--deadline", change]),
-  );
+  const cluster = await TestCluster.start(t, shortDeadlines({ leaseMs: 3_000, deleteDelayMs: 6_000 }));
   const chance = new Chance(Number(process.env["SEED"] ?? 1));
   const local = join(cluster.dir, "local");
   for (let i = 0; i < FOLDERS; i++) await mkdir(join(local, `d${i}`), { recursive: true });

@@ -6,17 +6,10 @@ import { TestCluster } from "../helpers/cluster.js";
 import { LoopDisk } from "../helpers/loop-disk.js";
 import { contentOf } from "../helpers/manifest.js";
 import { run, sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
 const MIB = 1024 * 1024;
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "orphanGraceMs=1000",
-];
-const ARGS = [...FAST, "heartbeatMs=500"].flatMap((change) => ["--deadline", change]);
+const ARGS = shortDeadlines();
 
 const sumOf = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { test } from "tap";
 import { TestCluster } from "../helpers/cluster.js";
 import { must } from "../helpers/run.js";
+import { deadlineOptions } from "../helpers/short-deadlines.js";
 
 /** Files that are made; each is filled with its own number. */
 const FILES = 3_000;
@@ -34,14 +35,10 @@ print(bad)
 `;
 
 test("3,000 files, each filled with its number, are right although the metadata daemon is killed again and again (D4)", async (t) => {
-  const cluster = await TestCluster.start(t, [
-    "--deadline",
-    "leaseMs=5000",
-    "--deadline",
-    "renewMs=1000",
-    "--deadline",
-    "deleteDelayMs=10000",
-  ]);
+  const cluster = await TestCluster.start(
+    t,
+    deadlineOptions({ leaseMs: 5_000, renewMs: 1_000, deleteDelayMs: 10_000 }),
+  );
   const args = ["-c", WRITER, cluster.mnt, `${FILES}`];
   const writer = spawn("python3", args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(writer, "exit");

@@ -9,18 +9,9 @@ import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { Manifest } from "../helpers/manifest.js";
 import { mortally } from "../helpers/mortal.js";
 import { packageRoot } from "../helpers/package-root.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "orphanGraceMs=1000",
-  "heartbeatMs=500",
-  "confirmMs=2000",
-  "syncMs=100",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines();
 
 const BIN = join(packageRoot, "dist/daemon/cli/bin.js");
 

@@ -10,17 +10,9 @@ import { Manifest } from "../helpers/manifest.js";
 import { mortally } from "../helpers/mortal.js";
 import { packageRoot } from "../helpers/package-root.js";
 import { sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "heartbeatMs=500",
-  "confirmMs=2000",
-  "syncMs=100",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines();
 
 /** Of its start: what is there may go to quarantine, and is never removed. */
 const STARTING = ["after list folder@100", "after write journal", "before rename journal", "after rename journal"];

@@ -4,6 +4,7 @@ import { test } from "tap";
 import { Agent } from "../helpers/agent.js";
 import { TestCluster } from "../helpers/cluster.js";
 import { must } from "../helpers/run.js";
+import { deadlineOptions } from "../helpers/short-deadlines.js";
 
 /** Adds 1 to the number in a file so many times, under its lock; prints what it read. */
 const COUNT = `
@@ -40,7 +41,7 @@ test("no addition under a lock is lost between two mounts, while the metadata da
   t.equal(await counted(), 4 * each);
 });
 
-const SHORT = ["leaseMs=3000", "leaseMarginMs=500", "renewMs=500"].flatMap((change) => ["--deadline", change]);
+const SHORT = deadlineOptions({ leaseMs: 3_000, leaseMarginMs: 500, renewMs: 500 });
 
 test("a lock is free when the mount that had it was killed, not before its lease is over", async (t) => {
   const cluster = await TestCluster.start(t, SHORT);

@@ -7,8 +7,9 @@ import { test } from "tap";
 import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { Agent } from "../helpers/agent.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
+import { deadlineOptions } from "../helpers/short-deadlines.js";
 
-const SHORT = ["leaseMs=3000", "leaseMarginMs=500", "renewMs=500"].flatMap((change) => ["--deadline", change]);
+const SHORT = deadlineOptions({ leaseMs: 3_000, leaseMarginMs: 500, renewMs: 500 });
 const OTHERS = ["second", "third", "fourth", "fifth"];
 /** One more than there are players, so that somebody can always go on. */
 const PLACES = 6;

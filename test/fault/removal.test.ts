@@ -7,16 +7,9 @@ import type { StatusReply } from "../../proto/gen/bigfs/v1/meta.js";
 import { Agent } from "../helpers/agent.js";
 import { TestCluster, bigfsd } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
+import { shortDeadlines } from "../helpers/short-deadlines.js";
 
-const FAST = [
-  "cleanMs=200",
-  "leaseMs=2000",
-  "renewMs=500",
-  "leaseMarginMs=500",
-  "deleteDelayMs=4000",
-  "orphanGraceMs=1000",
-  "heartbeatMs=500",
-].flatMap((change) => ["--deadline", change]);
+const FAST = shortDeadlines();
 
 const statusOf = async (cluster: TestCluster) =>
   JSON.parse((await bigfsd(["status", "--json", "--data", cluster.data])).stdout) as StatusReply;
@@ -41,6 +34,8 @@ test("three 'rm -rf' of one tree on two mounts, the metadata daemon killed meanw
   t.same(await readdir(second), []);
   for (let now = await statusOf(cluster); now.chunks > 0 || now.inodes > 1; now = await statusOf(cluster));
   t.match(await statusOf(cluster), { inodes: 1, chunks: 0, bytes: 0, underReplicated: 0 });
+  const checked = await bigfsd(["fsck", "--data", cluster.data, "--json"]);
+  t.match(JSON.parse(checked.stdout), { findings: [] });
 });
 
 test("what a mount has open and in its caches stays readable while another one replaces and removes it (D22)", async (t) => {

@@ -20,7 +20,7 @@ test("fio notices nothing of daemons that are restarted in order, one after the 
   };
   const verifying = rounds();
   for (const name of ["store1", "meta", "store2", "store3"]) {
-    await Promise.race([written(cluster.mnt, SIZE / 8), verifying]);
+    await written(cluster.mnt, SIZE / 8, verifying);
     const { pid } = await cluster.member(name);
     process.kill(pid, "SIGTERM");
     await gone(pid);

@@ -6,10 +6,11 @@ import { createInterface } from "node:readline";
 import { test } from "tap";
 import { serverOf, TestCluster } from "../helpers/cluster.js";
 import { sh } from "../helpers/run.js";
+import { deadlineOptions } from "../helpers/short-deadlines.js";
 import { until } from "../helpers/until.js";
 
 /** Others wait no longer than this for the mount that stands still. */
-const LEASES = ["leaseMs=3000", "leaseMarginMs=500", "renewMs=500"].flatMap((change) => ["--deadline", change]);
+const LEASES = deadlineOptions({ leaseMs: 3_000, leaseMarginMs: 500, renewMs: 500 });
 
 /** Looks at everything in a folder, each time that it is told to. */
 const LOOK = `

@@ -17,9 +17,18 @@ export async function verified(folder: string): Promise<number> {
   return jobs.reduce((sum, { total_err }) => sum + total_err, 0);
 }
 
-/** Resolves when so many bytes of fio's file are stored. */
-export async function written(folder: string, bytes: number): Promise<void> {
+/** Resolves when so many bytes of fio's file are stored; rejects when fio, of which this is the outcome, is over before. */
+export async function written(folder: string, bytes: number, fio: Promise<unknown>): Promise<void> {
   const path = join(folder, "verified.0.0");
-  while (((await stat(path).catch(() => undefined))?.blocks ?? 0) * 512 < bytes)
-    await new Promise((resolve) => setImmediate(resolve));
+  let isOver = false;
+  const over = fio
+    .then(() => Promise.reject(new Error(`fio is over, and has not stored ${bytes} bytes`)))
+    .finally(() => {
+      isOver = true;
+    });
+  const look = async (): Promise<void> => {
+    while (!isOver && ((await stat(path).catch(() => undefined))?.blocks ?? 0) * 512 < bytes)
+      await new Promise((resolve) => setImmediate(resolve));
+  };
+  await Promise.race([look(), over]);
 }

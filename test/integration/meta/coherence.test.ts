@@ -149,7 +149,7 @@ test("a broken stream does not end a session, and what it was asked for is asked
   t.match(next.recalls, [{ inodes: [{ ino }] }]);
 });
 
-test("nobody is fenced for what the daemon did not read while it stood still", async (t) => {
+test("nobody is fenced for what the daemon did not read while it stood still (D39)", async (t) => {
   const clock = new FakeClock();
   const harness = await MetaHarness.start(t, { clock });
   const client = await harness.client();

@@ -178,7 +178,7 @@ async function check(lab: Lab, machine: Machine): Promise<void> {
   assert.deepEqual(names, [".", "..", ...expected]);
 }
 
-void test("two mounts work in one folder at the same time, and neither ever answers from a stale cache", async () => {
+void test("two mounts work in one folder at the same time, and neither ever answers from a stale cache (D23)", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.nat(),
