@@ -5,10 +5,11 @@ import { LIMITS } from "../../proto/limits.js";
 import { nameOf } from "../../proto/name.js";
 import type { EyesParts } from "./eyes.js";
 import { Faults, type Cluster } from "./faults.js";
-import { ClientMachine, MetaMachine, StoreMachine, type Lab } from "./machines.js";
+import { ClientMachine, MetaMachine, type Lab } from "./machines.js";
 import { SimNetwork } from "./network.js";
 import { Program, type Folders } from "./program.js";
 import { Scheduler } from "./scheduler.js";
+import { StoreMachine } from "./store-machine.js";
 import { Model } from "./tree-model.js";
 import { Watch, Watcher } from "./watch.js";
 import { badCopies, unrest } from "./verdict.js";
@@ -77,9 +78,14 @@ class Simulation {
     });
     const named = <T>(count: number, letter: string, make: (host: string) => T): T[] =>
       Array.from({ length: count }, (_, i) => make(`${letter}${i + 1}`));
+    const isSplit = chance.happens(0.25);
     const cluster = (this.#cluster = {
       meta: new MetaMachine(lab, "m"),
-      stores: named(volume.replicas + 1 + chance.below(2), "s", (host) => new StoreMachine(lab, host)),
+      stores: named(
+        volume.replicas + 1 + chance.below(2),
+        "s",
+        (host) => new StoreMachine(lab, host, isSplit && host === "s1" ? 2 : 1),
+      ),
       clients: named(1 + chance.below(3), "c", (host) => new ClientMachine(lab, host)),
     });
     const model = (this.#model = new Model(() => scheduler.nowMs, lab.violation, minReplicas));
@@ -189,9 +195,11 @@ class Simulation {
   /** Copies that rot after everything was read are found by nobody yet. */
   #judgeDisks(): void {
     for (const store of this.#cluster.stores) {
-      const [bad] = store.hasRotted ? [] : badCopies(store);
-      if (bad !== undefined) this.#violation(bad);
-      const [aside] = store.hasRotted || store.powerCuts.length > 0 ? [] : store.quarantined();
+      for (const node of store.nodes) {
+        const [bad] = store.rotted.has(node) ? [] : badCopies(store, node);
+        if (bad !== undefined) this.#violation(bad);
+      }
+      const [aside] = store.mayPutAside ? [] : store.quarantined();
       if (aside !== undefined) this.#violation(`${store.host} has ${aside} in quarantine without a reason`);
     }
   }

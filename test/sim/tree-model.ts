@@ -9,6 +9,7 @@ export const ABSENT = 0;
 const QUIET_MS = 5_000;
 
 interface Cut {
+  /** The node. */
   readonly host: string;
   readonly ms: number;
 }
@@ -23,7 +24,7 @@ export class Model {
   readonly #fleeting = new Map<string, Set<Change>>();
   /** By client: since when nothing was in its way; Infinity while something is. */
   readonly #quietSinceMs = new Map<string, number>();
-  /** Copies that were lost: of what was not synced, or by rot. */
+  /** When nodes may have lost copies: of what was not synced, or by rot. */
   readonly cuts: Cut[] = [];
 
   constructor(

@@ -7,6 +7,8 @@ interface File {
   bytes: Buffer;
   /** What the last fsync made safe. */
   safe: Buffer;
+  /** What an fsync that failed has left unsafe: the kernel takes it for written, and the next fsync succeeds without it. */
+  forgotten?: Buffer;
 }
 
 /** A number from 0 to below `below`. */
@@ -22,7 +24,7 @@ export type Verdict = "do" | { readonly code: string } | "die before" | "die aft
 export class MemoryDisk implements Disk {
   #names = new Map<string, File>();
   #safeNames = new Map<string, File>();
-  readonly #folders = new Set<string>(["/", "/data"]);
+  readonly #folders = new Set<string>(["/", "/data", "/data2"]);
   /** Every call that had an effect, "label path". */
   readonly log: string[] = [];
   /** Says what becomes of a call; all are done by default. */
@@ -44,10 +46,11 @@ export class MemoryDisk implements Disk {
       // It has another name by now, or none.
       sync: () => {
         const name = [...this.#names].find(([, other]) => other === file)?.[0] ?? "(removed)";
-        return this.#call("fsync", name, () => {
+        const fsync = (): void => {
           if (!isOpen) throw systemError("EBADF", name);
-          file.safe = file.bytes;
-        });
+          keep(file);
+        };
+        return this.#call("fsync", name, fsync, { refused: () => forget(file) });
       },
       close: () => {
         if (!isOpen) throw systemError("EBADF", path);
@@ -61,12 +64,7 @@ export class MemoryDisk implements Disk {
     const bytes = Buffer.concat(parts);
     const put = (content: Buffer): void => void this.#names.set(path, { bytes: content, safe: Buffer.alloc(0) });
     // A process that dies in the middle leaves half a file.
-    return this.#call(
-      "write",
-      path,
-      () => put(bytes),
-      () => put(bytes.subarray(0, bytes.length / 2)),
-    );
+    return this.#call("write", path, () => put(bytes), { half: () => put(bytes.subarray(0, bytes.length / 2)) });
   }
 
   append(path: string, bytes: Buffer): Promise<void> {
@@ -75,12 +73,7 @@ export class MemoryDisk implements Disk {
       file.bytes = Buffer.concat([file.bytes, more]);
       this.#names.set(path, file);
     };
-    return this.#call(
-      "append",
-      path,
-      () => add(bytes),
-      () => add(bytes.subarray(0, bytes.length / 2)),
-    );
+    return this.#call("append", path, () => add(bytes), { half: () => add(bytes.subarray(0, bytes.length / 2)) });
   }
 
   read(path: string, ranges: readonly Range[]): Promise<Buffer[]> {
@@ -103,12 +96,13 @@ export class MemoryDisk implements Disk {
   }
 
   sync(path: string): Promise<void> {
-    return this.#call("sync", path, () => {
+    const sync = (): void => {
       const file = this.#names.get(path);
-      if (file !== undefined) file.safe = file.bytes;
+      if (file !== undefined) keep(file);
       else if (this.#folders.has(path)) this.#syncNames(path);
       else throw systemError("ENOENT", path);
-    });
+    };
+    return this.#call("sync", path, sync, { refused: () => forget(this.#names.get(path)) });
   }
 
   rename(from: string, into: string): Promise<void> {
@@ -196,11 +190,20 @@ export class MemoryDisk implements Disk {
     return file;
   }
 
-  async #call<T>(label: string, path: string, effect: () => T, half?: () => void): Promise<T> {
+  /** `half`: what a process that dies in it leaves. `refused`: what a failure does. */
+  async #call<T>(
+    label: string,
+    path: string,
+    effect: () => T,
+    { half, refused }: { readonly half?: () => void; readonly refused?: () => void } = {},
+  ): Promise<T> {
     await this.turn();
     if (this.isDead) throw systemError("DEAD", path);
     const verdict = this.verdict(label, path);
-    if (typeof verdict === "object") throw systemError(verdict.code, path);
+    if (typeof verdict === "object") {
+      refused?.();
+      throw systemError(verdict.code, path);
+    }
     if (verdict === "die before") {
       this.isDead = true;
       half?.();
@@ -214,6 +217,14 @@ export class MemoryDisk implements Disk {
     }
     return result;
   }
+}
+
+function keep(file: File): void {
+  if (file.bytes !== file.forgotten) file.safe = file.bytes;
+}
+
+function forget(file: File | undefined): void {
+  if (file !== undefined && file.safe !== file.bytes) file.forgotten = file.bytes;
 }
 
 function systemError(code: string, path: string): Error {
