@@ -2,11 +2,12 @@
 import type { Chance } from "../helpers/chance.js";
 import type { ClientMachine, Machine, MetaMachine } from "./machines.js";
 import type { SimNetwork } from "./network.js";
-import type { Meddler } from "./program.js";
+import type { Operator } from "./operator.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Ailment, SimNode, StoreMachine } from "./store-machine.js";
 import type { Model } from "./tree-model.js";
 import type { Watch } from "./watch.js";
+import type { Meddler } from "./writer.js";
 
 export interface Cluster {
   readonly meta: MetaMachine;
@@ -27,6 +28,7 @@ const KINDS = [
   "rot",
   "fsync",
   "read",
+  "drain",
   "full",
   "commit",
   "slow",
@@ -42,6 +44,7 @@ const BLACKS_OUT_SYNCED = 0.3;
 /** A client is alone for longer than its lease lasts; before that it looks around for so long. */
 const ALONE_MS = { min: 14_000, max: 30_000 };
 const LOOKS_MS = 50;
+const FULL_MS = 150_000;
 
 export class Faults implements Meddler {
   readonly #kinds: Kind[];
@@ -49,6 +52,7 @@ export class Faults implements Meddler {
   readonly #pauseMs: number;
   readonly #open = new Set<() => void>();
   #isOver = false;
+  #isDraining = false;
   /** When the latest was mended. */
   mendedMs = 0;
 
@@ -59,6 +63,7 @@ export class Faults implements Meddler {
       readonly model: Model;
       readonly cluster: Cluster;
       readonly watch: Watch;
+      readonly operator: Operator;
       readonly minReplicas: number;
     },
     only?: readonly string[],
@@ -94,6 +99,10 @@ export class Faults implements Meddler {
     if (!this.#kinds.includes("blackout") || !scheduler.chance.happens(BLACKS_OUT_SYNCED)) return;
     const ms = scheduler.chance.next() * scheduler.chance.next() * 1_000;
     scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#inject("blackout"));
+  }
+
+  isAlone(host: string): boolean {
+    return this.parts.network.isCut(host, this.parts.cluster.meta.host);
   }
 
   /** Mends everything. */
@@ -170,11 +179,15 @@ export class Faults implements Meddler {
       }
       case "read":
         return this.#rotting && this.#ail(this.#rotting.store, this.#rotting.node, kind);
+      case "drain":
+        return this.#drain(pick(chance, pick(chance, stores).nodes));
       case "full": {
         const full = chance.happens(0.3) ? stores : [pick(chance, stores)];
         full.forEach((store) => store.fill(true));
         const what = `full ${full.map(({ host }) => host).join(",")}`;
-        return this.#for(what, machines, () => full.forEach((store) => store.fill(false)));
+        // For long enough that writers are told, when there is no other place.
+        const ms = full === stores ? FULL_MS * chance.next() : undefined;
+        return this.#for(what, machines, () => full.forEach((store) => store.fill(false)), ms);
       }
       case "commit":
         meta.failsToCommit = true;
@@ -224,6 +237,19 @@ export class Faults implements Meddler {
     this.#for(`${ailment} fails on ${node.name}`, this.#machines, () => {
       this.#mayHaveLost(node);
       store.heal();
+    });
+  }
+
+  /** Nothing may fail by that. Some nodes are to be used again after a while, the others stay empty. */
+  #drain({ name }: SimNode): void {
+    const { scheduler, operator } = this.parts;
+    const { chance } = scheduler;
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    const drained = operator.drain(name);
+    if (chance.happens(0.5)) return;
+    scheduler.after(chance.next() * pick(chance, LASTS_MS), "keep", undefined, () => {
+      void drained.then(() => operator.keep(name)).then(() => (this.#isDraining = false));
     });
   }
 

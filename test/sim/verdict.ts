@@ -11,11 +11,9 @@ export async function unrest(
 ): Promise<string[]> {
   const rows = await cluster.meta.store.scan({ from: "", to: "~", limit: 1e9 });
   const of = (kind: string) => rows.filter(({ key }) => key.startsWith(kind));
-  const nodes = new Map(
-    of("N")
-      .map(({ value }) => NodeRow.decode(value))
-      .map(({ id, name }) => [id, name]),
-  );
+  const rowsOfNodes = of("N").map(({ value }) => NodeRow.decode(value));
+  const nodes = new Map(rowsOfNodes.map(({ id, name }) => [id, name]));
+  const drained = new Set(rowsOfNodes.flatMap(({ draining, name }) => (draining ? name : [])));
   const found: string[] = [];
   const expected = new Map(
     cluster.stores.flatMap(({ nodes: all }) => all.map(({ name }) => [name, new Set<number>()])),
@@ -39,8 +37,11 @@ export async function unrest(
       const { name } = node;
       const files = store.chunkFiles(node);
       const listed = expected.get(name) ?? new Set();
+      if (drained.has(name) && listed.size > 0) found.push(`${name} is drained and has ${listed.size} chunks`);
       for (const id of listed) if (!files.has(id)) found.push(`${name} does not have its copy of chunk ${id}`);
       for (const id of files.keys()) if (!listed.has(id)) found.push(`${name} has chunk ${id}, which is nobody's`);
+      // Those that rot are found by the scrub.
+      if (store.rotted.has(node)) found.push(...badCopies(store, node));
     }
   }
   for (const kind of isKept ? ["O", "W"] : ["G", "O", "W"]) {

@@ -11,6 +11,9 @@ interface File {
   forgotten?: Buffer;
 }
 
+/** Bytes that a disk writes together. */
+const BLOCK = 4096;
+
 /** A number from 0 to below `below`. */
 export type Chance = (below: number) => number;
 
@@ -168,7 +171,8 @@ export class MemoryDisk implements Disk {
       const kept = Math.min(file.safe.length, file.bytes.length);
       const length = [kept, file.bytes.length, kept + chance(file.bytes.length - kept + 1)][chance(3)] ?? kept;
       const bytes = Buffer.from(file.bytes.subarray(0, length));
-      if (chance(3) === 0) bytes.fill(0, kept);
+      // Blocks that were not written are zeros; the first, with a file's head, may have been.
+      if (chance(3) === 0) bytes.fill(0, chance(2) === 0 ? kept : Math.max(kept, Math.min(BLOCK, length)));
       file.bytes = file.safe = bytes;
     }
     this.#names = names;
