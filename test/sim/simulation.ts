@@ -52,7 +52,7 @@ const EVENTS_MAX = 600_000;
 /** After so long without a fault nothing fails any more: whoever waited has an answer. */
 const CALM_MS = 150_000;
 /** Everything is read against its checksums within this: before it has to be at rest. */
-const SCRUB_MS = 600_000;
+const SCRUB_MS = 300_000;
 /** So long everything may take to come to rest. */
 const REST_MS = 1_800_000;
 

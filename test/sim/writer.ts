@@ -120,6 +120,8 @@ export class Writer extends Eyes {
     if (open.size === 0) return this.write(open);
     const from = chance.below(open.size);
     const to = Math.min(open.size, from + 1 + chance.below(chance.happens(0.3) ? 200 : 10));
+    // Also through what is not stored yet.
+    if (chance.happens(0.5)) await this.put(open, from, to - from);
     const change = this.#data(open, { from, to, isCut: false, isHole: true });
     await this.#changing([open], change, () =>
       this.ask(async (fs) => fs.fallocate(open.handle, PUNCH, from * CELL, (to - from) * CELL)),
@@ -157,7 +159,7 @@ export class Writer extends Eyes {
     const start = SLOT * chance.below(Math.min(3, Math.floor(open.size / SLOT) + 1));
     await this.put(open, start, SLOT);
     await this.flush(open);
-    for (let at = 1; at < SLOT; at += 2) await this.put(open, start + at, 1);
+    for (let at = 1; at < SLOT; at += 4) await this.put(open, start + at, 1);
     await this.flush(open);
     for (let round = 0; round < ROUNDS && this.open.includes(open); round++) {
       await pause(chance.next() * 2 * ROUND_MS);
