@@ -16,6 +16,8 @@ export const READ: OpenFlags = { read: true, write: false, append: false, trunca
 const ANSWERS: ReadonlySet<Errno> = new Set(["ENOENT", "EEXIST", "ESTALE"]);
 /** What may fail when machines and networks do. */
 const FAILURES: ReadonlySet<Errno> = new Set(["EIO", "ENOSPC", "ETIMEDOUT", "ESTALE"]);
+/** The extended attribute that files have. */
+export const XATTR = nameOf(Buffer.from("user.sim"));
 /** Files are read whole. */
 const WHOLE = 2 ** 26;
 
@@ -166,9 +168,25 @@ export class Eyes {
     await this.during((fs) => fs.release(open.handle));
   }
 
+  /** Its extended attribute. */
+  async #readAttribute(ino: number): Promise<void> {
+    const { model } = this.eyes;
+    const start = model.moments.next();
+    let value = ABSENT;
+    try {
+      value = Number((await this.during((fs) => fs.getxattr(WHO, ino, XATTR))).toString());
+    } catch (error) {
+      // The session that has it open may be over.
+      if (error instanceof FsError && ANSWERS.has(error.errno)) return;
+      if (!(error instanceof FsError && error.errno === "ENODATA")) throw error;
+    }
+    model.seesAttribute(ino, value, { ...this.who(), start, end: model.moments.next() });
+  }
+
   /** The whole file; its size in cells. Undefined: it cannot be read, and that may be so. */
   protected async read(open: Open): Promise<number | undefined> {
     const { model, machine } = this.eyes;
+    await this.#readAttribute(open.file.ino);
     const { file, handle } = open;
     const start = model.moments.next();
     let content: Buffer;

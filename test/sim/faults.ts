@@ -1,11 +1,13 @@
 /** What fails, and when: chosen by the seed, until everything is mended. */
 import type { Chance } from "../helpers/chance.js";
-import type { ClientMachine, Machine, MetaMachine, StoreMachine } from "./machines.js";
+import type { ClientMachine, Machine, MetaMachine } from "./machines.js";
 import type { SimNetwork } from "./network.js";
-import type { Meddler } from "./program.js";
+import type { Operator } from "./operator.js";
 import type { Scheduler } from "./scheduler.js";
+import type { Ailment, SimNode, StoreMachine } from "./store-machine.js";
 import type { Model } from "./tree-model.js";
 import type { Watch } from "./watch.js";
+import type { Meddler } from "./writer.js";
 
 export interface Cluster {
   readonly meta: MetaMachine;
@@ -24,6 +26,9 @@ const KINDS = [
   "stall",
   "clock",
   "rot",
+  "fsync",
+  "read",
+  "drain",
   "full",
   "commit",
   "slow",
@@ -39,13 +44,15 @@ const BLACKS_OUT_SYNCED = 0.3;
 /** A client is alone for longer than its lease lasts; before that it looks around for so long. */
 const ALONE_MS = { min: 14_000, max: 30_000 };
 const LOOKS_MS = 50;
+const FULL_MS = 150_000;
 
 export class Faults implements Meddler {
   readonly #kinds: Kind[];
-  readonly #rotting: StoreMachine | undefined;
+  readonly #rotting: { readonly store: StoreMachine; readonly node: SimNode } | undefined;
   readonly #pauseMs: number;
   readonly #open = new Set<() => void>();
   #isOver = false;
+  #isDraining = false;
   /** When the latest was mended. */
   mendedMs = 0;
 
@@ -56,6 +63,7 @@ export class Faults implements Meddler {
       readonly model: Model;
       readonly cluster: Cluster;
       readonly watch: Watch;
+      readonly operator: Operator;
       readonly minReplicas: number;
     },
     only?: readonly string[],
@@ -65,7 +73,8 @@ export class Faults implements Meddler {
     this.#pauseMs = pick(chance, PAUSES_MS);
     // The bytes of one disk alone may rot, and only when there are others that are waited for.
     const { stores } = parts.cluster;
-    if (parts.minReplicas > 1) this.#rotting = stores[chance.below(stores.length)];
+    const store = pick(chance, stores);
+    if (parts.minReplicas > 1) this.#rotting = { store, node: pick(chance, store.nodes) };
   }
 
   get areThere(): boolean {
@@ -92,10 +101,19 @@ export class Faults implements Meddler {
     scheduler.after(ms, "fault", undefined, () => this.#isOver || this.#inject("blackout"));
   }
 
+  isAlone(host: string): boolean {
+    return this.parts.network.isCut(host, this.parts.cluster.meta.host);
+  }
+
   /** Mends everything. */
   mend(): void {
     this.#isOver = true;
     for (const undo of [...this.#open]) undo();
+  }
+
+  get #machines(): readonly Machine[] {
+    const { meta, stores, clients } = this.parts.cluster;
+    return [meta, ...stores, ...clients];
   }
 
   #next(): void {
@@ -109,10 +127,10 @@ export class Faults implements Meddler {
   }
 
   #inject(kind: Kind): void {
-    const { scheduler, network, cluster, model } = this.parts;
+    const { scheduler, network, cluster } = this.parts;
     const { chance } = scheduler;
     const { meta, stores, clients } = cluster;
-    const machines: readonly Machine[] = [meta, ...stores, ...clients];
+    const machines = this.#machines;
     switch (kind) {
       case "kill":
       case "power":
@@ -149,16 +167,27 @@ export class Faults implements Meddler {
         return scheduler.note(`clock of ${machine.host} jumps`);
       }
       case "rot": {
-        const path = this.#rotting?.isUp === true ? this.#rotting.rot() : undefined;
-        if (path === undefined || this.#rotting === undefined) return;
-        model.cuts.push({ host: this.#rotting.host, ms: scheduler.nowMs });
-        return scheduler.note(`rot ${this.#rotting.host} ${path}`);
+        const { store, node } = this.#rotting ?? {};
+        const path = store?.isUp === true && node !== undefined ? store.rot(node) : undefined;
+        if (path === undefined || node === undefined) return;
+        this.#mayHaveLost(node);
+        return scheduler.note(`rot ${node.name} ${path}`);
       }
+      case "fsync": {
+        const store = pick(chance, stores);
+        return this.#ail(store, pick(chance, store.nodes), kind);
+      }
+      case "read":
+        return this.#rotting && this.#ail(this.#rotting.store, this.#rotting.node, kind);
+      case "drain":
+        return this.#drain(pick(chance, pick(chance, stores).nodes));
       case "full": {
         const full = chance.happens(0.3) ? stores : [pick(chance, stores)];
         full.forEach((store) => store.fill(true));
         const what = `full ${full.map(({ host }) => host).join(",")}`;
-        return this.#for(what, machines, () => full.forEach((store) => store.fill(false)));
+        // For long enough that writers are told, when there is no other place.
+        const ms = full === stores ? FULL_MS * chance.next() : undefined;
+        return this.#for(what, machines, () => full.forEach((store) => store.fill(false)), ms);
       }
       case "commit":
         meta.failsToCommit = true;
@@ -184,19 +213,49 @@ export class Faults implements Meddler {
   }
 
   #break(between?: readonly [string, string]): void {
-    const { network, cluster } = this.parts;
+    const { network } = this.parts;
     const broken = network.breakOne(between) ?? "nothing";
-    this.#for(`break ${broken}`, [cluster.meta, ...cluster.stores, ...cluster.clients], () => {}, 500);
+    this.#for(`break ${broken}`, this.#machines, () => {}, 500);
   }
 
   /** Down for a while. */
   #crash(machine: Machine, power: boolean): void {
-    const { scheduler, model, cluster } = this.parts;
+    const { cluster } = this.parts;
     if (!machine.isUp) return;
     const { host } = machine;
     this.#for(`down ${host}`, machine === cluster.meta ? cluster.clients : [machine], () => machine.start());
     machine.crash(power);
-    if (power && cluster.stores.includes(machine as StoreMachine)) model.cuts.push({ host, ms: scheduler.nowMs });
+    const store = power ? cluster.stores.find((one) => one === machine) : undefined;
+    for (const node of store?.nodes ?? []) this.#mayHaveLost(node);
+  }
+
+  /** A disk fails until it is mended: some of what is written, or read, fails meanwhile. */
+  #ail(store: StoreMachine, node: SimNode, ailment: Ailment): void {
+    if (store.isAiling) return;
+    store.ail(node, ailment);
+    this.#mayHaveLost(node);
+    this.#for(`${ailment} fails on ${node.name}`, this.#machines, () => {
+      this.#mayHaveLost(node);
+      store.heal();
+    });
+  }
+
+  /** Nothing may fail by that. Some nodes are to be used again after a while, the others stay empty. */
+  #drain({ name }: SimNode): void {
+    const { scheduler, operator } = this.parts;
+    const { chance } = scheduler;
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    const drained = operator.drain(name);
+    if (chance.happens(0.5)) return;
+    scheduler.after(chance.next() * pick(chance, LASTS_MS), "keep", undefined, () => {
+      void drained.then(() => operator.keep(name)).then(() => (this.#isDraining = false));
+    });
+  }
+
+  /** Of what that node has and was not durable until now it may have no copy any more. */
+  #mayHaveLost({ name }: SimNode): void {
+    this.parts.model.cuts.push({ host: name, ms: this.parts.scheduler.nowMs });
   }
 
   /** Trouble for these until it is undone, by itself after a while. */

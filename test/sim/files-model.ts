@@ -1,16 +1,24 @@
 /** What files may hold. See model.ts for what a change and a moment are. */
 import { CELL, ZERO, readCells, type Cell } from "./cells.js";
-import { endOf, type Change, type Report, type Seer } from "./model.js";
+import { endOf as endOfChange, type Change, type Report, type Seer } from "./model.js";
 
 /** A write of cells from..to, or a truncation to `from` cells (`isCut`). */
 export interface DataChange extends Change {
   readonly from: number;
-  readonly to: number;
+  to: number;
   readonly isCut: boolean;
+  /** It leaves zeros there. */
+  readonly isHole?: boolean;
+  /** These cells, written elsewhere, stand there then. */
+  readonly copied?: readonly Cell[];
   /** The handle that it came by. */
   readonly handle: number;
   /** When that was opened. */
   readonly opened: number;
+  /** The lock under which it was written was given up, and that was answered. */
+  released?: number;
+  /** It has happened by then, or never does. */
+  over?: number;
   /** A reader on the same client did not see it: then it is lost, and the next flush must say so. */
   missed?: string;
 }
@@ -43,6 +51,12 @@ export class FileModel {
     readonly isLog: boolean,
   ) {}
 
+  /** Whether there is no doubt what has become of whatever was written there. */
+  isCertain(from: number, to: number): boolean {
+    const there = this.changes.filter((change) => change.from < to && from < change.to);
+    return !this.mayHaveHoles && there.every(({ state }) => state === "told" || state === "stored");
+  }
+
   add(change: DataChange): DataChange {
     if (this.changes.some(({ state }) => state === "maybe" || state === "risk")) this.mayHaveHoles = true;
     this.changes.push(change);
@@ -63,6 +77,22 @@ export class FileModel {
       change.stored = now.moment;
       change.storedMs = now.ms;
       if (change.missed !== undefined) report(`file ${this.ino} was flushed, and nobody was told: ${change.missed}`);
+    }
+  }
+
+  /** A lock was given up, asked for at `start`: whoever gets it next sees what was told by then, or the next flush fails. */
+  unlocked(by: Seer & { readonly handle: number }, start: number, moment: number): void {
+    for (const change of this.changes) {
+      const isOwn = change.client === by.client && change.life === by.life && change.handle === by.handle;
+      if (isOwn && change.state === "told" && change.end < start) change.released ??= moment;
+    }
+  }
+
+  /** Somebody has had a lock since that moment, under which alone others change it: what they did is done, or never will be. */
+  settled(by: Seer, moment: number): void {
+    for (const change of this.changes) {
+      const isOwn = change.client === by.client && change.life === by.life;
+      if (!isOwn && change.start < moment) change.over ??= moment;
     }
   }
 
@@ -102,24 +132,27 @@ export class FileModel {
   #checkCells(cells: readonly Cell[], reading: Reading, judge: Judge): void {
     const { report } = judge;
     const last = Math.max(cells.length, ...this.changes.map(({ from, to, isCut }) => (isCut ? from : to)));
+    const edges = new Set(this.changes.flatMap(({ from, to }) => [from, to]));
+    let covering: readonly DataChange[] = [];
     for (let at = 0; at < last; at++) {
       const cell = cells[at];
-      const covering = this.changes.filter(({ from, to }) => from <= at && at < to);
+      if (edges.has(at)) covering = this.changes.filter(({ from, to }) => from <= at && at < to);
       if (reading.lost?.has(at) === true) {
         if (!covering.some((change) => judge.mayBeLost(change) && !isReplaced(change, covering, reading)))
           report(`file ${this.ino}: cell ${at} of ${cells.length} cannot be read: ${this.#tell(covering)}`);
         continue;
       }
-      const isGone = cell === undefined || cell.id === ZERO;
-      if (cell?.id === ZERO && !this.mayHaveHoles) {
+      const isGone = cell === undefined || (cell.id === ZERO && this.mayHaveHoles);
+      const shown = covering.filter((change) => change.start <= reading.end && leaves(change, at, cell));
+      if (cell?.id === ZERO && !isGone && shown.length === 0) {
         return report(
           `file ${this.ino}: zeros at cell ${at} of ${cells.length} that are no hole: ${this.#tell(covering)}`,
         );
       }
-      if (!isGone && cell.index !== at) return report(`file ${this.ino}: cell ${cell.index} of ${cell.id} is at ${at}`);
-      const seen = isGone
-        ? [-1, ...covering.filter(({ isCut, start }) => isCut && start <= reading.end).map(endOf)]
-        : covering.filter(({ id, isCut, start }) => !isCut && id === cell.id && start <= reading.end).map(endOf);
+      if (!isGone && cell.index !== at && shown.length === 0)
+        return report(`file ${this.ino}: cell ${cell.index} of ${cell.id} is at ${at}`);
+      const cuts = isGone ? covering.filter(({ isCut, start }) => isCut && start <= reading.end) : [];
+      const seen = [...(isGone ? [-1] : []), ...[...shown, ...cuts].map(endOf)];
       const newer = seen.map((since) => covering.filter((other) => other.start > since && sees(reading, other)));
       if (newer.some((changes) => changes.length === 0)) continue;
       const what = cell === undefined ? "the end" : cell.id === ZERO ? "zeros" : `write ${cell.id}`;
@@ -174,21 +207,28 @@ export class FileModel {
   }
 
   #tell(changes: readonly DataChange[]): string {
-    const told = changes.map(({ id, client, isCut, from, to, start, end, stored, state, isDurable }) => {
-      const what = `${isCut ? "cut" : "write"} ${id} of ${client} ${from}-${to}`;
-      return `${what} moments ${start}-${end} stored ${stored} ${state}${isDurable ? " durable" : ""}`;
-    });
+    const told = changes.map(
+      ({ id, client, isCut, isHole, copied, from, to, start, end, stored, state, isDurable }) => {
+        const what = `${isCut ? "cut" : isHole === true ? "hole" : copied ? "copy" : "write"} ${id} of ${client} ${from}-${to}`;
+        return `${what} moments ${start}-${end} stored ${stored} ${state}${isDurable ? " durable" : ""}`;
+      },
+    );
     return told.slice(-4).join("; ");
   }
 }
 
+function endOf(change: DataChange): number {
+  return Math.min(endOfChange(change), change.over ?? Infinity);
+}
+
 /** Whether the reader must see that it has happened, or that it was lost before it was stored. */
-function sees(reading: Reading, change: Change): boolean {
+function sees(reading: Reading, change: DataChange): boolean {
   const isOwn = change.client === reading.client && change.life === reading.life;
   if (isOwn && change.state === "told") return change.end < reading.start;
   // While somebody else has the file open a write is answered when all can see it.
   const isShared = reading.held !== undefined && change.start > reading.held;
   if (isShared && change.state === "told") return change.end < reading.start;
+  if (change.state === "told" && change.released !== undefined) return change.released < reading.opened;
   if (change.state !== "stored") return false;
   if (isShared) return change.end < reading.start;
   return isOwn ? change.end < reading.start : change.stored < reading.opened;
@@ -197,6 +237,13 @@ function sees(reading: Reading, change: Change): boolean {
 /** Whether that reader must see something newer instead. */
 function isReplaced(change: DataChange, by: readonly DataChange[], reading: Reading): boolean {
   return by.some((other) => other.start > endOf(change) && sees(reading, other));
+}
+
+/** Whether that change left that cell there; the end of the file is left by none. */
+function leaves({ id, isCut, isHole, copied, from }: DataChange, at: number, cell: Cell | undefined): boolean {
+  if (isCut || cell === undefined) return false;
+  const left = isHole === true ? { id: ZERO, index: 0 } : (copied?.[at - from] ?? { id, index: at });
+  return left.id === cell.id && left.index === cell.index;
 }
 
 /** Whether `one` was certainly appended before the other. */

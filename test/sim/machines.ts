@@ -1,17 +1,11 @@
-/** The machines of a simulated cluster. Each runs the real daemon (or client) over a simulated network, clock and disk. */
+/** The machines of a simulated cluster (those with chunks: store-machine.ts). Each runs the real daemon (or client) over a simulated network, clock and disk. */
 import type { Logger } from "pino";
 import { Registry } from "prom-client";
-import { Layout } from "../../daemon/common/chunks/layout.js";
 import type { Deadlines } from "../../daemon/common/deadlines.js";
-import { writeDurably } from "../../daemon/common/durable.js";
-import type { Running } from "../../daemon/common/running.js";
 import { serveMeta } from "../../daemon/meta/daemon.js";
 import { MemoryStore, type MemoryStoreOptions } from "../../daemon/meta/memory-store.js";
-import { serveStore } from "../../daemon/store/daemon.js";
-import type { DataFolder, Identity } from "../../daemon/store/identity.js";
 import { openClient, type Client } from "../../mount/client.js";
 import type { Vfs } from "../../mount/vfs/vfs.js";
-import { MemoryDisk } from "../unit/store/memory-disk.js";
 import type { SimNetwork } from "./network.js";
 import { Life, type Scheduler } from "./scheduler.js";
 
@@ -26,12 +20,10 @@ export interface Lab {
   readonly violation: (what: string) => void;
 }
 
-const KEY = Buffer.alloc(32, 7);
-const META = "m:1";
-const DATA = "/data";
+export const KEY = Buffer.alloc(32, 7);
+export const META = "m:1";
 /** A daemon that has stopped is started again. */
-const RESTART_MS = 500;
-const LOAD = { cpu: 0, memory: 0 };
+export const RESTART_MS = 500;
 
 export abstract class Machine {
   life: Life | undefined;
@@ -117,99 +109,6 @@ export class MetaMachine extends Machine {
   }
 }
 
-export class StoreMachine extends Machine {
-  /** Power cuts that its disk has seen, by simulated time. */
-  readonly powerCuts: number[] = [];
-  isFull = false;
-  hasRotted = false;
-  readonly disk = new MemoryDisk(() => {
-    const { chance } = this.lab.scheduler;
-    return this.life!.takes(0.05 + chance.next() * (chance.happens(0.02) ? 100 : 3), "disk");
-  });
-  running: Running | undefined;
-
-  get address(): string {
-    return `${this.host}:1`;
-  }
-
-  /** The disk is full from now on, or has room again. */
-  fill(isFull: boolean): void {
-    this.isFull = isFull;
-    this.disk.freeBytes = isFull ? 0 : 2 ** 40;
-  }
-
-  /** Chunk files, by id. */
-  chunkFiles(): Map<number, string> {
-    const { folders } = new Layout(DATA);
-    const paths = folders.flatMap((folder) => this.disk.filesIn(folder).map((name) => `${folder}/${name}`));
-    return new Map(paths.map((path) => [parseInt(path.slice(-22, -6), 16), path]));
-  }
-
-  quarantined(): string[] {
-    return this.disk.filesIn(new Layout(DATA).quarantine);
-  }
-
-  /** A bit of a chunk file flips; what file. */
-  rot(): string | undefined {
-    const { chance } = this.lab.scheduler;
-    const paths = [...this.chunkFiles().values()];
-    const path = paths[chance.below(paths.length)];
-    if (path === undefined) return undefined;
-    const bytes = Buffer.from(this.disk.peek(path));
-    const at = chance.below(bytes.length);
-    if (bytes.length > 0) bytes[at] = bytes[at]! ^ (1 << chance.below(8));
-    this.disk.poke(path, bytes);
-    this.hasRotted = true;
-    return path;
-  }
-
-  protected async begin(life: Life): Promise<void> {
-    const { lab, host, disk } = this;
-    disk.verdict = (label) => (this.isFull && (label === "write" || label === "append") ? { code: "ENOSPC" } : "do");
-    const folder = await this.#folder(life);
-    const load = (own: object) => ({ ...LOAD, ...own }) as ReturnType<Parameters<typeof serveStore>[0]["load"]>;
-    const running = await serveStore(
-      { openFolder: () => Promise.resolve(folder), disk, registry: new Registry(), ...sharedOf(lab, life), load },
-      { ...optionsOf(lab, life), data: DATA, meta: META, listen: this.address, zone: host, name: host, reserve: 0 },
-    );
-    this.running = running;
-    const cause = await running.ended;
-    if (cause !== undefined && !life.isDead) lab.violation(`${host} is refused: ${cause.message}`);
-  }
-
-  protected ended(power: boolean): void {
-    const { chance, nowMs } = this.lab.scheduler;
-    this.running = undefined;
-    if (power) this.powerCuts.push(nowMs);
-    this.disk.restart(power ? (below) => chance.below(below) : undefined);
-  }
-
-  async #folder(life: Life): Promise<DataFolder> {
-    const { disk } = this;
-    const path = new Layout(DATA).identity;
-    const save = (value: Identity): Promise<void> => writeDurably(path, Buffer.from(JSON.stringify(value)), { disk });
-    let identity: Identity;
-    if (disk.filesIn(DATA).includes("identity.json")) {
-      identity = JSON.parse(disk.peek(path).toString()) as Identity;
-    } else {
-      identity = { format: 1, uuid: life.random.uuid(), volume: "", node: 0 };
-      await save(identity);
-    }
-    return {
-      get identity() {
-        return identity;
-      },
-      async adopt(volume, node) {
-        if (identity.volume === volume && identity.node === node) return;
-        const next = { ...identity, volume, node };
-        await save(next);
-        identity = next;
-      },
-      close: () => Promise.resolve(),
-    };
-  }
-}
-
 export class ClientMachine extends Machine {
   client: Client | undefined;
   /** How often the process was started, and sessions were opened. */
@@ -256,10 +155,10 @@ export class ClientMachine extends Machine {
   }
 }
 
-function optionsOf({ deadlines, log }: Lab, life: Life) {
+export function optionsOf({ deadlines, log }: Lab, life: Life) {
   return { key: KEY, deadlines, log: log(life.host), clock: life.clock };
 }
 
-function sharedOf({ network }: Lab, life: Life) {
+export function sharedOf({ network }: Lab, life: Life) {
   return { network: network.of(life), random: life.random };
 }

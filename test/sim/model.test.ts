@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { CELL, cellsOf } from "./cells.js";
 import { FileModel, type DataChange } from "./files-model.js";
+import { LockModel } from "./lock-model.js";
 import { Moments, Register, fail, type Change, type Seer } from "./model.js";
 
 const ME = { client: "c1", life: 1 };
@@ -12,8 +13,8 @@ function lab(isLog = false) {
   const file = new FileModel(1, isLog);
   const reports: string[] = [];
   const report = (what: string): void => void reports.push(what);
-  const write = (from: number, to: number, isCut = false): DataChange => {
-    const change = file.add(Object.assign(moments.begin(ME), { from, to, isCut, handle: 1, opened: 0 }));
+  const write = (from: number, to: number, isCut = false, more: Partial<DataChange> = {}): DataChange => {
+    const change = file.add(Object.assign(moments.begin(ME), { from, to, isCut, handle: 1, opened: 0, ...more }));
     change.end = moments.next();
     change.state = "told";
     return change;
@@ -61,6 +62,60 @@ test("what was flushed must be seen by who opens the file then; what was not, ne
   t.match(read(Buffer.alloc(0)), /shows the end/);
   write(0, Infinity, true);
   t.equal(read(Buffer.alloc(0)), "");
+});
+
+test("zeros are seen where a hole was made, and what was copied where it was copied to", async (t) => {
+  const { write, flush, read } = lab();
+  const first = write(0, 3);
+  flush();
+  const good = cellsOf(first.id, 0, 3);
+  write(1, 2, false, { isHole: true });
+  flush();
+  t.match(read(good), /cell 1 shows/);
+  const punched = Buffer.from(good).fill(0, CELL, 2 * CELL);
+  t.equal(read(punched), "");
+  t.match(read(Buffer.alloc(3 * CELL)), /zeros at cell 0 .* no hole/);
+  write(1, 2, false, { copied: [{ id: first.id, index: 2 }] });
+  flush();
+  t.match(read(punched), /cell 1 shows zeros/);
+  t.match(read(good), /cell 1 shows/);
+  t.equal(read(Buffer.concat([good.subarray(0, CELL), good.subarray(2 * CELL), good.subarray(2 * CELL)])), "");
+});
+
+test("whoever gets a lock sees what was told under it before, and nothing more comes of it", async (t) => {
+  const { file, moments, write, read } = lab();
+  const first = write(0, 1);
+  file.unlocked({ ...ME, handle: 1 }, moments.next(), moments.next());
+  t.equal(read(Buffer.alloc(0)), "", "what is missing may be lost");
+  t.match(first.missed, /shows the end/, "then the next flush must say so");
+  const late = write(0, 1);
+  fail(late);
+  t.equal(read(cellsOf(late.id, 0, 1)), "");
+  file.settled(OTHER, moments.next());
+  const next = file.add(Object.assign(moments.begin(OTHER), { from: 0, to: 1, isCut: false, handle: 2, opened: 0 }));
+  next.end = moments.next();
+  next.state = "told";
+  t.equal(read(cellsOf(next.id, 0, 1)), "");
+  t.equal(next.missed, undefined);
+  read(cellsOf(late.id, 0, 1));
+  t.match(next.missed, /cell 0 shows/, "a change of whoever had the lock before comes too late");
+});
+
+test("of two that have one lock at most one can go on", async (t) => {
+  const [locks, file, reports] = [new LockModel(), new FileModel(1, false), [] as string[]];
+  const report = (what: string): void => void reports.push(what);
+  const hold = (name: string, granted: number, isExclusive: boolean) =>
+    locks.granted(file, { name, granted, isExclusive });
+  const reader = hold("a", 1, false);
+  const writer = hold("b", 3, true);
+  locks.worked(reader, 2, report);
+  locks.worked(writer, 4, report);
+  t.same(reports, [], "the reader has done nothing since");
+  locks.worked(reader, 5, report);
+  t.match(reports.splice(0).join(), /a and b have one lock since 3/);
+  locks.ended(file, writer);
+  for (const other of [hold("c", 6, false), hold("d", 7, false)]) locks.worked(other, 8, report);
+  t.same(reports, [], "readers share it");
 });
 
 test("what may be lost may be seen or not; what was fsynced is not lost", async (t) => {

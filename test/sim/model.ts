@@ -72,7 +72,7 @@ export interface Asked {
   readonly end: number;
 }
 
-interface Written {
+export interface Written {
   readonly change: Change;
   value: number;
 }

@@ -9,6 +9,7 @@ export const ABSENT = 0;
 const QUIET_MS = 5_000;
 
 interface Cut {
+  /** The node. */
   readonly host: string;
   readonly ms: number;
 }
@@ -19,11 +20,13 @@ export class Model {
   readonly #made = new Set<number>();
   /** By folder and name. */
   readonly #names = new Map<string, Register>();
+  /** By file: its extended attribute. */
+  readonly #attributes = new Map<number, Register>();
   /** By client: all its changes that may still be lost with it. */
   readonly #fleeting = new Map<string, Set<Change>>();
   /** By client: since when nothing was in its way; Infinity while something is. */
   readonly #quietSinceMs = new Map<string, number>();
-  /** Copies that were lost: of what was not synced, or by rot. */
+  /** When nodes may have lost copies: of what was not synced, or by rot. */
   readonly cuts: Cut[] = [];
 
   constructor(
@@ -38,6 +41,12 @@ export class Model {
     const key = `${dir} ${name}`;
     let register = this.#names.get(key);
     if (register === undefined) this.#names.set(key, (register = new Register(ABSENT)));
+    return register;
+  }
+
+  attribute(ino: number): Register {
+    let register = this.#attributes.get(ino);
+    if (register === undefined) this.#attributes.set(ino, (register = new Register(ABSENT)));
     return register;
   }
 
@@ -91,6 +100,13 @@ export class Model {
     const what = ino === ABSENT ? "is not there" : `leads to ${ino}`;
     const when = `${asked.start}-${asked.end}`;
     this.report(`name ${name} in ${dir} ${what} at ${when} for ${asked.client}: ${String(register)}`);
+  }
+
+  seesAttribute(ino: number, value: number, asked: Asked & Seer): void {
+    const register = this.attribute(ino);
+    if (register.allows(value, asked)) return register.seen(value, asked);
+    const when = `${asked.start}-${asked.end}`;
+    this.report(`the attribute of file ${ino} is ${value} at ${when} for ${asked.client}: ${String(register)}`);
   }
 
   // What is lost, and what is not any more

@@ -7,7 +7,12 @@ interface File {
   bytes: Buffer;
   /** What the last fsync made safe. */
   safe: Buffer;
+  /** What an fsync that failed has left unsafe: the kernel takes it for written, and the next fsync succeeds without it. */
+  forgotten?: Buffer;
 }
+
+/** Bytes that a disk writes together. */
+const BLOCK = 4096;
 
 /** A number from 0 to below `below`. */
 export type Chance = (below: number) => number;
@@ -22,7 +27,7 @@ export type Verdict = "do" | { readonly code: string } | "die before" | "die aft
 export class MemoryDisk implements Disk {
   #names = new Map<string, File>();
   #safeNames = new Map<string, File>();
-  readonly #folders = new Set<string>(["/", "/data"]);
+  readonly #folders = new Set<string>(["/", "/data", "/data2"]);
   /** Every call that had an effect, "label path". */
   readonly log: string[] = [];
   /** Says what becomes of a call; all are done by default. */
@@ -44,10 +49,11 @@ export class MemoryDisk implements Disk {
       // It has another name by now, or none.
       sync: () => {
         const name = [...this.#names].find(([, other]) => other === file)?.[0] ?? "(removed)";
-        return this.#call("fsync", name, () => {
+        const fsync = (): void => {
           if (!isOpen) throw systemError("EBADF", name);
-          file.safe = file.bytes;
-        });
+          keep(file);
+        };
+        return this.#call("fsync", name, fsync, { refused: () => forget(file) });
       },
       close: () => {
         if (!isOpen) throw systemError("EBADF", path);
@@ -61,12 +67,7 @@ export class MemoryDisk implements Disk {
     const bytes = Buffer.concat(parts);
     const put = (content: Buffer): void => void this.#names.set(path, { bytes: content, safe: Buffer.alloc(0) });
     // A process that dies in the middle leaves half a file.
-    return this.#call(
-      "write",
-      path,
-      () => put(bytes),
-      () => put(bytes.subarray(0, bytes.length / 2)),
-    );
+    return this.#call("write", path, () => put(bytes), { half: () => put(bytes.subarray(0, bytes.length / 2)) });
   }
 
   append(path: string, bytes: Buffer): Promise<void> {
@@ -75,12 +76,7 @@ export class MemoryDisk implements Disk {
       file.bytes = Buffer.concat([file.bytes, more]);
       this.#names.set(path, file);
     };
-    return this.#call(
-      "append",
-      path,
-      () => add(bytes),
-      () => add(bytes.subarray(0, bytes.length / 2)),
-    );
+    return this.#call("append", path, () => add(bytes), { half: () => add(bytes.subarray(0, bytes.length / 2)) });
   }
 
   read(path: string, ranges: readonly Range[]): Promise<Buffer[]> {
@@ -103,12 +99,13 @@ export class MemoryDisk implements Disk {
   }
 
   sync(path: string): Promise<void> {
-    return this.#call("sync", path, () => {
+    const sync = (): void => {
       const file = this.#names.get(path);
-      if (file !== undefined) file.safe = file.bytes;
+      if (file !== undefined) keep(file);
       else if (this.#folders.has(path)) this.#syncNames(path);
       else throw systemError("ENOENT", path);
-    });
+    };
+    return this.#call("sync", path, sync, { refused: () => forget(this.#names.get(path)) });
   }
 
   rename(from: string, into: string): Promise<void> {
@@ -174,7 +171,8 @@ export class MemoryDisk implements Disk {
       const kept = Math.min(file.safe.length, file.bytes.length);
       const length = [kept, file.bytes.length, kept + chance(file.bytes.length - kept + 1)][chance(3)] ?? kept;
       const bytes = Buffer.from(file.bytes.subarray(0, length));
-      if (chance(3) === 0) bytes.fill(0, kept);
+      // Blocks that were not written are zeros; the first, with a file's head, may have been.
+      if (chance(3) === 0) bytes.fill(0, chance(2) === 0 ? kept : Math.max(kept, Math.min(BLOCK, length)));
       file.bytes = file.safe = bytes;
     }
     this.#names = names;
@@ -196,11 +194,20 @@ export class MemoryDisk implements Disk {
     return file;
   }
 
-  async #call<T>(label: string, path: string, effect: () => T, half?: () => void): Promise<T> {
+  /** `half`: what a process that dies in it leaves. `refused`: what a failure does. */
+  async #call<T>(
+    label: string,
+    path: string,
+    effect: () => T,
+    { half, refused }: { readonly half?: () => void; readonly refused?: () => void } = {},
+  ): Promise<T> {
     await this.turn();
     if (this.isDead) throw systemError("DEAD", path);
     const verdict = this.verdict(label, path);
-    if (typeof verdict === "object") throw systemError(verdict.code, path);
+    if (typeof verdict === "object") {
+      refused?.();
+      throw systemError(verdict.code, path);
+    }
     if (verdict === "die before") {
       this.isDead = true;
       half?.();
@@ -214,6 +221,14 @@ export class MemoryDisk implements Disk {
     }
     return result;
   }
+}
+
+function keep(file: File): void {
+  if (file.bytes !== file.forgotten) file.safe = file.bytes;
+}
+
+function forget(file: File | undefined): void {
+  if (file !== undefined && file.safe !== file.bytes) file.forgotten = file.bytes;
 }
 
 function systemError(code: string, path: string): Error {
