@@ -178,7 +178,7 @@ test("of a dump that is damaged nothing is loaded, and a folder that is not new 
   bad.writeUInt8(bad.readUInt8(file.length - 200) ^ 1, file.length - 200);
   await t.rejects(load(bad, "new"), { name: "StartupError", message: /^yesterday cannot be loaded: it is damaged/ });
   await t.rejects(load(file.subarray(0, -30), "new"), { name: "StartupError", message: /cut off/ });
-  t.same(await readdir(`${dir}/new`), []);
+  t.same((await readdir(dir)).sort(), ["other", "used"]);
   await t.rejects(load(file, "used"), { name: "StartupError", message: /has metadata already/ });
   await t.rejects(load(file, "other"), { name: "StartupError", message: /photo\.jpg/ });
   t.same(await readdir(`${dir}/other`), ["photo.jpg"]);
