@@ -71,6 +71,14 @@ export class Locker extends Writer {
     await this.#unlock(open, lockable);
   }
 
+  /** As the kernel does it: whatever has failed, closing ends its locks. */
+  protected override async release(open: Open): Promise<void> {
+    await this.during((fs) => fs.flush(open.handle, this.name)).catch((error: unknown) => {
+      if (!(error instanceof FsError)) throw error;
+    });
+    await this.during((fs) => fs.release(open.handle, this.name));
+  }
+
   /** What a program does under its lock: reads what the one before it has left, and goes on from there. */
   async #work(open: Open, hold: Hold): Promise<void> {
     const { chance, model, pause } = this.parts;

@@ -147,6 +147,8 @@ class Simulation {
     await this.#watch.finish();
     await this.#scheduler.pause(CALM_MS);
     for (const one of all) await one.audit();
+    // Who takes a lock has others look.
+    await this.#watch.finish();
     for (const client of clients) await client.client?.stop();
     await this.#rest();
   }
