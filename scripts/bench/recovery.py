@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long BigFS takes to recover, at its default settings, on a cluster of its own in a new folder.
 
-usage: recovery.py FOLDER [--size MIB] [--files COUNT] [--json FILE]
+usage: recovery.py FOLDER [--size MIB] [--files COUNT] [--only PART..] [--json FILE]
 
 read      a storage daemon is killed (kill -9); a mount that had never read them reads files of which it had one of the
           two copies: the slowest first byte, and the slowest whole file of 1 MiB
@@ -11,6 +11,10 @@ stall     the metadata daemon is killed and started again at once, while a progr
           files: its longest single call, and the longest without the kill
 restart   the metadata daemon is killed with COUNT files in the volume and a mount that lives: from then
           until the mount answers, `bigfsd up` and its start included
+dead      a mount that has a file open to write is killed (kill -9, with its supervisor) and, at once, the metadata daemon
+          with COUNT files in the volume: from then until another mount has renamed that file, `bigfsd up` included; beside
+          it the same with a metadata daemon that lives. Both wait for the dead mount's lease (10 s, and 2 s of margin).
+          Not done unless --only names it
 """
 import argparse, json, os, re, signal, subprocess, sys, threading, time
 
@@ -112,40 +116,53 @@ def until(condition, seconds):
         time.sleep(0.1)
 
 
-def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("folder")
-    parser.add_argument("--size", type=int, default=512, help="MiB that are written, read and repaired")
-    parser.add_argument("--files", type=int, default=1_000_000, help="files in the volume at the restart")
-    parser.add_argument("--json")
-    options = parser.parse_args()
-    os.makedirs(options.folder)
-    cluster = Cluster(options.folder)
-    found = {}
+class Bench:
+    def __init__(self, options):
+        self.options, self.found = options, {}
+        self.cluster = Cluster(options.folder)
+        self.isFilled = False
 
-    def tell(name, value, unit):
-        found[name] = value
-        print(f"{name:58}{value:10.3f}  {unit}", flush=True)
+    def tell(self, name, value, unit):
+        self.found[name] = value
+        print(f"{name:66}{value:10.3f}  {unit}", flush=True)
 
-    try:
+    def mount(self, name):
+        """Another mount, and the pid of its supervisor."""
+        path = os.path.join(self.options.folder, name)
+        os.makedirs(path, exist_ok=True)
+        said = bigfsd("mount", path, "--data", self.cluster.data, "--log", path + ".log", "--no-short-circuit", "--json")
+        return path, json.loads(said)["pid"]
+
+    def fill(self):
+        if self.isFilled:
+            return
+        self.isFilled = True
+        bigfsd("down", "--data", self.cluster.data)
+        fill = os.path.join(ROOT, "dist/scripts/bench/fill.js")
+        subprocess.run(["node", fill, os.path.join(self.cluster.data, "meta"), str(self.options.files)], check=True)
+        self.cluster.up()
+
+    def repair(self):
+        cluster, options = self.cluster, self.options
         # The first thousand operations are slower.
         write(cluster.mnt, 64)
-        tell("write, 1 MiB files, fsync at the end", write(cluster.mnt, options.size), "MiB/s")
-        other = os.path.join(options.folder, "other")
-        os.mkdir(other)
-        bigfsd("mount", other, "--data", cluster.data, "--log", other + ".log", "--no-short-circuit")
+        self.tell("write, 1 MiB files, fsync at the end", write(cluster.mnt, options.size), "MiB/s")
+        other, _ = self.mount("other")
         os.listdir(other)
         cluster.kill("store1")
         first, whole = reads(other, min(options.size, 200))
-        tell("read after a node died, slowest first byte", first, "s")
-        tell("read after a node died, slowest file of 1 MiB", whole, "s")
+        self.tell("read after a node died, slowest first byte", first, "s")
+        self.tell("read after a node died, slowest file of 1 MiB", whole, "s")
         lacking = 0
         while lacking == 0:
             lacking, start = cluster.status()["underReplicated"], time.monotonic()
         until(lambda: cluster.status()["underReplicated"] == 0 and cluster.status()["pending"] == 0, 600)
-        tell("repair, of chunks of 1 MiB", lacking / (time.monotonic() - start), "MiB/s")
+        self.tell("repair, of chunks of 1 MiB", lacking / (time.monotonic() - start), "MiB/s")
         bigfsd("umount", other)
         cluster.up()
+
+    def stall(self):
+        cluster = self.cluster
         program = Program(cluster.mnt)
         time.sleep(5)
         quiet = program.stop()
@@ -155,31 +172,89 @@ def main():
             cluster.kill("meta")
             cluster.up()
             time.sleep(2)
-        tell("longest call of a program, metadata daemon killed", program.stop(), "s")
-        tell("longest call of a program, nothing killed", quiet, "s")
-        bigfsd("down", "--data", cluster.data)
-        fill = os.path.join(ROOT, "dist/scripts/bench/fill.js")
-        subprocess.run(["node", fill, os.path.join(cluster.data, "meta"), str(options.files)], check=True)
-        cluster.up()
+        self.tell("longest call of a program, metadata daemon killed", program.stop(), "s")
+        self.tell("longest call of a program, nothing killed", quiet, "s")
+
+    def restart(self):
+        cluster = self.cluster
+        self.fill()
         os.stat(cluster.mnt)
         cluster.kill("meta")
-        start = time.time()
-        answered = []
-        asking = threading.Thread(target=lambda: (os.stat(os.path.join(cluster.mnt, "filled-0", "file-7")), answered.append(time.time())))
-        asking.start()
-        cluster.up()
-        asking.join()
-        tell(f"restart with {options.files} files, until the mount was answered", answered[0] - start, "s")
+        seconds = self.until_done(time.time(), lambda: os.stat(os.path.join(cluster.mnt, "filled-0", "file-7")), cluster.up)
+        self.tell(f"restart with {self.options.files} files, until the mount was answered", seconds, "s")
         db = os.path.getsize(os.path.join(cluster.data, "meta", "meta.db"))
         pid = cluster.process("meta")["pid"]
         rss = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read()).group(1)) / 1024
-        tell("metadata on disk", db / 2**20, "MiB")
-        tell("memory of the metadata daemon", rss, "MiB")
+        self.tell("metadata on disk", db / 2**20, "MiB")
+        self.tell("memory of the metadata daemon", rss, "MiB")
+
+    def dead(self):
+        cluster = self.cluster
+        self.fill()
+        alive = self.conflict("first", lambda: None)
+        self.tell("a mount died: until another one has renamed its file", alive, "s")
+
+        def again():
+            cluster.kill("meta")
+            cluster.up()
+
+        both = self.conflict("second", again)
+        self.tell(f"it and the metadata daemon, with {self.options.files} files: the same", both, "s")
+
+    def conflict(self, name, meanwhile):
+        """Seconds from the death of a mount until what it has open is renamed by another one."""
+        path, supervisor = self.mount(name)
+        os.mkdir(os.path.join(path, name + "-folder"))
+        file = os.path.join(name + "-folder", "file")
+        fd = os.open(os.path.join(path, file), os.O_CREAT | os.O_RDWR)
+        os.write(fd, b"x" * 10_000)
+        os.fsync(fd)
+        # Nobody takes over from it, and it does not end in order.
+        with open(f"/proc/{supervisor}/task/{supervisor}/children") as children:
+            served = [int(pid) for pid in children.read().split()]
+        for pid in served:
+            os.kill(pid, signal.SIGSTOP)
+        start = time.time()
+        for pid in [supervisor, *served]:
+            os.kill(pid, signal.SIGKILL)
+        here = os.path.join(self.cluster.mnt, file)
+        seconds = self.until_done(start, lambda: os.rename(here, here + "-renamed"), meanwhile)
+        subprocess.run(["fusermount3", "-uz", path], check=True)
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+        return seconds
+
+    def until_done(self, start, work, meanwhile):
+        """Seconds from start until the work, which may have to wait, is done."""
+        done = []
+        working = threading.Thread(target=lambda: (work(), done.append(time.time())))
+        working.start()
+        meanwhile()
+        working.join()
+        return done[0] - start
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
+    parser.add_argument("folder")
+    parser.add_argument("--size", type=int, default=512, help="MiB that are written, read and repaired")
+    parser.add_argument("--files", type=int, default=1_000_000, help="files in the volume at the restart")
+    parser.add_argument("--only", nargs="+", choices=["repair", "stall", "restart", "dead"], help="these parts")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    os.makedirs(options.folder)
+    bench = Bench(options)
+    try:
+        for part in options.only or ["repair", "stall", "restart"]:
+            getattr(bench, part)()
         if options.json:
             with open(options.json, "w") as file:
-                json.dump(found, file, indent=2)
+                json.dump(bench.found, file, indent=2)
     finally:
-        subprocess.run([*BIN, "down", "--data", cluster.data, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        data = bench.cluster.data
+        subprocess.run([*BIN, "down", "--data", data, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
