@@ -219,8 +219,9 @@ export class ChunkStore {
           if (!(await this.#unlink(id))) return;
           this.#forget(id, entry);
           forgotten.push({ id, len: entry.len, crc: entry.crc });
-          folders.add(this.parts.layout.folderOf(id));
         }
+        // Also of those that are not here: an earlier try may have failed at just this.
+        folders.add(this.parts.layout.folderOf(id));
         gone.push(id);
       }),
     );

@@ -152,6 +152,19 @@ test("a file does not stay open when its chunk is gone, could not get its name, 
   t.same((await store.sync()).synced, [3, 4, 7]);
 });
 
+test("a removal that could not be made durable is not called done when it is asked for again", async (t) => {
+  const disk = new MemoryDisk();
+  const store = await openStore(disk);
+  await store.put(chunkOf(5, 100, { sync: true }));
+  disk.verdict = (label) => (label === "sync" ? { code: "EIO" } : "do");
+  await t.rejects(store.remove([5]));
+  await t.rejects(store.remove([5]));
+  disk.verdict = () => "do";
+  t.same(await store.remove([5]), [5]);
+  disk.restart(() => 0);
+  t.same(disk.filesIn(layout.folderOf(5)), []);
+});
+
 test("a chunk that is removed during its fsync and stored again is not taken for fsynced", async (t) => {
   const disk = new MemoryDisk();
   const store = await openStore(disk);
