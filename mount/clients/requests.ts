@@ -27,8 +27,11 @@ const READS: ReadonlySet<Op["$case"]> = new Set([
   "inodes",
 ]);
 
-/** They name places and chunks that the session chose by its leases: in another one others may have written there. */
-const OF_ITS_LEASES: ReadonlySet<Op["$case"]> = new Set(["commit", "compact"]);
+/**
+ * They count on what the session had: places and chunks that it chose by its leases, where others may have written since,
+ * and the locks that it held.
+ */
+const OF_THE_SESSION: ReadonlySet<Op["$case"]> = new Set(["commit", "compact", "lock"]);
 
 export interface Request {
   readonly op: Op;
@@ -206,7 +209,7 @@ export class Requests {
 
   /**
    * Another session: what was sent is lost, except for questions, which can be asked there as well; so is what has
-   * waited and was told before, or counts on the leases that were. True when changes that were answered may be lost.
+   * waited and was told before, or counts on what the session had. True when changes that were answered may be lost.
    */
   fence(durable: number): boolean {
     const told = [...this.#open.values(), ...this.#waiting].filter(({ told }) => told !== undefined);
@@ -219,10 +222,10 @@ export class Requests {
     }
     for (const request of again) request.id = 0;
     for (const { waiter } of told) waiter?.reject(lost);
-    for (const { op, waiter } of this.#waiting) if (OF_ITS_LEASES.has(op.$case)) waiter?.reject(lost);
+    for (const { op, waiter } of this.#waiting) if (OF_THE_SESSION.has(op.$case)) waiter?.reject(lost);
     this.#waiting = [
       ...again,
-      ...this.#waiting.filter(({ op, told }) => told === undefined && !OF_ITS_LEASES.has(op.$case)),
+      ...this.#waiting.filter(({ op, told }) => told === undefined && !OF_THE_SESSION.has(op.$case)),
     ];
     this.#forgetOpen(lost);
     this.#nextId = 1;

@@ -24,6 +24,8 @@ interface LockedFile {
 
 export class Locks {
   readonly #files = new Map<number, LockedFile>();
+  /** Sessions that were given up. */
+  #fences = 0;
 
   constructor(
     private readonly core: Core,
@@ -36,6 +38,7 @@ export class Locks {
     open.hasLocked = true;
     if (!lock.flock && lock.kind !== LOCK.none) open.lockOwners.add(lock.owner);
     for (;;) {
+      const fences = this.#fences;
       const file = this.#file(ino);
       let wake = (): void => undefined;
       // Before the try, or what ends meanwhile would not wake it.
@@ -43,6 +46,8 @@ export class Locks {
       try {
         return await file.order.run(() => this.#try(open.file, file, lock, wait !== undefined));
       } catch (error) {
+        // The lock was asked for in a session that is no more: it is free, or held by others in theirs.
+        if (this.#fences !== fences && !open.isDead) continue;
         if (wait === undefined || errnoOf(error) !== "EAGAIN") throw error;
         await freedOrAborted(wait, freed);
       } finally {
@@ -114,6 +119,7 @@ export class Locks {
 
   /** The session was given up, and its locks with it. Returns the files of which some were held. */
   fenced(): ReadonlySet<number> {
+    this.#fences += 1;
     const lost = new Set<number>();
     for (const [ino, file] of this.#files) {
       if (file.held.length > 0) lost.add(ino);

@@ -72,22 +72,26 @@ test("what was told while the daemon was away is not repeated in another session
   t.same(meta.of("unlink"), []);
 });
 
-test("what was to be written where another session may have written since is not written there", async (t) => {
+test("what counts on what the session had is not asked for in the next one", async (t) => {
   const clock = new FakeClock();
   const { meta, client, events } = await connected(t, { clock });
   await dies(clock, meta);
   const commit = { ino: 7, slices: [], sizeAtLeast: 9, truncSeq: 0, append: false, sync: false, mtime: undefined };
-  const fails = t.rejects(client.call("commit", { ...commit, set: undefined, setAt: undefined }, ROOT), {
-    name: "FsError",
-    errno: "EIO",
-  });
+  const lock = { owner: "x", flock: false, kind: 1, start: 0, end: 9, pid: 1 };
+  const fail = [
+    t.rejects(client.call("commit", { ...commit, set: undefined, setAt: undefined }, ROOT), {
+      errno: "EIO",
+      name: "FsError",
+    }),
+    t.rejects(client.call("lock", { ino: 7, lock, wait: true }, ROOT), { errno: "EIO", name: "FsError" }),
+  ];
   const asked = mkdir(client, "asked");
   meta.attach = () => ({ session: 12 });
   await meta.start(t);
   meta.done((await reconnecting(clock, meta.some("make")))[0], 1, 0);
-  await Promise.all([fails, asked]);
-  t.same(events.log, ["fenced"], "whoever wrote it is told by who has kept it until it was committed");
-  t.same(meta.of("commit"), []);
+  await Promise.all([...fail, asked]);
+  t.same(events.log, ["fenced"], "whoever has asked knows what that means");
+  t.same([...meta.of("commit"), ...meta.of("lock")], []);
 });
 
 test("what is sent before the session is known says nothing of answers, which may be those of another session", async (t) => {

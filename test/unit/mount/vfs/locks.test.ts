@@ -155,6 +155,21 @@ test("what was under way when the session was given up does not bring its locks 
   t.equal(await lab.errno(() => b.vfs.setLock(other, lock("x", LOCK.write))), "");
 });
 
+test("a lock that was asked for when the session was given up is had in the next one, or by nobody", async (t) => {
+  const lab = new Lab();
+  const mount = lab.mount();
+  const [handle = 0] = await opened(lab, [mount]);
+  mount.meta.before = (op) => {
+    if (op !== "lock") return;
+    mount.meta.before = () => undefined;
+    mount.vfs.fenced(false);
+    throw new FsError("EIO");
+  };
+  await lab.end(mount.vfs.setLock(handle, lock("x", LOCK.write)));
+  t.equal(lab.cluster.locks.size, 1);
+  t.match(mount.vfs.heldLocks(), [{ locks: [{ owner: "x", kind: LOCK.write }] }], "which knows that it has it");
+});
+
 test("asking who holds a lock keeps nothing", async (t) => {
   const lab = new Lab();
   const [a, b] = [lab.mount(), lab.mount()];
