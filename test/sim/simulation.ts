@@ -82,7 +82,10 @@ class Simulation {
     const lab = (this.#lab = {
       ...{ scheduler, network, volume },
       deadlines: { ...DEADLINES, cleanMs: 10_000, heartbeatMs: 5_000, nodeDownMs: 15_000, scrubMs: SCRUB_MS },
-      log: logsInto(opts.logs === true ? scheduler : undefined),
+      // A client that is alone does not know it yet; what of it was not on disk may be lost all the same.
+      log: logsInto(opts.logs === true ? scheduler : undefined, ({ msg, name = "" }) => {
+        if (msg === "session ended") this.#model.fenced(name);
+      }),
       violation: (what: string) => this.#violation(what),
     });
     const named = <T>(count: number, letter: string, make: (host: string) => T): T[] =>
@@ -257,13 +260,18 @@ class Simulation {
   }
 }
 
-function logsInto(scheduler: Scheduler | undefined): (host: string) => Logger {
-  if (scheduler === undefined) {
-    const silent = pino({ level: "silent" });
-    return () => silent;
-  }
+interface LogLine {
+  readonly msg: string;
+  readonly name?: string;
+}
+
+function logsInto(scheduler: Scheduler | undefined, told: (line: LogLine) => void): (host: string) => Logger {
+  const level = scheduler === undefined ? "info" : "debug";
   return (host) => {
-    const stream = { write: (line: string) => scheduler.note(`${host} logs ${line.trim()}`) };
-    return pino({ level: "debug", base: {}, timestamp: false }, stream);
+    const write = (line: string): void => {
+      scheduler?.note(`${host} logs ${line.trim()}`);
+      told(JSON.parse(line) as LogLine);
+    };
+    return pino({ level, base: {}, timestamp: false }, { write });
   };
 }
