@@ -130,13 +130,17 @@ export class Locks {
   }
 
   async #try(state: FileState, file: LockedFile, lock: HeldLock, wait: boolean): Promise<void> {
-    if (file.isDelegated) return decide(file, lock);
     const { core } = this;
+    const { ino } = state;
+    this.#mustBeKept(ino, file);
+    if (file.isDelegated) return decide(file, lock);
     // Others may get what this one gives up.
     if (lock.kind !== LOCK.write) await state.writer.flush();
-    const { ino } = state;
+    this.#mustBeKept(ino, file);
     try {
       const { delegated } = await core.ask("lock", { ino, lock, wait }, SELF, (reply) => reply);
+      if (this.#files.get(ino) !== file) await this.#tellAnew(ino);
+      this.#mustBeKept(ino, file);
       file.held = withLock(file.held, lock);
       file.isDelegated = delegated;
     } catch (error) {
@@ -147,6 +151,17 @@ export class Locks {
     }
     if (lock.kind !== LOCK.write) wakeAll(file);
     if (lock.kind !== LOCK.none) await this.#revalidate(state);
+  }
+
+  /** What was known of the locks of a file goes with the session. */
+  #mustBeKept(ino: number, file: LockedFile): void {
+    if (this.#files.get(ino) !== file) throw new FsError("EIO", "locks of this file were lost");
+  }
+
+  /** A lock was had in the next session that nobody knows of there. */
+  async #tellAnew(ino: number): Promise<void> {
+    const file = this.#file(ino);
+    await file.order.run(() => Promise.resolve(this.#tell(ino, file)));
   }
 
   /** What others have stored before is seen by whoever reads now. */

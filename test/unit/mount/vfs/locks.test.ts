@@ -170,6 +170,30 @@ test("a lock that was asked for when the session was given up is had in the next
   t.match(mount.vfs.heldLocks(), [{ locks: [{ owner: "x", kind: LOCK.write }] }], "which knows that it has it");
 });
 
+test("who has waited behind another one of a session that was given up leaves no lock in the next one", async (t) => {
+  const lab = new Lab();
+  const [a, b] = [lab.mount(), lab.mount()];
+  const [first = 0, second = 0, other = 0] = await opened(lab, [a, a, b]);
+  const at = (owner: string, place: number) => lock(owner, LOCK.write, { start: place, end: place });
+  await lab.end(b.vfs.setLock(other, at("x", 9)));
+  await lab.end(a.vfs.setLock(first, at("x", 0)));
+  let lose = (): void => undefined;
+  const lost = new Promise<void>((resolve) => (lose = resolve));
+  a.meta.before = async (op) => {
+    if (op !== "lock") return;
+    a.meta.before = () => undefined;
+    await lost;
+    throw new FsError("EIO");
+  };
+  const asked = [a.vfs.setLock(first, at("x", 1)), a.vfs.setLock(second, at("y", 2))];
+  await Promise.all(asked.map((work) => isWaiting(work)));
+  lab.cluster.locks.end(a.meta.session);
+  a.vfs.fenced(false);
+  lose();
+  for (const work of asked) t.equal(await lab.errno(() => work), "EIO", "locks of the file were lost");
+  t.equal(await lab.errno(() => b.vfs.setLock(other, lock("x", LOCK.write))), "");
+});
+
 test("asking who holds a lock keeps nothing", async (t) => {
   const lab = new Lab();
   const [a, b] = [lab.mount(), lab.mount()];
