@@ -84,7 +84,7 @@ class Simulation {
       deadlines: { ...DEADLINES, cleanMs: 10_000, heartbeatMs: 5_000, nodeDownMs: 15_000, scrubMs: SCRUB_MS },
       // A client that is alone does not know it yet; what of it was not on disk may be lost all the same.
       log: logsInto(opts.logs === true ? scheduler : undefined, ({ msg, name = "" }) => {
-        if (msg === "session ended") this.#model.fenced(name);
+        if (msg === "session ended") this.#model.ended(name);
       }),
       violation: (what: string) => this.#violation(what),
     });

@@ -137,6 +137,15 @@ export class Model {
     }
   }
 
+  /** The client's session was given up, and it may not know: what it was told is as uncertain as if it did. */
+  ended(client: string): void {
+    this.#confirm(client);
+    for (const change of this.#fleeting.get(client) ?? []) {
+      if (change.state === "told") change.state = "risk";
+      else if (change.state === "stored") fail(change);
+    }
+  }
+
   /** Everything that the client was told is on disk. */
   #confirm(client: string): void {
     const quietSince = this.#quietSinceMs.get(client) ?? 0;
