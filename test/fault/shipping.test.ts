@@ -164,7 +164,7 @@ test("a snapshot that is damaged, and a segment, are had from another node; with
   await damage(two, snapshot);
   const none = await restore(lab, "none");
   t.match(none, { code: 1, stderr: /have no whole snapshot(.|\n)*name further nodes/ });
-  t.same(await readdir(join(lab.dir, "none")), []);
+  t.notOk((await readdir(lab.dir)).includes("none"), "no folder of it stays");
 });
 
 test("each start begins with a snapshot, and only as many as are wanted stay", async (t) => {

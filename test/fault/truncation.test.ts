@@ -101,7 +101,7 @@ path, seed = sys.argv[1], int(sys.argv[2])
 rng = random.Random(seed)
 for step in range(15):
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
-    os.pwrite(fd, b"o" * rng.randrange(1 << 20, 8 << 20), 0)
+    os.pwrite(fd, b"o" * rng.randrange(2 << 20, 8 << 20), 0)
     size = rng.choice([0, 0, 1, 5000, 1_500_000])
     os.ftruncate(fd, size)
     last = b"n" * rng.choice([0, 10, 5000, 1_200_000])
