@@ -150,7 +150,7 @@ export class Program extends Writer {
       const ino = found.attr?.ino ?? ABSENT;
       written!.value = ino;
       model.done(change);
-      made = this.opened(found.handle, model.made(ino, isLog), change.end);
+      made = this.opened(found.handle, model.made(ino, isLog), model.moments.next());
     });
     return made;
   }
