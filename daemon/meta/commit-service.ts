@@ -11,6 +11,7 @@ import type { Call, Outcome } from "./requests.js";
 import { wantCopies } from "./rules/replica-change.js";
 import { countChunks } from "./rules/slices.js";
 import { UNSYNCED_MAX, pruneUnsynced } from "./rules/unsynced.js";
+import type { Sharing } from "./sharing.js";
 
 export interface CommitServiceParts {
   readonly executor: Executor;
@@ -19,6 +20,7 @@ export interface CommitServiceParts {
   readonly compaction: Compaction;
   readonly operations: OperationsService;
   readonly files: Pick<FilesService, "unsynced">;
+  readonly sharing: Pick<Sharing, "stored">;
 }
 
 /** What is synced first when a file has too many chunks that are not. */
@@ -37,7 +39,10 @@ export class CommitService {
 
   async handle(call: Call): Promise<Outcome> {
     if (call.op.$case !== "commit") throw new Error(call.op.$case);
-    const { operations, clock } = this.parts;
+    const { operations, clock, sharing } = this.parts;
+    // Repeated, it stands in its place already.
+    const before = call.frame.replay === undefined ? sharing.stored(call.op.value.ino, call.session.id) : undefined;
+    if (before !== undefined) await before;
     const fixed = await operations.fix(call);
     const untilMs = call.startedMs + this.opts.ioDeadlineMs;
     for (let tries = 1; ; tries++) {

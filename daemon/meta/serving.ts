@@ -147,7 +147,7 @@ export class Serving {
     const times = new OperationTimes(parts, "meta");
     const requests = new Requests(
       { ...shared, times },
-      this.#handlers(operations, { grants, opens, locks, compaction }, deadlines),
+      this.#handlers(operations, { grants, opens, locks, compaction, sharing }, deadlines),
     );
     const all = { ...shared, reaper, requests, sessions };
     this.service = new Service(all, deadlines);
@@ -214,14 +214,20 @@ export class Serving {
 
   #handlers(
     operations: OperationsService,
-    parts: { readonly grants: Grants; readonly opens: Opens; readonly locks: Locks; readonly compaction: Compaction },
+    parts: {
+      readonly grants: Grants;
+      readonly opens: Opens;
+      readonly locks: Locks;
+      readonly compaction: Compaction;
+      readonly sharing: Sharing;
+    },
     deadlines: Deadlines,
   ): Map<RequestCase, Handler> {
     const { executor, cluster, clock, volume, isLow } = this.#parts;
-    const { grants, opens, locks, compaction } = parts;
+    const { grants, opens, locks, compaction, sharing } = parts;
     const base = { isLive: (node: number) => cluster.isLive(node), isOpen: (ino: number) => opens.isOpen(ino), volume };
     const files = new FilesService({ executor, cluster, ids: this.#ids, isLow });
-    const commits = new CommitService({ executor, cluster, clock, compaction, operations, files }, deadlines);
+    const commits = new CommitService({ executor, cluster, clock, compaction, operations, files, sharing }, deadlines);
     const listings = new ListingService({
       executor,
       grants,

@@ -17,12 +17,22 @@ export interface SharingParts {
 export class Sharing implements OpensWatcher {
   /** Resolve when those who were told have confirmed it. */
   readonly #told = new Map<number, Promise<void>>();
+  /** Recalls that a session has not confirmed, by session. */
+  readonly #unconfirmed = new Map<number, Map<number, number>>();
 
   constructor(private readonly parts: SharingParts) {}
 
   /** All who have the file open but the one that asks are about to know that it is shared; undefined: they do know. */
   told(ino: number): Promise<void> | undefined {
     return this.#told.get(ino);
+  }
+
+  /**
+   * For what a session stores that knows that the file is shared: others may still have to store what they wrote before
+   * that. Undefined: they have, or the session is one of them.
+   */
+  stored(ino: number, session: number): Promise<void> | undefined {
+    return this.#unconfirmed.get(ino)?.has(session) === true ? undefined : this.#told.get(ino);
   }
 
   shared(ino: number, by: number): void {
@@ -49,9 +59,23 @@ export class Sharing implements OpensWatcher {
   }
 
   #tell(ino: number, sessions: readonly number[]): void {
-    const told = Promise.all([this.#told.get(ino), this.parts.recalls.share(ino, sessions)]).then(() => {
+    const confirmed = sessions.map(async (session) => {
+      this.#count(ino, session, 1);
+      await this.parts.recalls.share(ino, [session]);
+      this.#count(ino, session, -1);
+    });
+    const told = Promise.all([this.#told.get(ino), ...confirmed]).then(() => {
       if (this.#told.get(ino) === told) this.#told.delete(ino);
     });
     this.#told.set(ino, told);
+  }
+
+  #count(ino: number, session: number, change: 1 | -1): void {
+    const unconfirmed = this.#unconfirmed.get(ino) ?? new Map<number, number>();
+    const count = (unconfirmed.get(session) ?? 0) + change;
+    if (count > 0) unconfirmed.set(session, count);
+    else unconfirmed.delete(session);
+    if (unconfirmed.size > 0) this.#unconfirmed.set(ino, unconfirmed);
+    else this.#unconfirmed.delete(ino);
   }
 }

@@ -219,6 +219,34 @@ test("goodbye ends a session at once, and its open files with it", async (t) => 
   t.equal((await harness.status()).inodes, 1);
 });
 
+test("who has a file open by its declaration alone stores nothing before what others wrote until they heard of that", async (t) => {
+  const harness = await MetaHarness.start(t);
+  const one = await harness.client();
+  const ino = await one.create(1, "f", { open: true, access: 6 });
+  const append = (client: RawClient, text: string) => {
+    const slice = { pos: 0, len: text.length, chunk: 0, off: 0, inline: Buffer.from(text) };
+    const what = {
+      slices: [{ slot: 0, slice }],
+      sizeAtLeast: 0,
+      mtime: undefined,
+      truncSeq: 0,
+      append: true,
+      sync: false,
+    };
+    return client.call("commit", { ino, ...what, set: undefined, setAt: undefined });
+  };
+  one.confirms = false;
+  const two = await harness.client({ session: 999, open: [{ ino, count: 1, writers: 1 }] });
+  await one.until(() => one.recalls.length > 0);
+  await two.until(() => two.recalls.length > 0);
+  const late = append(two, "late");
+  t.equal(await stateOf(late), "waiting");
+  t.equal((await append(one, "early")).attr?.size, 5, "what it wrote before is stored for that");
+  one.confirms = true;
+  for (const { number } of one.recalls) one.confirm(number);
+  t.equal((await late).attr?.size, 9);
+});
+
 test("what is open in a session that was given up is open in the one that follows it", async (t) => {
   const harness = await MetaHarness.start(t);
   const [one, two] = [await harness.client(), await harness.client()];
