@@ -101,6 +101,8 @@ export class SimNetwork {
     return {
       handle: (kind, accept) => void kinds.set(kind.path, accept),
       listen: (address) => {
+        // Who was killed while it started would stand in the way of the next one.
+        if (life.isDead) return new Promise(() => undefined);
         this.#listening.set(address, { life, opts, kinds });
         return Promise.resolve(address);
       },
